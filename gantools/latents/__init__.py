@@ -1,0 +1,1 @@
+"""Spaces and conversions, mixing, directions, walks, rendering."""

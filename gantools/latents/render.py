@@ -1,0 +1,160 @@
+"""From latents to pictures: batches of latents of one space through the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gantools import report
+from gantools.io.latent import Latent
+from gantools.io.seeds import derive
+from gantools.networks.network import Network
+from gantools.report import SampleError
+
+
+def styles(
+    network: Network, latents: Sequence[Latent], psi: float = 1.0, cutoff: int | None = None
+) -> Tensor:
+    """ws [N, L, w_dim] of latents in z, w, w+ and their noise variants.
+
+    psi and cutoff truncate z; a w that is there stays what it is.
+    """
+    rows = [_styles(network, latent, psi, cutoff) for latent in latents]
+    return torch.cat(rows)
+
+
+def _styles(network: Network, latent: Latent, psi: float, cutoff: int | None) -> Tensor:
+    # One latent at a time: a matrix product over a batch rounds differently from one over a row.
+    tensors = latent.tensors
+    if "z" in tensors:
+        z = torch.from_numpy(tensors["z"]).to(network.device)[None]
+        label = torch.from_numpy(tensors["y"]).to(network.device)[None] if "y" in tensors else None
+        if network.g.cfg.c_dim and label is None:
+            raise SampleError("a conditional network needs a class, and this latent has none")
+        return network.g.mapping(z, label, psi, cutoff)
+    if "w" not in tensors:
+        raise SampleError(f"latents of the space {latent.space} are not rendered by this version")
+    w = torch.from_numpy(np.ascontiguousarray(tensors["w"])).to(network.device)
+    return w.expand(network.g.num_ws, -1)[None]
+
+
+def noise_maps(
+    network: Network,
+    latents: Sequence[Latent],
+    mode: str = "const",
+    seed: int = 0,
+    layers: Sequence[int] | None = None,
+) -> list[Tensor | None]:
+    """L-1 maps [N, 1, H, W]: a latent's own where it has them, else by mode.
+
+    const: the stored maps; random: N(0, 1) from (seed, key); none. `layers` (0-based) keeps noise
+    in these layers only (S0.13).
+    """
+    shapes = network.g.noise_shapes
+    keep = range(len(shapes)) if layers is None else set(layers)
+    per_sample = [_noise_of(network, latent, mode, seed) for latent in latents]
+    maps: list[Tensor | None] = []
+    for i in range(len(shapes)):
+        if i not in keep or all(own[i] is None for own in per_sample):
+            maps.append(None)
+            continue
+        zero = torch.zeros(1, *shapes[i], device=network.device)
+        maps.append(torch.stack([zero if own[i] is None else own[i] for own in per_sample]))
+    return maps
+
+
+def _noise_of(network: Network, latent: Latent, mode: str, seed: int) -> list[Tensor | None]:
+    own = latent.noise
+    stored = (
+        [layer.noise_const for layer in network.g.synthesis.layers()] if mode == "const" else []
+    )
+    generator = torch.Generator().manual_seed(derive(seed, latent.key, "noise"))
+    maps: list[Tensor | None] = []
+    for i, (h, w) in enumerate(network.g.noise_shapes):
+        drawn = torch.randn(1, h, w, generator=generator) if mode == "random" else None
+        if i + 1 in own:
+            maps.append(torch.from_numpy(own[i + 1]).to(network.device))
+        elif mode == "const":
+            maps.append(stored[i][None])
+        else:
+            maps.append(None if drawn is None else drawn.to(network.device))
+    return maps
+
+
+@torch.no_grad()
+def images(
+    network: Network,
+    latents: Sequence[Latent],
+    *,
+    psi: float = 1.0,
+    cutoff: int | None = None,
+    noise: str = "const",
+    noise_layers: Sequence[int] | None = None,
+    seed: int = 0,
+) -> Tensor:
+    """The pictures of latents, [N, C, H, W] float32, about [-1, 1]."""
+    ws = styles(network, latents, psi, cutoff)
+    if not network.g.noise_shapes:  # StyleGAN3
+        return network.g.synthesis(ws, dtype=network.dtype)
+    plain = noise_layers is None and not any(latent.noise for latent in latents)
+    if plain and noise in {"const", "none"}:
+        return network.g.synthesis(ws, noise, dtype=network.dtype)
+    maps = noise_maps(network, latents, noise, seed, noise_layers)
+    return network.g.synthesis(ws, maps, dtype=network.dtype)
+
+
+def to_uint8(x: Tensor) -> np.ndarray:
+    """[N, C, H, W] in [-1, 1] -> uint8 [N, H, W, C], clip(round((x + 1) · 127.5))."""
+    y = ((x.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return y.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def render(
+    network: Network,
+    latents: Iterable[Latent],
+    *,
+    batch: int = 1,
+    psi: float = 1.0,
+    cutoff: int | None = None,
+    noise: str = "const",
+    noise_layers: Sequence[int] | None = None,
+    seed: int = 0,
+) -> Iterator[tuple[Latent, np.ndarray]]:
+    """(latent, pixels uint8 [H, W, C]) in order; a latent that does not fit is reported and skipped."""
+
+    def pictures(group: list[Latent]) -> Iterator[tuple[Latent, np.ndarray]]:
+        x = images(
+            network,
+            group,
+            psi=psi,
+            cutoff=cutoff,
+            noise=noise,
+            noise_layers=noise_layers,
+            seed=seed,
+        )
+        yield from zip(group, to_uint8(x), strict=True)
+
+    group: list[Latent] = []
+    for latent in latents:
+        try:
+            network.check(latent)
+            _styles_exist(network, latent)
+        except SampleError as e:
+            report.failed(latent.key, e)
+            continue
+        group.append(latent)
+        if len(group) == batch:
+            yield from pictures(group)
+            group = []
+    if group:
+        yield from pictures(group)
+
+
+def _styles_exist(network: Network, latent: Latent) -> None:
+    if not {"z", "w"} & set(latent.tensors):
+        raise SampleError(f"latents of the space {latent.space} are not rendered by this version")
+    if network.g.cfg.c_dim and "z" in latent.tensors and "y" not in latent.tensors:
+        raise SampleError("a conditional network needs a class, and this latent has none")

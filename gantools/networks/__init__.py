@@ -1,0 +1,1 @@
+"""One file per network family; the configuration stands at its top."""

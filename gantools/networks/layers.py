@@ -1,0 +1,115 @@
+"""Layers of the StyleGAN2 family: equalised learning rate, activation, convolutions of D."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gantools.ops.resample import conv_down
+
+SQRT2 = math.sqrt(2)
+
+
+def biased_lrelu(
+    x: Tensor, bias: Tensor | None, gain: float = SQRT2, clamp: float | None = None
+) -> Tensor:
+    """lrelu(x + b, 0.2) · gain, clamped to ±clamp; x [N, C, …], b [C]."""
+    if bias is not None:
+        x = x + bias.to(x.dtype).view(1, -1, *[1] * (x.ndim - 2))
+    x = F.leaky_relu(x, 0.2)
+    if gain != 1.0:
+        x = x * gain
+    return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+class Dense(nn.Module):
+    """Fully connected, equalised learning rate: act(x (W g)ᵀ + b lr_mult), g = lr_mult / √in.
+
+    x [N, in] -> [N, out]; W is stored as N(0, 1) / lr_mult.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        lr_mult: float = 1.0,
+        bias_init: float = 0.0,
+        lrelu: bool = False,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_mult)
+        self.bias = nn.Parameter(torch.full([out_features], bias_init / lr_mult)) if bias else None
+        self.lr_mult = lr_mult
+        self.lrelu = lrelu
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight * (self.lr_mult / math.sqrt(self.weight.shape[1]))
+        bias = None if self.bias is None else self.bias * self.lr_mult
+        y = F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
+        return F.leaky_relu(y, 0.2) * SQRT2 if self.lrelu else y
+
+
+class Conv(nn.Module):
+    """Convolution of a discriminator, equalised learning rate, optionally halving the picture.
+
+    x [N, I, H, W] -> [N, O, H, W] or [N, O, H/2, W/2]; gain multiplies the activation's own √2.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        bias: bool = True,
+        lrelu: bool = True,
+        down: bool = False,
+        clamp: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.lrelu = lrelu
+        self.down = down
+        self.clamp = clamp
+
+    def forward(self, x: Tensor, fir_kernel: Tensor, gain: float = 1.0) -> Tensor:
+        weight = self.weight / math.sqrt(self.weight[0].numel())
+        if not self.lrelu and self.bias is None:
+            weight = weight * gain  # linear: the gain goes with the weights
+        weight = weight.to(x.dtype)
+        y = (
+            conv_down(x, weight, fir_kernel)
+            if self.down
+            else F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+        )
+        if not self.lrelu:
+            return y
+        clamp = None if self.clamp is None else self.clamp * gain
+        return biased_lrelu(y, self.bias, SQRT2 * gain, clamp)
+
+
+def normalize_2nd_moment(x: Tensor, eps: float = 1e-8) -> Tensor:
+    """x · rsqrt(mean(x²) + eps) over the second dimension."""
+    return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + eps)
+
+
+def minibatch_stddev(x: Tensor, group: int, features: int = 1) -> Tensor:
+    """Append the standard deviation over groups of the batch as channels (papers.md S1.6, S0.8).
+
+    x [N, C, H, W] -> [N, C + features, H, W]. The group is min(group, N); N must be its multiple.
+    """
+    n, c, h, w = x.shape
+    group = min(group, n) if group else n
+    if n % group:
+        raise ValueError(f"a batch of {n} is no multiple of the minibatch-stddev group {group}")
+    y = x.float().reshape(group, -1, features, c // features, h, w)  # [G, n, F, c, H, W]
+    y = y - y.mean(dim=0)
+    y = (y.square().mean(dim=0) + 1e-8).sqrt()
+    y = y.mean(dim=[2, 3, 4]).reshape(-1, features, 1, 1)  # [n, F, 1, 1]
+    return torch.cat([x, y.repeat(group, 1, h, w).to(x.dtype)], dim=1)

@@ -1,0 +1,177 @@
+"""A network ready to run: the file's numbers in the modules of its family."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from gantools.io import network as files
+from gantools.io.latent import Latent
+from gantools.networks import stylegan2, stylegan2_discriminator, stylegan3
+from gantools.report import SampleError, Usage
+
+DTYPES = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclass
+class Network:
+    """g (and d) in evaluation mode without gradients; meta is the file's header."""
+
+    name: str
+    id: str
+    family: str
+    g: Any
+    d: Any | None
+    meta: dict[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+    dtype: torch.dtype | None = None
+
+    @property
+    def resolution(self) -> int:
+        """Pixels along a side of the pictures it was trained on."""
+        return int(self.g.cfg.resolution)
+
+    def story(self) -> dict[str, str]:
+        """The entry `network` of a latent's header."""
+        return {"name": self.name, "id": self.id}
+
+    def check(self, latent: Latent) -> None:
+        """SampleError where the latent names another network, or does not fit this one."""
+        named = latent.header.get("network", {})
+        if not files.fits(named, {**self.meta, "id": self.id}):
+            raise SampleError(
+                f"a latent of network {named.get('name')} ({str(named.get('id'))[:12]}), "
+                f"not of {self.name} ({self.id[:12]}); give its own with --net"
+            )
+        cfg = self.g.cfg
+        sizes = {"z": (cfg.z_dim,), "y": (cfg.c_dim,)}
+        for tensor, shape in sizes.items():
+            if tensor in latent.tensors and latent.tensors[tensor].shape != shape:
+                raise SampleError(
+                    f"its {tensor} has {latent.tensors[tensor].size} numbers, "
+                    f"the network takes {shape[0]}"
+                )
+        w = latent.tensors.get("w")
+        if w is not None and (w.shape[1] != cfg.w_dim or w.shape[0] not in (1, self.g.num_ws)):
+            raise SampleError(
+                f"its w is {list(w.shape)}, the network takes [{self.g.num_ws}, {cfg.w_dim}]"
+            )
+        self._check_noise(latent)
+
+    def _check_noise(self, latent: Latent) -> None:
+        shapes = self.g.noise_shapes
+        for j, value in latent.noise.items():
+            if not 1 <= j <= len(shapes) or value.shape != (1, *shapes[j - 1]):
+                raise SampleError(
+                    f"its noise map n.{j} {list(value.shape)} does not fit the network"
+                )
+
+
+def open_network(
+    net: str | None = None,
+    *,
+    device: str = "cpu",
+    dtype: str | None = None,
+    discriminator: bool = False,
+) -> Network:
+    """Find, read and build the network of --net; Usage where that cannot be done.
+
+    dtype: fp32, fp16 or bf16, the arithmetic of the upper resolutions.
+    """
+    path = files.find(net)
+    return build(
+        files.load(path), path.stem, device=device, dtype=dtype, discriminator=discriminator
+    )
+
+
+def build(
+    ckpt: files.Checkpoint,
+    name: str,
+    *,
+    device: str = "cpu",
+    dtype: str | None = None,
+    discriminator: bool = False,
+) -> Network:
+    """The modules of a checkpoint, in evaluation mode, on the device."""
+    try:
+        g = generator(ckpt.family, ckpt.config["g"], ckpt.part("g_ema"))
+        d = _discriminator(ckpt) if discriminator else None
+    except (ValueError, TypeError, KeyError, RuntimeError) as e:
+        raise Usage(f"{name}: not a network this version can build ({e})") from None
+    if ckpt.meta.get("w_avg") == "estimate":
+        _estimate_w_avg(g)
+    identity = ckpt.meta.get("id") or files.identity(ckpt.part("g_ema"))
+    for module in (g, d):
+        if module is not None:
+            module.eval().requires_grad_(False).to(device)
+    return Network(name, identity, ckpt.family, g, d, ckpt.meta, device, DTYPES[dtype or "fp32"])
+
+
+def generator(
+    family: str, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
+) -> nn.Module:
+    """The generator of a family with its numbers."""
+    module: nn.Module
+    if family == "stylegan2":
+        with _uninitialised():
+            module = stylegan2.Generator(stylegan2.GeneratorConfig.from_dict(dict(config)))
+    elif family == "stylegan3":
+        with _uninitialised():
+            module = stylegan3.Generator(stylegan3.GeneratorConfig.from_dict(dict(config)))
+    else:
+        raise Usage(f"networks of the family {family} are not read by this version")
+    return fill(module, tensors)
+
+
+def _discriminator(ckpt: files.Checkpoint) -> nn.Module:
+    config = ckpt.config.get("d")
+    if not config:
+        raise Usage("the network file holds no discriminator")
+    with _uninitialised():
+        cfg = stylegan2_discriminator.DiscriminatorConfig.from_dict(dict(config))
+        module = stylegan2_discriminator.Discriminator(cfg)
+    return fill(module, ckpt.part("d"))
+
+
+@contextlib.contextmanager
+def _uninitialised() -> Any:
+    """Building a module that is filled next draws no number from anybody's random stream."""
+    state = torch.random.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.random.set_rng_state(state)
+
+
+def fill(module: nn.Module, tensors: Mapping[str, np.ndarray]) -> nn.Module:
+    """Load numpy tensors by name, as float32; every name has to be there with its shape."""
+    own = module.state_dict()
+    missing = sorted(set(own) - set(tensors))
+    surplus = sorted(set(tensors) - set(own))
+    if missing or surplus:
+        what = f"misses {missing[0]}" if missing else f"has an unknown tensor {surplus[0]}"
+        raise ValueError(f"the file {what}")
+    for name, target in own.items():
+        if tuple(target.shape) != tensors[name].shape:
+            raise ValueError(f"{name} is {list(tensors[name].shape)}, not {list(target.shape)}")
+    state = {n: torch.from_numpy(np.array(v, dtype=np.float32)) for n, v in tensors.items()}
+    module.load_state_dict(state)
+    return module
+
+
+def numbers(module: nn.Module, dtype: str = "float32") -> dict[str, np.ndarray]:
+    """A module's tensors for a Checkpoint, by name."""
+    return {n: t.detach().cpu().numpy().astype(dtype) for n, t in module.state_dict().items()}
+
+
+def _estimate_w_avg(g: Any) -> None:
+    """The mean w of 4096 z, where a file (rosinality's training checkpoints) stores none."""
+    z = torch.from_numpy(np.random.RandomState(123).randn(4096, g.cfg.z_dim).astype(np.float32))
+    with torch.no_grad():
+        g.mapping.w_avg.copy_(g.mapping.styles(z).mean(dim=0))

@@ -1,0 +1,344 @@
+"""StyleGAN2's generator (Karras et al. 2020; papers.md S2.0, formats.md 2a), any family member.
+
+Resolutions are powers of two from 8 on; architectures skip, resnet and orig; conditional or not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gantools.networks.layers import SQRT2, Dense, normalize_2nd_moment
+from gantools.ops.modulate import modulated_conv
+from gantools.ops.resample import conv_up, fir_kernel, nearest_up, upsample
+
+Architecture = Literal["skip", "resnet", "orig"]
+Noise = Literal["const", "none"] | Sequence[Tensor | None]
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Everything that rebuilds a generator; it stands in the network file."""
+
+    resolution: int
+    widths: tuple[int, ...]  # channels at 4, 8, 16, …, resolution
+    z_dim: int = 512
+    w_dim: int = 512
+    c_dim: int = 0  # classes; 0 is unconditional
+    img_channels: int = 3
+    mapping_layers: int = 8
+    mapping_lr_mult: float = 0.01
+    label_mode: Literal["embed", "concat"] = "embed"  # concat: TensorFlow StyleGAN2 (version 4)
+    architecture: Architecture = "skip"
+    conv_clamp: float | None = None
+    num_fp16_res: int = 0  # how many of the upper resolutions were trained in half precision
+    resample_filter: tuple[float, ...] = (1, 3, 3, 1)
+    torgb_all: bool = False  # orig: a ToRGB at every resolution (growing, StyleGAN2 configs A-D)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
+        """The configuration of a network file; unknown entries are an error."""
+        return cls(**_tuples(cls, values))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is stored: JSON types only."""
+        return asdict(self)
+
+    @property
+    def resolutions(self) -> list[int]:
+        """4, 8, …, resolution."""
+        return [4 * 2**i for i in range(len(self.widths))]
+
+    @property
+    def num_ws(self) -> int:
+        """L, the number of style vectors: 2 log2(resolution) - 2."""
+        return 2 * len(self.widths)
+
+
+def _tuples(cls: type, values: dict[str, Any]) -> dict[str, Any]:
+    known = {f.name for f in fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(f"unknown configuration entry {unknown[0]!r}")
+    return {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+
+
+def widths(resolution: int, channel_base: int = 32768, channel_max: int = 512) -> tuple[int, ...]:
+    """min(channel_base / r, channel_max) for r = 4, 8, …, resolution (S2.0)."""
+    return tuple(
+        min(channel_base // 2**i, channel_max) for i in range(2, int(math.log2(resolution)) + 1)
+    )
+
+
+class Mapping(nn.Module):
+    """z [N, z_dim] (and label [N, c_dim]) -> ws [N, L, w_dim]."""
+
+    w_avg: Tensor
+
+    def __init__(self, cfg: GeneratorConfig) -> None:
+        super().__init__()
+        self.cfg = cfg
+        in_dim = cfg.z_dim
+        if cfg.c_dim:
+            embed_dim = cfg.w_dim if cfg.label_mode == "embed" else cfg.z_dim
+            self.embed = Dense(cfg.c_dim, embed_dim, bias=cfg.label_mode == "embed")
+            in_dim += embed_dim
+        for i in range(cfg.mapping_layers):
+            layer = Dense(in_dim, cfg.w_dim, lr_mult=cfg.mapping_lr_mult, lrelu=True)
+            setattr(self, f"fc{i}", layer)
+            in_dim = cfg.w_dim
+        self.register_buffer("w_avg", torch.zeros(cfg.w_dim))
+
+    def forward(
+        self, z: Tensor, label: Tensor | None = None, psi: float = 1.0, cutoff: int | None = None
+    ) -> Tensor:
+        """Truncated styles: w_avg + psi (w - w_avg) in the layers below `cutoff` (S0.12)."""
+        w = self.styles(z, label)
+        ws = w.unsqueeze(1).repeat(1, self.cfg.num_ws, 1)
+        return truncate(ws, self.w_avg, psi, cutoff)
+
+    def styles(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """w [N, w_dim], one per sample, not truncated."""
+        x = self._input(z, label)
+        for i in range(self.cfg.mapping_layers):
+            x = getattr(self, f"fc{i}")(x)
+        return x
+
+    def _input(self, z: Tensor, label: Tensor | None) -> Tensor:
+        if not self.cfg.c_dim:
+            return normalize_2nd_moment(z)
+        if label is None:
+            raise ValueError("a conditional network needs a label")
+        if self.cfg.label_mode == "concat":  # one joint normalisation, no runtime gain
+            return normalize_2nd_moment(torch.cat([z, F.linear(label, self.embed.weight)], dim=1))
+        return torch.cat([normalize_2nd_moment(z), normalize_2nd_moment(self.embed(label))], dim=1)
+
+
+def truncate(ws: Tensor, w_avg: Tensor, psi: float, cutoff: int | None = None) -> Tensor:
+    """w_avg + psi (w - w_avg) in the layers below cutoff, unchanged above (S0.12)."""
+    if psi == 1.0:
+        return ws
+    count = ws.shape[1] if cutoff is None else min(cutoff, ws.shape[1])
+    low = w_avg.lerp(ws[:, :count], psi)
+    return torch.cat([low, ws[:, count:]], dim=1)
+
+
+class SynthesisLayer(nn.Module):
+    """Modulated 3x3 convolution, noise, bias, leaky ReLU: x [N, I, H, W] -> [N, O, H, W] or twice."""
+
+    noise_const: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        cfg: GeneratorConfig,
+        resolution: int,
+        *,
+        up: bool,
+    ) -> None:
+        super().__init__()
+        self.affine = Dense(cfg.w_dim, in_channels, bias_init=1)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.up = up
+        self.clamp = cfg.conv_clamp
+
+    def forward(
+        self, x: Tensor, w: Tensor, noise: Tensor | None, kernel: Tensor, gain: float = 1.0
+    ) -> Tensor:
+        """noise [1 or N, 1, H, W] at the output's size, or None."""
+        # √2·gain·lrelu(a) = lrelu(√2·gain·a): the gain is folded into demodulation, noise and bias.
+        gain = SQRT2 * gain
+        y = modulated_conv(x, self.weight, self.affine(w), self._conv(kernel), gain=gain)
+        shift = (self.bias * gain).view(1, -1, 1, 1)
+        if noise is not None:
+            shift = shift + noise * (self.noise_strength * gain)
+        y = F.leaky_relu(y + shift.to(y.dtype), 0.2)
+        if self.clamp is not None:
+            limit = self.clamp * gain / SQRT2
+            y = y.clamp(-limit, limit)
+        return y
+
+    def _conv(self, kernel: Tensor) -> Any:
+        if self.up:
+            return lambda x, weight: conv_up(x, weight, kernel)
+        return lambda x, weight: F.conv2d(x, weight, padding=1)
+
+
+class ToRGB(nn.Module):
+    """Modulated 1x1 convolution without demodulation: x [N, C, H, W] -> [N, 3, H, W]."""
+
+    def __init__(self, in_channels: int, cfg: GeneratorConfig) -> None:
+        super().__init__()
+        self.affine = Dense(cfg.w_dim, in_channels, bias_init=1)
+        self.weight = nn.Parameter(torch.randn(cfg.img_channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(cfg.img_channels))
+        self.clamp = cfg.conv_clamp
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        styles = self.affine(w) / math.sqrt(self.weight.shape[1])
+        y = modulated_conv(x, self.weight, styles, F.conv2d, demodulate=False)
+        y = y + self.bias.to(y.dtype).view(1, -1, 1, 1)
+        if self.clamp is not None:
+            y = y.clamp(-self.clamp, self.clamp)
+        return y.float() if y.dtype != torch.float64 else y
+
+
+class Block(nn.Module):
+    """One resolution: (const or conv0 with upsampling), conv1, and ToRGB where there is one."""
+
+    def __init__(self, index: int, cfg: GeneratorConfig) -> None:
+        super().__init__()
+        resolution, out = cfg.resolutions[index], cfg.widths[index]
+        if index == 0:
+            self.const = nn.Parameter(torch.randn(out, 4, 4))
+        else:
+            self.conv0 = SynthesisLayer(cfg.widths[index - 1], out, cfg, resolution, up=True)
+        self.conv1 = SynthesisLayer(out, out, cfg, resolution, up=False)
+        last = index == len(cfg.widths) - 1
+        self.has_rgb = cfg.architecture == "skip" or last or cfg.torgb_all
+        if self.has_rgb:
+            self.torgb = ToRGB(out, cfg)
+        if index and cfg.architecture == "resnet":
+            self.skip = nn.Module()
+            self.skip.weight = nn.Parameter(torch.randn(out, cfg.widths[index - 1], 1, 1))
+        self.index = index
+        self.resnet = bool(index) and cfg.architecture == "resnet"
+
+    def features(
+        self, x: Tensor, ws: Tensor, noise: Sequence[Tensor | None], kernel: Tensor
+    ) -> Tensor:
+        """Both convolutions; ws [N, L, w_dim], noise by 0-based layer."""
+        i = 2 * self.index
+        if not self.index:
+            return self.conv1(x, ws[:, 0], noise[0], kernel)
+        if not self.resnet:
+            x = self.conv0(x, ws[:, i - 1], noise[i - 1], kernel)
+            return self.conv1(x, ws[:, i], noise[i], kernel)
+        half = math.sqrt(0.5)
+        skip = self.skip.weight * (half / math.sqrt(self.skip.weight.shape[1]))
+        y = conv_up(x, skip.to(x.dtype), kernel)
+        x = self.conv0(x, ws[:, i - 1], noise[i - 1], kernel)
+        return y + self.conv1(x, ws[:, i], noise[i], kernel, gain=half)
+
+    def rgb(self, x: Tensor, ws: Tensor) -> Tensor:
+        """ToRGB with its own w: the next block's conv0 shares it."""
+        return self.torgb(x, ws[:, 2 * self.index + 1])
+
+
+class Synthesis(nn.Module):
+    """ws [N, L, w_dim] -> image [N, C, H, W], float32, about [-1, 1], not clamped."""
+
+    kernel: Tensor
+
+    def __init__(self, cfg: GeneratorConfig) -> None:
+        super().__init__()
+        self.cfg = cfg
+        for i, resolution in enumerate(cfg.resolutions):
+            setattr(self, f"b{resolution}", Block(i, cfg))
+        self.register_buffer("kernel", fir_kernel(cfg.resample_filter), persistent=False)
+
+    def blocks(self) -> list[Block]:
+        """The blocks from 4x4 up."""
+        return [getattr(self, f"b{resolution}") for resolution in self.cfg.resolutions]
+
+    def forward(
+        self, ws: Tensor, noise: Noise = "const", dtype: torch.dtype | None = None, lod: float = 0.0
+    ) -> Tensor:
+        """Render.
+
+        noise: "const" (stored maps), "none", or L-1 maps [1 or N, 1, H, W] (None: none there).
+        dtype: arithmetic of the upper resolutions (float16, bfloat16); None is float32 throughout.
+        lod: 0 is full resolution; only networks with `torgb_all` know others (S1.7).
+        """
+        if lod and not self.cfg.torgb_all:
+            raise ValueError("this network has no levels of detail")
+        maps = self._noise(noise)
+        const: Tensor = self.b4.const
+        x = const.unsqueeze(0).expand(ws.shape[0], -1, -1, -1)
+        image: Tensor | None = None
+        for block in self.blocks():
+            resolution = self.cfg.resolutions[block.index]
+            x = x.to(self._dtype(resolution, dtype, ws.dtype), memory_format=torch.channels_last)
+            x = block.features(x, ws, maps, self.kernel)
+            if self.cfg.architecture == "skip":
+                rgb = block.rgb(x, ws)
+                image = rgb if image is None else upsample(image, self.kernel) + rgb
+            elif block.has_rgb:
+                image = self._grown(image, block, x, ws, lod)
+        assert image is not None
+        return image
+
+    def _grown(
+        self, image: Tensor | None, block: Block, x: Tensor, ws: Tensor, lod: float
+    ) -> Tensor:
+        rgb = block.rgb(x, ws)
+        if image is None:
+            return rgb
+        weight = min(max(lod - (len(self.cfg.widths) - 1 - block.index), 0.0), 1.0)
+        return rgb.lerp(nearest_up(image), weight)
+
+    def _dtype(self, resolution: int, dtype: torch.dtype | None, full: torch.dtype) -> torch.dtype:
+        low = self.cfg.num_fp16_res or 4
+        first = max(2 ** (int(math.log2(self.cfg.resolution)) + 1 - low), 8)
+        return dtype if dtype is not None and resolution >= first else full
+
+    def _noise(self, noise: Noise) -> Sequence[Tensor | None]:
+        if not isinstance(noise, str):
+            if len(noise) != self.cfg.num_ws - 1:
+                raise ValueError(f"{len(noise)} noise maps for {self.cfg.num_ws - 1} layers")
+            return noise
+        if noise == "none":
+            return [None] * (self.cfg.num_ws - 1)
+        return [layer.noise_const[None, None] for layer in self.layers()]
+
+    def layers(self) -> list[SynthesisLayer]:
+        """The L-1 layers that take noise, in order."""
+        return [
+            layer
+            for block in self.blocks()
+            for layer in ([block.conv0, block.conv1] if block.index else [block.conv1])
+        ]
+
+
+class Generator(nn.Module):
+    """Mapping and synthesis."""
+
+    def __init__(self, cfg: GeneratorConfig) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.mapping = Mapping(cfg)
+        self.synthesis = Synthesis(cfg)
+
+    @property
+    def num_ws(self) -> int:
+        """L, the number of style vectors."""
+        return self.cfg.num_ws
+
+    @property
+    def noise_shapes(self) -> list[tuple[int, int]]:
+        """(H, W) of the L-1 noise maps: 4, 8, 8, 16, 16, …"""
+        sizes = [4] + [r for r in self.cfg.resolutions[1:] for _ in range(2)]
+        return [(r, r) for r in sizes]
+
+    def forward(
+        self,
+        z: Tensor,
+        label: Tensor | None = None,
+        *,
+        psi: float = 1.0,
+        cutoff: int | None = None,
+        noise: Noise = "const",
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        """z [N, z_dim] -> image [N, C, H, W]."""
+        return self.synthesis(self.mapping(z, label, psi, cutoff), noise, dtype)

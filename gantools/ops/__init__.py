@@ -1,0 +1,1 @@
+"""Resampling, modulated convolution, activation, similarity: the arithmetic below the networks."""

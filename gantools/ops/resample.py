@@ -1,0 +1,90 @@
+"""FIR resampling by 2 (StyleGAN2, formats.md 2a "Resampling exactness"), as depthwise convolutions.
+
+A depthwise convolution in channels_last is the fastest form on CPU and GPU alike that keeps plain
+autograd (double backward included); the reference with explicit zeros stands in the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def fir_kernel(taps: Sequence[float]) -> Tensor:
+    """The separable kernel of `taps`, [k, k], summing to 1."""
+    row = torch.tensor(list(taps), dtype=torch.float32)
+    kernel = torch.outer(row, row)
+    return kernel / kernel.sum()
+
+
+def _depthwise(kernel: Tensor, x: Tensor, gain: float, *, flip: bool) -> Tensor:
+    kernel = (kernel.flip([0, 1]) if flip else kernel) * gain
+    return kernel.to(x.dtype).expand(x.shape[1], 1, *kernel.shape)  # [C, 1, k, k]
+
+
+def fir(
+    x: Tensor, kernel: Tensor, pad: tuple[int, int], *, gain: float = 1.0, down: int = 1
+) -> Tensor:
+    """Convolve every channel with `kernel`, `pad` zeros before and after, keep every `down`th.
+
+    x [N, C, H, W] -> [N, C, (H + sum(pad) - k) // down + 1, …]. A true convolution (kernel flipped).
+    """
+    before, after = pad
+    if before != after:
+        x = F.pad(x, (before, after, before, after))
+        before = 0
+    weight = _depthwise(kernel, x, gain, flip=True)
+    return F.conv2d(x, weight, padding=before, stride=down, groups=x.shape[1])
+
+
+def upsample(x: Tensor, kernel: Tensor) -> Tensor:
+    """Zeros between the samples, FIR, gain 4: [N, C, H, W] -> [N, C, 2H, 2W]."""
+    taps = kernel.shape[0]
+    before, after = (taps + 1) // 2, (taps - 2) // 2  # as NVIDIA pads; [2, 1] for four taps
+    weight = _depthwise(kernel, x, 4.0, flip=False)
+    y = F.conv_transpose2d(x, weight, stride=2, groups=x.shape[1])  # [2H + taps - 2]
+    first = taps - 1 - before
+    last = taps - 1 - after - 1
+    return y[:, :, first : y.shape[2] - last, first : y.shape[3] - last]
+
+
+def downsample(x: Tensor, kernel: Tensor) -> Tensor:
+    """FIR, then every second sample: [N, C, H, W] -> [N, C, H/2, W/2]."""
+    taps = kernel.shape[0]
+    return fir(x, kernel, ((taps - 1) // 2, (taps - 2) // 2), down=2)
+
+
+def conv_up(x: Tensor, weight: Tensor, kernel: Tensor) -> Tensor:
+    """Convolution on the twofold upsampled input: transposed convolution, then FIR.
+
+    x [N, I, H, W], weight [O, I, k, k] -> [N, O, 2H, 2W]. Upsampling first and convolving then
+    would differ along the border.
+    """
+    taps, k = kernel.shape[0], weight.shape[-1]
+    before = k // 2 + (taps + 1) // 2 - (k - 1)
+    after = k // 2 + (taps - 2) // 2 - (k - 2)
+    trim = max(min(-before, -after), 0)
+    y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2, padding=trim)
+    return fir(y, kernel, (before + trim, after + trim), gain=4.0)
+
+
+def conv_down(x: Tensor, weight: Tensor, kernel: Tensor) -> Tensor:
+    """FIR, then convolution with stride 2: x [N, I, H, W], weight [O, I, k, k] -> [N, O, H/2, W/2]."""
+    taps, k = kernel.shape[0], weight.shape[-1]
+    before, after = k // 2 + (taps - 1) // 2, k // 2 + (taps - 2) // 2
+    if k == 1:  # filtering only the samples that are kept
+        return F.conv2d(fir(x, kernel, (before, after), down=2), weight)
+    return F.conv2d(fir(x, kernel, (before, after)), weight, stride=2)
+
+
+def nearest_up(x: Tensor) -> Tensor:
+    """Every sample twice in both directions."""
+    return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def box_down(x: Tensor) -> Tensor:
+    """The mean of every 2x2 cell."""
+    return F.avg_pool2d(x, 2)

@@ -1,0 +1,111 @@
+"""The arithmetic below the networks against literal, slow formulations (formats.md 2a)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gantools.ops import resample
+from gantools.ops.modulate import demodulation, modulated_conv
+
+
+def upfirdn(
+    x: Tensor,
+    kernel: Tensor,
+    *,
+    up: int = 1,
+    down: int = 1,
+    pad: tuple[int, int] = (0, 0),
+    gain: float = 1.0,
+) -> Tensor:
+    """Zeros between, pad, true convolution, drop: word for word, one channel at a time."""
+    n, c, h, w = x.shape
+    y = x.new_zeros(n, c, h * up, w * up)
+    y[:, :, ::up, ::up] = x
+    y = F.pad(y, (pad[0], pad[1], pad[0], pad[1]))
+    weight = (kernel.flip([0, 1]) * gain)[None, None].to(x.dtype)
+    y = torch.cat([F.conv2d(y[:, i : i + 1], weight) for i in range(c)], dim=1)
+    return y[:, :, ::down, ::down]
+
+
+KERNELS = [(1, 3, 3, 1), (1, 2, 1), (1, 1), (1, 4, 6, 4, 1), (1, 5, 10, 10, 5, 1)]
+
+
+@pytest.mark.parametrize("taps", KERNELS)
+def test_up_and_down_equal_the_definition(taps: tuple[float, ...]) -> None:
+    """RGB up: pad [(k+1)//2, (k-2)//2], gain 4; RGB down: pad [(k-1)//2, (k-2)//2]."""
+    kernel = resample.fir_kernel(taps).double()
+    x = torch.randn(2, 3, 6, 8, dtype=torch.float64)
+    k = len(taps)
+    wanted = upfirdn(x, kernel, up=2, pad=((k + 1) // 2, (k - 2) // 2), gain=4)
+    torch.testing.assert_close(resample.upsample(x, kernel), wanted)
+    wanted = upfirdn(x, kernel, down=2, pad=((k - 1) // 2, (k - 2) // 2))
+    torch.testing.assert_close(resample.downsample(x, kernel), wanted)
+    assert resample.upsample(x, kernel).shape == (2, 3, 12, 16)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("taps", KERNELS[:1] + KERNELS[3:])
+def test_convolution_with_resampling_equals_the_definition(
+    taps: tuple[float, ...], size: int
+) -> None:
+    """Up: transposed convolution of the zero-filled input, then FIR; down: FIR, then stride 2."""
+    kernel = resample.fir_kernel(taps).double()
+    x = torch.randn(2, 3, 6, 6, dtype=torch.float64)
+    weight = torch.randn(5, 3, size, size, dtype=torch.float64)
+    k, half = len(taps), size // 2
+    zeros = x.new_zeros(2, 3, 12, 12)
+    zeros[:, :, ::2, ::2] = x
+    # FIR-then-convolve agrees in the interior (formats.md: not on the border)
+    up = resample.conv_up(x, weight, kernel)
+    assert up.shape == (2, 5, 12, 12)
+    smooth = resample.upsample(x, kernel)
+    flipped = weight.flip([2, 3])
+    inner = slice(k, -k)
+    other = F.conv2d(smooth, flipped, padding=half)
+    torch.testing.assert_close(up[:, :, inner, inner], other[:, :, inner, inner])
+    down = resample.conv_down(x, weight, kernel)
+    before, after = half + (k - 1) // 2, half + (k - 2) // 2
+    wanted = F.conv2d(upfirdn(x, kernel, pad=(before, after)), weight, stride=2)
+    torch.testing.assert_close(down, wanted)
+
+
+def test_modulation_on_activations_equals_per_sample_weights() -> None:
+    """demod(s) conv(W, x s) is the grouped convolution with W s: values and gradients."""
+    torch.manual_seed(0)
+    x = torch.randn(3, 4, 7, 7, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(5, 4, 3, 3, dtype=torch.float64, requires_grad=True)
+    styles = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+
+    def conv(a: Tensor, b: Tensor) -> Tensor:
+        return F.conv2d(a, b, padding=1)
+
+    ours = modulated_conv(x, weight, styles, conv)
+    per_sample = weight[None] * styles[:, None, :, None, None]
+    scale = (per_sample.square().sum(dim=[2, 3, 4]) + 1e-8).rsqrt()
+    torch.testing.assert_close(demodulation(weight, styles), scale)
+    per_sample = per_sample * scale[:, :, None, None, None]
+    theirs = torch.cat([conv(x[i : i + 1], per_sample[i]) for i in range(3)])
+    torch.testing.assert_close(ours, theirs)
+    probe = torch.randn_like(ours)
+    a = torch.autograd.grad((ours * probe).sum(), [x, weight, styles])
+    b = torch.autograd.grad((theirs * probe).sum(), [x, weight, styles])
+    for one, other in zip(a, b, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_modulation_has_a_second_derivative() -> None:
+    """Path length and R1 need double backward (S0.9): gradgradcheck in float64."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 2, 4, 4, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(2, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    styles = torch.randn(2, 2, dtype=torch.float64, requires_grad=True)
+    kernel = resample.fir_kernel((1, 3, 3, 1)).double()
+
+    def function(x: Tensor, weight: Tensor, styles: Tensor) -> Tensor:
+        return modulated_conv(x, weight, styles, lambda a, b: resample.conv_up(a, b, kernel))
+
+    assert torch.autograd.gradcheck(function, (x, weight, styles))
+    assert torch.autograd.gradgradcheck(function, (x, weight, styles))
