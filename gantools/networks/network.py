@@ -104,8 +104,6 @@ def build(
         d = _discriminator(ckpt) if discriminator else None
     except (ValueError, TypeError, KeyError, RuntimeError) as e:
         raise Usage(f"{name}: not a network this version can build ({e})") from None
-    if ckpt.meta.get("w_avg") == "estimate":
-        _estimate_w_avg(g)
     identity = ckpt.meta.get("id") or files.identity(ckpt.part("g_ema"))
     for module in (g, d):
         if module is not None:
@@ -168,10 +166,3 @@ def fill(module: nn.Module, tensors: Mapping[str, np.ndarray]) -> nn.Module:
 def numbers(module: nn.Module, dtype: str = "float32") -> dict[str, np.ndarray]:
     """A module's tensors for a Checkpoint, by name."""
     return {n: t.detach().cpu().numpy().astype(dtype) for n, t in module.state_dict().items()}
-
-
-def _estimate_w_avg(g: Any) -> None:
-    """The mean w of 4096 z, where a file (rosinality's training checkpoints) stores none."""
-    z = torch.from_numpy(np.random.RandomState(123).randn(4096, g.cfg.z_dim).astype(np.float32))
-    with torch.no_grad():
-        g.mapping.w_avg.copy_(g.mapping.styles(z).mean(dim=0))

@@ -1,0 +1,192 @@
+"""gantools model: what a network file is, conversion into our format, what there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gantools import options, report
+from gantools.commands import _results
+from gantools.report import Usage
+
+app = typer.Typer(
+    help="Network files of any project: what they are, conversion, what there is.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Network = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[FILE|NAME]",
+        help="A network file of any supported project, or a name that `gantools model list` shows. "
+        "Without it: $GANTOOLS_NET, else the network inside the package.",
+        show_default=False,
+    ),
+]
+Foreign = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="A network file: .pkl of NVIDIA's repositories (PyTorch or TensorFlow), .pt of "
+        "rosinality's, or one of ours. Known by its bytes; nothing in it is run.",
+    ),
+]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="x.safetensors, or DIR/ for DIR/<name of the file>.safetensors. Without it the "
+        "network goes where --net finds it by that name: $XDG_DATA_HOME/gantools/networks.",
+        show_default=False,
+    ),
+]
+Licence = Annotated[
+    str | None,
+    typer.Option(
+        "--licence", metavar="TEXT", help="The licence of the weights, kept.", show_default=False
+    ),
+]
+TrainedOn = Annotated[
+    str | None,
+    typer.Option(
+        "--trained-on",
+        metavar="TEXT",
+        help="What it was trained on, where the file does not say or says it badly; kept.",
+        show_default=False,
+    ),
+]
+
+
+@app.command("info")
+def info(
+    net: Network = None,
+    *,
+    output: _results.Outputs = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Show what a network file is: family, resolution, parts, parameters, layers, origin.
+
+    Layers are shown with both numbers: the 0-based one of --layers and --cutoff, and the 1-based
+    block that names spaces and noise maps.
+
+    $ gantools model info
+
+    $ gantools model info ffhq.pkl --json
+    """
+    report.begin("model info", quiet=quiet)
+    _results.check(output)
+    from gantools.io import describe, network
+
+    path = network.find(net)
+    known = describe.network(path, network.load(path))
+    rest = {name: value for name, value in known.items() if name != "layers"}
+    rest |= {name: "-" for name in ("trained_on", "licence", "crop") if not known[name]}
+    rows: list[list[Any]] = [list(pair) for pair in _results.flat(rest)]
+    rows += [[f"layer.{row['layer']}", _layer(row)] for row in known["layers"]]
+    _results.write(known, [], rows, output, as_json=json)
+
+
+def _layer(row: dict[str, Any]) -> str:
+    size, channels = row["resolution"], row["channels"]
+    return f"block {row['block']}, {size}x{size}, {channels} channels, {row['modules']}"
+
+
+@app.command("import")
+def import_(
+    file: Foreign,
+    *,
+    output: Target = None,
+    licence: Licence = None,
+    trained_on: TrainedOn = None,
+    no_clobber: options.NoClobber = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Convert a network file of another project into ours (safetensors), weights bit for bit.
+
+    The generator, its average and the discriminator are kept, with the sha256 of the file they
+    came from. The output appears whole or not at all.
+
+    $ gantools model import stylegan2-ffhq-config-f.pkl -o ffhq.safetensors
+
+    $ gantools model import network-snapshot-025000.pkl
+    """
+    report.begin("model import", quiet=quiet)
+    from gantools.io import network
+
+    source = network.find(file)
+    target = _target(source, output, network.networks_folder())
+    if no_clobber and target.exists():
+        report.note(f"{target} exists, nothing done")
+        return
+    checkpoint = network.load(source)
+    said = {"licence": licence, "trained_on": trained_on}
+    checkpoint.meta |= {name: value for name, value in said.items() if value is not None}
+    identity = network.save(target, checkpoint)
+    for part in checkpoint.meta.get("left_out", []):
+        report.note(f"{source.name}: left out: {part}")
+    report.note(f"{target}: {checkpoint.family}, id {identity[:12]}")
+
+
+def _target(source: Path, output: str | None, home: Path) -> Path:
+    """The file to write; the folder of networks is made, others must be there."""
+    if output is None:
+        home.mkdir(parents=True, exist_ok=True)
+        return home / f"{source.stem}.safetensors"
+    if output == "-":
+        raise Usage("-o -: a network is written to a file, such as -o x.safetensors")
+    target = Path(output)
+    if output.endswith("/") or target.is_dir():
+        target = target / f"{source.stem}.safetensors"
+    if target.suffix != ".safetensors" or target.name == ".safetensors":
+        raise Usage(f"-o {output}: a network is written as x.safetensors")
+    if not target.parent.is_dir():
+        raise Usage(f"-o {output}: no such folder: {target.parent}")
+    return target
+
+
+@app.command("list")
+def list_(
+    *,
+    output: _results.Outputs = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """List the networks that --net finds by name: yours and the one inside the package.
+
+    Columns: name, family, resolution, first digits of the id, file name.
+
+    $ gantools model list
+
+    $ gantools model list --json
+    """
+    report.begin("model list", quiet=quiet)
+    _results.check(output)
+    from gantools.io import network
+
+    found = []
+    for name, path in network.known():
+        story = network.header(path)
+        if story.get("kind") != "network":
+            report.failed(path.name, "not a network of gantools")
+            continue
+        found.append({"name": name, **_summary(story), "file": path.name})
+    rows = [[n["name"], n["family"], n["resolution"], n["id"][:12], n["file"]] for n in found]
+    columns = ["name", "family", "resolution", "id", "file"]
+    _results.write({"networks": found}, columns, rows, output, as_json=json)
+
+
+def _summary(story: dict[str, Any]) -> dict[str, Any]:
+    config = story.get("config")
+    g = config.get("g") if isinstance(config, dict) else None
+    resolution = g.get("resolution") if isinstance(g, dict) else None
+    return {
+        "family": str(story.get("family")),
+        "resolution": resolution,
+        "id": str(story.get("id", "")),
+    }

@@ -1,0 +1,92 @@
+"""What a network file says about itself, as plain values, for `gantools model info`."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gantools.io.network import Checkpoint, identity
+from gantools.report import Usage
+
+# Buffers: kept in the file, never trained.
+_BUFFERS = re.compile(
+    r"(w_avg|noise_const|transform|freqs|phases|magnitude_ema|up_filter|down_filter)$"
+)
+
+
+def network(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Everything known about one network, JSON values only. Usage where its parts do not fit."""
+    try:
+        return _network(path, checkpoint)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        raise Usage(f"{path.name}: its tensors do not fit its configuration") from None
+
+
+def _network(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+    meta, config = checkpoint.meta, checkpoint.config
+    parts = [name for name in ("g_ema", "g", "d") if checkpoint.part(name)]
+    known: dict[str, Any] = {
+        "file": path.name,
+        "family": checkpoint.family,
+        "resolution": config["g"].get("resolution"),
+        "parts": parts,
+        "parameters": {name: parameters(checkpoint.part(name)) for name in parts},
+        "id": meta.get("id") or identity(checkpoint.part("g_ema")),
+        "sha256": sha256(path),
+    }
+    told = ("trained_on", "images_shown", "licence", "crop", "sources", "derived_from")
+    known |= {name: meta.get(name) for name in told}
+    known |= {name: value for name, value in meta.items() if name not in known}
+    known["config"] = config
+    known["layers"] = layers(checkpoint)
+    return known
+
+
+def parameters(tensors: Mapping[str, Any]) -> int:
+    """How many numbers are trained: without noise maps, averages and filters."""
+    return sum(math.prod(t.shape) for name, t in tensors.items() if not _BUFFERS.search(name))
+
+
+def layers(checkpoint: Checkpoint) -> list[dict[str, Any]]:
+    """One entry per row of w+: its 0-based layer (--layers) and 1-based block (S2.1)."""
+    g_ema = checkpoint.part("g_ema")
+    rows = _stylegan3(g_ema) if checkpoint.family == "stylegan3" else _stylegan2(g_ema)
+    return [{"layer": i, "block": i + 1, **row} for i, row in enumerate(rows)]
+
+
+def sha256(path: Path) -> str:
+    """Of the whole file, read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stylegan2(g_ema: Mapping[str, Any]) -> list[dict[str, Any]]:
+    sizes = sorted(int(n.split(".")[1][1:]) for n in g_ema if n.endswith(".conv1.weight"))
+    rows = []
+    for size in sizes:
+        for name in (f"b{size}.conv0", f"b{size}.conv1"):
+            if f"synthesis.{name}.weight" in g_ema:
+                rows.append(_row(g_ema, name, size))
+    # A ToRGB shares its w with the next resolution's conv0; the last one has a row of its own.
+    for i, size in enumerate(sizes[:-1]):
+        if f"synthesis.b{size}.torgb.weight" in g_ema:
+            rows[2 * i + 1]["modules"] += f" b{size}.torgb"
+    rows.append(_row(g_ema, f"b{sizes[-1]}.torgb", sizes[-1]))
+    return rows
+
+
+def _stylegan3(g_ema: Mapping[str, Any]) -> list[dict[str, Any]]:
+    named = (re.fullmatch(r"synthesis\.(L(\d+)_(\d+)_\d+)\.weight", name) for name in g_ema)
+    found = sorted((int(m[2]), m[1], int(m[3])) for m in named if m)
+    first = {"resolution": found[0][2], "modules": "input"}
+    first["channels"] = g_ema["synthesis.input.weight"].shape[0]
+    return [first, *(_row(g_ema, name, size) for _, name, size in found)]
+
+
+def _row(g_ema: Mapping[str, Any], name: str, size: int) -> dict[str, Any]:
+    channels = g_ema[f"synthesis.{name}.weight"].shape[0]
+    return {"resolution": size, "modules": name, "channels": channels}
