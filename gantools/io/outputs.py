@@ -5,6 +5,7 @@ Each has begin, wanted(key), put(key, data), finish (all is well) and abort (lea
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -145,8 +146,10 @@ class PerKey:
         if fixed.exists() and not fixed.is_dir():
             raise report.Usage(f"cannot write {pattern}: {fixed} is not a folder")
         self._folder = fixed
+        self._made = False
 
     def begin(self) -> None:
+        self._made = not self._folder.exists()
         self._make(self._folder)
         if not os.access(self._folder, os.W_OK | os.X_OK):
             raise report.Usage(f"cannot write {self._pattern}: no permission in {self._folder}")
@@ -168,7 +171,10 @@ class PerKey:
 
     def finish(self) -> None: ...
 
-    def abort(self) -> None: ...
+    def abort(self) -> None:
+        if self._made:
+            with contextlib.suppress(OSError):  # it is not empty: what is complete stays
+                self._folder.rmdir()
 
     def _is_there(self, key: str) -> bool:
         try:

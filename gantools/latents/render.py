@@ -138,17 +138,22 @@ def render(
         yield from zip(group, to_uint8(x), strict=True)
 
     group: list[Latent] = []
-    for latent in latents:
-        try:
-            network.check(latent)
-            _styles_exist(network, latent)
-        except SampleError as e:
-            report.failed(latent.key, e)
-            continue
-        group.append(latent)
-        if len(group) == batch:
+    try:
+        for latent in latents:
+            try:
+                network.check(latent)
+                _styles_exist(network, latent)
+            except SampleError as e:
+                report.failed(latent.key, e)
+                continue
+            group.append(latent)
+            if len(group) == batch:
+                yield from pictures(group)
+                group = []
+    except report.Usage:  # a damaged stream: what came whole is rendered before it ends
+        if group:
             yield from pictures(group)
-            group = []
+        raise
     if group:
         yield from pictures(group)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gantools.networks.layers import SQRT2, Dense, normalize_2nd_moment
 from gantools.ops.modulate import modulated_conv
 from gantools.ops.resample import conv_up, fir_kernel, nearest_up, upsample
+from gantools.ops.styled import rendering, styled_conv, styled_rgb
 
 Architecture = Literal["skip", "resnet", "orig"]
 Noise = Literal["const", "none"] | Sequence[Tensor | None]
@@ -156,17 +157,23 @@ class SynthesisLayer(nn.Module):
         self, x: Tensor, w: Tensor, noise: Tensor | None, kernel: Tensor, gain: float = 1.0
     ) -> Tensor:
         """noise [1 or N, 1, H, W] at the output's size, or None."""
-        # √2·gain·lrelu(a) = lrelu(√2·gain·a): the gain is folded into demodulation, noise and bias.
+        if noise is not None:
+            noise = noise * self.noise_strength
+        limit = None if self.clamp is None else self.clamp * gain
         gain = SQRT2 * gain
+        if rendering(x):
+            up = kernel if self.up else None
+            return styled_conv(
+                x, self.weight, self.affine(w), self.bias,
+                noise=noise, up_filter=up, gain=gain, clamp=limit,
+            )  # fmt: skip
+        # √2·gain·lrelu(a) = lrelu(√2·gain·a): the gain is folded into demodulation, noise and bias.
         y = modulated_conv(x, self.weight, self.affine(w), self._conv(kernel), gain=gain)
         shift = (self.bias * gain).view(1, -1, 1, 1)
         if noise is not None:
-            shift = shift + noise * (self.noise_strength * gain)
+            shift = shift + noise * gain
         y = F.leaky_relu(y + shift.to(y.dtype), 0.2)
-        if self.clamp is not None:
-            limit = self.clamp * gain / SQRT2
-            y = y.clamp(-limit, limit)
-        return y
+        return y if limit is None else y.clamp(-limit, limit)
 
     def _conv(self, kernel: Tensor) -> Any:
         if self.up:
@@ -186,6 +193,8 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         styles = self.affine(w) / math.sqrt(self.weight.shape[1])
+        if rendering(x) and len(x) == 1:
+            return styled_rgb(x, self.weight, styles, self.bias, clamp=self.clamp)
         y = modulated_conv(x, self.weight, styles, F.conv2d, demodulate=False)
         y = y + self.bias.to(y.dtype).view(1, -1, 1, 1)
         if self.clamp is not None:
@@ -259,10 +268,28 @@ class Synthesis(nn.Module):
         noise: "const" (stored maps), "none", or L-1 maps [1 or N, 1, H, W] (None: none there).
         dtype: arithmetic of the upper resolutions (float16, bfloat16); None is float32 throughout.
         lod: 0 is full resolution; only networks with `torgb_all` know others (S1.7).
+
+        On the CPU without gradients samples are rendered one after another: that is faster, takes
+        no more memory for a larger batch, and a picture does not depend on its batch, to the bit.
         """
         if lod and not self.cfg.torgb_all:
             raise ValueError("this network has no levels of detail")
         maps = self._noise(noise)
+        if len(ws) == 1 or not rendering(ws):
+            return self._batch(ws, maps, dtype, lod)
+        own = [
+            [m if m is None or len(m) == 1 else m[i : i + 1] for m in maps] for i in range(len(ws))
+        ]
+        rows = zip(ws.split(1), own, strict=True)
+        return torch.cat([self._batch(row, noise, dtype, lod) for row, noise in rows])
+
+    def _batch(
+        self,
+        ws: Tensor,
+        maps: Sequence[Tensor | None],
+        dtype: torch.dtype | None,
+        lod: float,
+    ) -> Tensor:
         const: Tensor = self.b4.const
         x = const.unsqueeze(0).expand(ws.shape[0], -1, -1, -1)
         image: Tensor | None = None

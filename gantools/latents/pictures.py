@@ -1,0 +1,149 @@
+"""Pictures made of one latent, or of many on a sheet; cells of all of them rendered in batches."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from gantools import report
+from gantools.io.latent import Latent
+from gantools.latents.figures import sheet
+from gantools.latents.render import images, styles, to_uint8
+from gantools.networks.network import Network
+from gantools.networks.stylegan2 import truncate
+from gantools.report import SampleError
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How latents become pictures. None: as the latent's header says, else psi 1 everywhere.
+
+    noise: const, random (from seed and key) or none; noise_layers: only these have it (S0.13).
+    """
+
+    psi: float | None = None
+    cutoff: int | None = None
+    noise: str | None = None
+    noise_layers: Sequence[int] | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One rendering; its noise follows from the latent's key."""
+
+    latent: Latent
+    look: Look
+
+
+@dataclass(slots=True)
+class Picture:
+    """A cell, or a sheet of cells in `columns`, where None and what could not be made are white."""
+
+    key: str
+    cells: Sequence[Cell | None]
+    columns: int = 0
+    story: dict[str, Any] | None = None
+    _pixels: dict[int, np.ndarray] = field(default_factory=dict)
+    _left: int = 0
+
+    def pixels(self) -> np.ndarray | None:
+        """uint8 [H, W, C]; None where no cell could be made."""
+        if not self._pixels:
+            return None
+        if not self.columns:
+            return self._pixels[0]
+        return sheet([self._pixels.get(i) for i in range(len(self.cells))], self.columns)
+
+
+@torch.no_grad()
+def truncated(network: Network, latent: Latent, look: Look) -> Latent:
+    """The latent in w+ (with its noise: nw+) as it is rendered: w_avg + psi (w - w_avg) (S0.12).
+
+    A z is truncated by the look or else by its own header; a w, which has been truncated before,
+    by the look only. SampleError where the latent does not fit the network.
+    """
+    network.check(latent)
+    psi, cutoff = look.psi, look.cutoff
+    if "z" in latent.tensors:
+        psi = latent.header.get("psi") if psi is None else psi
+        cutoff = latent.header.get("cutoff") if cutoff is None else cutoff
+    ws = styles(network, [latent])
+    ws = truncate(ws, network.g.mapping.w_avg, 1.0 if psi is None else float(psi), cutoff)
+    kept = {} if look.noise in {"none", "random"} else latent.tensors
+    tensors = {name: value for name, value in kept.items() if name.startswith("n.")}
+    tensors["w"] = ws[0].cpu().numpy()
+    return replace(latent, space="nw+" if len(tensors) > 1 else "w+", tensors=tensors)
+
+
+def rendered(network: Network, pictures: Iterable[Picture], batch: int) -> Iterator[Picture]:
+    """The pictures in order, with pixels; what cannot be made is reported, its cell white."""
+    waiting: deque[Picture] = deque()
+    group: list[_Place] = []
+    try:
+        for picture in pictures:
+            waiting.append(picture)
+            for place in _places(network, picture):
+                if group and group[0].cell.look.noise_layers != place.cell.look.noise_layers:
+                    _fill(network, group)
+                group.append(place)
+                if len(group) == batch:
+                    _fill(network, group)
+            while waiting and not waiting[0]._left:
+                yield waiting.popleft()
+    except report.Usage:  # a damaged stream: what came whole is rendered before it ends
+        _fill(network, group)
+        yield from waiting
+        raise
+    _fill(network, group)
+    yield from waiting
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a rendered cell goes; its latent is in w+, truncated."""
+
+    picture: Picture
+    index: int
+    cell: Cell
+
+
+def _places(network: Network, picture: Picture) -> list[_Place]:
+    places = []
+    for i, cell in enumerate(picture.cells):
+        if cell is None:
+            continue
+        try:
+            latent = truncated(network, cell.latent, cell.look)
+        except SampleError as e:
+            report.failed(cell.latent.key, e)
+            continue
+        places.append(_Place(picture, i, Cell(latent, cell.look)))
+    picture._left = len(places)
+    return places
+
+
+def _fill(network: Network, group: list[_Place]) -> None:
+    """Render the group as one batch, and empty it."""
+    if not group:
+        return
+    latents = [place.cell.latent for place in group]
+    # A GPU picks its algorithms by the batch's size: one at a time there, or --batch would change
+    # pictures by a rounding. On the CPU the network itself sees to it.
+    at_once = [latents] if network.device == "cpu" else [[latent] for latent in latents]
+    pixels = [p for part in at_once for p in _pixels(network, part, group[0].cell.look)]
+    for place, picture in zip(group, pixels, strict=True):
+        place.picture._pixels[place.index] = picture
+        place.picture._left -= 1
+    group.clear()
+
+
+def _pixels(network: Network, latents: Sequence[Latent], look: Look) -> np.ndarray:
+    layers = look.noise_layers
+    noise = look.noise or "const"
+    return to_uint8(images(network, latents, noise=noise, noise_layers=layers, seed=look.seed))

@@ -1,0 +1,44 @@
+"""What conversions between latent spaces take from a network that is loaded (spaces.Source)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gantools.io.latent import Latent
+from gantools.latents.render import noise_maps, styles
+from gantools.networks.network import Network
+from gantools.report import SampleError
+
+
+@dataclass(frozen=True)
+class NetworkSource:
+    """psi truncates z; noise is const (the stored maps), random or none, as in rendering."""
+
+    network: Network
+    psi: float = 1.0
+    noise_mode: str = "const"
+    seed: int = 0
+
+    @property
+    def num_ws(self) -> int:
+        """L, the rows of w+."""
+        return int(self.network.g.num_ws)
+
+    @torch.no_grad()
+    def style(self, latent: Latent) -> np.ndarray:
+        """w [1, w_dim] of a z latent."""
+        return styles(self.network, [latent], self.psi)[0, :1].cpu().numpy()
+
+    def noise(self, latent: Latent) -> list[np.ndarray]:
+        """The L-1 maps [1,H,W] with which the latent is rendered; zeros for none."""
+        shapes = self.network.g.noise_shapes
+        if not shapes:
+            raise SampleError(f"{self.network.name} has no noise maps")
+        maps = noise_maps(self.network, [latent], self.noise_mode, self.seed)
+        return [
+            np.zeros((1, *shape), np.float32) if n is None else n[0].cpu().numpy()
+            for n, shape in zip(maps, shapes, strict=True)
+        ]
