@@ -38,6 +38,16 @@ Output = Annotated[
         show_default=False,
     ),
 ]
+TextOutputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="Where the result goes: x.json, x.tsv, or - for standard output. Repeatable.",
+        show_default=False,
+    ),
+]
 Net = Annotated[
     str | None,
     typer.Option(

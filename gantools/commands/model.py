@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from gantools import options, report
-from gantools.commands import _results
 from gantools.report import Usage
 
 app = typer.Typer(
@@ -66,7 +65,7 @@ TrainedOn = Annotated[
 def info(
     net: Network = None,
     *,
-    output: _results.Outputs = None,
+    output: options.TextOutputs = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -80,16 +79,17 @@ def info(
     $ gantools model info ffhq.pkl --json
     """
     report.begin("model info", quiet=quiet)
-    _results.check(output)
-    from gantools.io import describe, network
+    from gantools.io import describe, network, results
+
+    results.check(output)
 
     path = network.find(net)
     known = describe.network(path, network.load(path))
     rest = {name: value for name, value in known.items() if name != "layers"}
     rest |= {name: "-" for name in ("trained_on", "licence", "crop") if not known[name]}
-    rows: list[list[Any]] = [list(pair) for pair in _results.flat(rest)]
-    rows += [[f"layer.{row['layer']}", _layer(row)] for row in known["layers"]]
-    _results.write(known, [], rows, output, as_json=json)
+    rows = [pair for pair in results.flat(rest) if pair[1] is not None]
+    rows += [(f"layer.{row['layer']}", _layer(row)) for row in known["layers"]]
+    results.write(known, output, as_json=json, rows=rows)
 
 
 def _layer(row: dict[str, Any]) -> str:
@@ -153,7 +153,7 @@ def _target(source: Path, output: str | None, home: Path) -> Path:
 @app.command("list")
 def list_(
     *,
-    output: _results.Outputs = None,
+    output: options.TextOutputs = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -166,8 +166,9 @@ def list_(
     $ gantools model list --json
     """
     report.begin("model list", quiet=quiet)
-    _results.check(output)
-    from gantools.io import network
+    from gantools.io import network, results
+
+    results.check(output)
 
     found = []
     for name, path in network.known():
@@ -178,7 +179,7 @@ def list_(
         found.append({"name": name, **_summary(story), "file": path.name})
     rows = [[n["name"], n["family"], n["resolution"], n["id"][:12], n["file"]] for n in found]
     columns = ["name", "family", "resolution", "id", "file"]
-    _results.write({"networks": found}, columns, rows, output, as_json=json)
+    results.write({"networks": found}, output, as_json=json, rows=rows, columns=columns)
 
 
 def _summary(story: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Latent files: one sample, safetensors, its story in the header (design: Files, papers.md S2.1)."""
+"""Latent files: one sample, safetensors, its story in the header (papers.md S2.1)."""
 
 from __future__ import annotations
 

@@ -61,8 +61,9 @@ def noise_maps(
         if i not in keep or all(own[i] is None for own in per_sample):
             maps.append(None)
             continue
+        found = [own[i] for own in per_sample]
         zero = torch.zeros(1, *shapes[i], device=network.device)
-        maps.append(torch.stack([zero if own[i] is None else own[i] for own in per_sample]))
+        maps.append(torch.stack([zero if one is None else one for one in found]))
     return maps
 
 
@@ -123,7 +124,7 @@ def render(
     noise_layers: Sequence[int] | None = None,
     seed: int = 0,
 ) -> Iterator[tuple[Latent, np.ndarray]]:
-    """(latent, pixels uint8 [H, W, C]) in order; a latent that does not fit is reported and skipped."""
+    """(latent, pixels uint8 [H, W, C]) in order; what does not fit is reported and skipped."""
 
     def pictures(group: list[Latent]) -> Iterator[tuple[Latent, np.ndarray]]:
         x = images(

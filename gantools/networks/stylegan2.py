@@ -131,7 +131,7 @@ def truncate(ws: Tensor, w_avg: Tensor, psi: float, cutoff: int | None = None) -
 
 
 class SynthesisLayer(nn.Module):
-    """Modulated 3x3 convolution, noise, bias, leaky ReLU: x [N, I, H, W] -> [N, O, H, W] or twice."""
+    """Modulated 3x3 convolution, noise, bias, leaky ReLU: [N, I, H, W] -> [N, O, H, W], or 2H."""
 
     noise_const: Tensor
 
@@ -202,6 +202,19 @@ class ToRGB(nn.Module):
         return y.float() if y.dtype != torch.float64 else y
 
 
+class Skip(nn.Module):
+    """The residual path of architecture resnet: 1x1 convolution with upsampling, no bias."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
+
+    def forward(self, x: Tensor, kernel: Tensor, gain: float) -> Tensor:
+        """x [N, I, H, W] -> [N, O, 2H, 2W], times gain."""
+        weight = self.weight * (gain / math.sqrt(self.weight.shape[1]))
+        return conv_up(x, weight.to(x.dtype), kernel)
+
+
 class Block(nn.Module):
     """One resolution: (const or conv0 with upsampling), conv1, and ToRGB where there is one."""
 
@@ -218,8 +231,7 @@ class Block(nn.Module):
         if self.has_rgb:
             self.torgb = ToRGB(out, cfg)
         if index and cfg.architecture == "resnet":
-            self.skip = nn.Module()
-            self.skip.weight = nn.Parameter(torch.randn(out, cfg.widths[index - 1], 1, 1))
+            self.skip = Skip(cfg.widths[index - 1], out)
         self.index = index
         self.resnet = bool(index) and cfg.architecture == "resnet"
 
@@ -234,8 +246,7 @@ class Block(nn.Module):
             x = self.conv0(x, ws[:, i - 1], noise[i - 1], kernel)
             return self.conv1(x, ws[:, i], noise[i], kernel)
         half = math.sqrt(0.5)
-        skip = self.skip.weight * (half / math.sqrt(self.skip.weight.shape[1]))
-        y = conv_up(x, skip.to(x.dtype), kernel)
+        y = self.skip(x, kernel, half)
         x = self.conv0(x, ws[:, i - 1], noise[i - 1], kernel)
         return y + self.conv1(x, ws[:, i], noise[i], kernel, gain=half)
 
@@ -290,8 +301,7 @@ class Synthesis(nn.Module):
         dtype: torch.dtype | None,
         lod: float,
     ) -> Tensor:
-        const: Tensor = self.b4.const
-        x = const.unsqueeze(0).expand(ws.shape[0], -1, -1, -1)
+        x = self.blocks()[0].const.unsqueeze(0).expand(ws.shape[0], -1, -1, -1)
         image: Tensor | None = None
         for block in self.blocks():
             resolution = self.cfg.resolutions[block.index]

@@ -239,7 +239,8 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """x [N,I,h,h], w [N,w_dim] -> [N,O,H,H]; in `dtype` where the plan allows it, else w's."""
-        x = x.to(dtype if dtype is not None and self.low_precision else w.dtype)
+        low = dtype is not None and self.low_precision
+        x = x.to(dtype if low else w.dtype, memory_format=torch.channels_last)
         styles = self.affine(w)  # [N,I]
         weight: Tensor = self.weight
         demod: Tensor | None = None

@@ -52,19 +52,22 @@ def design_lowpass(
 # Resampling.
 
 
-def upsample(x: Tensor, f: Tensor | None, up: int, pad: tuple[int, int]) -> Tensor:
-    """Insert zeros, pad by `pad` (low, high; negative crops) on both axes, filter with gain up^2.
+def upsample(
+    x: Tensor, f: Tensor | None, up: int, pad: tuple[int, int], gain: float = 1.0
+) -> Tensor:
+    """Insert zeros, pad by `pad` (low, high; negative crops) on both axes, filter, gain up^2 gain.
 
-    x [N,C,H,W] -> [N,C,H',W'] with H' = H up + sum(pad) - taps + 1.
+    x [N,C,H,W], f [taps] -> [N,C,H',W'] with H' = H up + sum(pad) - taps + 1.
     """
     if f is None:
-        return F.pad(x, (*pad, *pad)) if any(pad) else x
-    taps = f.shape[-1]
-    f = f.to(x.dtype)
-    if f.ndim == 2:
-        return _up_axes(x, f * up**2, (up, up), taps, pad)
-    x = _up_axes(x, f[None, :] * up, (1, up), taps, pad)
-    return _up_axes(x, f[:, None] * up, (up, 1), taps, pad)
+        x = F.pad(x, (*pad, *pad)) if any(pad) else x
+        return x * gain if gain != 1 else x
+    for axis, scale in ((3, up * gain), (2, up)):
+        # The filter's full convolution; the asked padding is a window of it.
+        stop = x.shape[axis] * up + pad[1]
+        full = _full(x, (f * scale).to(x.dtype), up, axis)
+        x = _window(full, axis, len(f) - 1 - pad[0], stop)
+    return x
 
 
 def downsample(x: Tensor, f: Tensor | None, down: int) -> Tensor:
@@ -73,9 +76,9 @@ def downsample(x: Tensor, f: Tensor | None, down: int) -> Tensor:
         return x[:, :, ::down, ::down]
     f = f.to(x.dtype).flip(list(range(f.ndim)))  # conv2d correlates, a filter convolves
     if f.ndim == 2:
-        return _depthwise(x, f, (down, down))
-    x = _depthwise(x, f[None, :], (1, down))
-    return _depthwise(x, f[:, None], (down, 1))
+        return _depthwise(x, f, stride=(down, down))
+    x = _depthwise(x, f[None, :], stride=(1, down))
+    return _depthwise(x, f[:, None], stride=(down, 1))
 
 
 def filtered_lrelu(
@@ -91,31 +94,47 @@ def filtered_lrelu(
     clamp: float | None = None,
 ) -> Tensor:
     """x [N,C,H,W] -> upsampled, lrelu(x) * gain within +-clamp, downsampled."""
-    x = upsample(x, up_filter, up, pad)
-    x = F.leaky_relu(x, slope) if slope != 1 else x
-    x = x * gain if gain != 1 else x
-    x = x.clamp(-clamp, clamp) if clamp is not None else x
+    in_place = up_filter is not None and not torch.is_grad_enabled()  # then x is ours
+    x = upsample(x, up_filter, up, pad, gain)  # lrelu(x) * gain = lrelu(x * gain)
+    if slope != 1:
+        x = F.leaky_relu(x, slope, inplace=in_place)
+    if clamp is not None:
+        x = x.clamp_(-clamp, clamp) if in_place else x.clamp(-clamp, clamp)
     return downsample(x, down_filter, down)
 
 
-def _depthwise(x: Tensor, kernel: Tensor, stride: tuple[int, int]) -> Tensor:
+def _depthwise(
+    x: Tensor, kernel: Tensor, *, stride: tuple[int, int] = (1, 1), pad: tuple[int, int] = (0, 0)
+) -> Tensor:
     channels = x.shape[1]
     weight = kernel[None, None].expand(channels, 1, -1, -1)
-    return F.conv2d(x, weight, stride=stride, groups=channels)
+    return F.conv2d(x, weight, stride=stride, padding=pad, groups=channels)
 
 
-def _up_axes(
-    x: Tensor, kernel: Tensor, up: tuple[int, int], taps: int, pad: tuple[int, int]
-) -> Tensor:
-    channels, (height, width) = x.shape[1], x.shape[2:]
-    weight = kernel[None, None].expand(channels, 1, -1, -1)
-    y = F.conv_transpose2d(x, weight, stride=up, groups=channels)
-    # The transposed convolution is the full one; the asked padding is a window of it.
-    if kernel.shape[0] > 1:
-        y = _window(y, 2, taps - 1 - pad[0], height * up[0] + pad[1])
-    if kernel.shape[1] > 1:
-        y = _window(y, 3, taps - 1 - pad[0], width * up[1] + pad[1])
+def _full(x: Tensor, f: Tensor, up: int, axis: int) -> Tensor:
+    """The full convolution of zero-stuffed x with f along an axis: (n - 1) up + taps samples."""
+    if x.device.type == "cpu" and x.dtype is not torch.float32 and len(f) % up == 0:
+        return _polyphase(x, f, up, axis)
+    channels = x.shape[1]
+    weight = _along(f, axis)[None, None].expand(channels, 1, -1, -1)
+    return F.conv_transpose2d(x, weight, stride=(1, up) if axis == 3 else (up, 1), groups=channels)
+
+
+def _polyphase(x: Tensor, f: Tensor, up: int, axis: int) -> Tensor:
+    """The same where CPUs have no transposed kernel (bf16): sample j up + p of taps p, p + up, …"""
+    reach = len(f) // up - 1
+    size = list(x.shape)
+    size[axis] = (size[axis] + reach) * up
+    y = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
+    for p in range(up):
+        phase = y[..., p::up] if axis == 3 else y[..., p::up, :]
+        kernel = _along(f[p::up].flip(0), axis)
+        phase.copy_(_depthwise(x, kernel, pad=(0, reach) if axis == 3 else (reach, 0)))
     return y
+
+
+def _along(f: Tensor, axis: int) -> Tensor:
+    return f[None, :] if axis == 3 else f[:, None]
 
 
 def _window(y: Tensor, axis: int, start: int, stop: int) -> Tensor:

@@ -30,7 +30,7 @@ def fir(
 ) -> Tensor:
     """Convolve every channel with `kernel`, `pad` zeros before and after, keep every `down`th.
 
-    x [N, C, H, W] -> [N, C, (H + sum(pad) - k) // down + 1, …]. A true convolution (kernel flipped).
+    x [N, C, H, W] -> [N, C, (H + sum(pad) - k) // down + 1, …]. A true convolution: it flips.
     """
     before, after = pad
     if before != after:
@@ -72,7 +72,7 @@ def conv_up(x: Tensor, weight: Tensor, kernel: Tensor) -> Tensor:
 
 
 def conv_down(x: Tensor, weight: Tensor, kernel: Tensor) -> Tensor:
-    """FIR, then convolution with stride 2: x [N, I, H, W], weight [O, I, k, k] -> [N, O, H/2, W/2]."""
+    """FIR, then convolution with stride 2: x [N, I, H, W], weight [O, I, k, k], half the size."""
     taps, k = kernel.shape[0], weight.shape[-1]
     before, after = k // 2 + (taps - 1) // 2, k // 2 + (taps - 2) // 2
     if k == 1:  # filtering only the samples that are kept

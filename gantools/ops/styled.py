@@ -40,8 +40,9 @@ _ready: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
 def _prepare(weight: Tensor, dtype: torch.dtype, *, transposed: bool) -> _Ready:
-    key = (weight._version, weight.data_ptr(), dtype, transposed)
-    known = _ready.get(weight)
+    tracked = not weight.is_inference()  # made in inference mode: changes do not show
+    key = (weight._version if tracked else -1, weight.data_ptr(), dtype, transposed)
+    known = _ready.get(weight) if tracked else None
     if known is not None and known.key == key:
         return known  # type: ignore[no-any-return]
     kernel = weight.detach().to(dtype)
@@ -50,7 +51,9 @@ def _prepare(weight: Tensor, dtype: torch.dtype, *, transposed: bool) -> _Ready:
     kernel = kernel.contiguous(memory_format=torch.channels_last)
     kernel = kernel.transpose(0, 1) if transposed else kernel
     energy = weight.detach().square().sum(dim=(2, 3)).T.contiguous()
-    _ready[weight] = ready = _Ready(key, kernel, energy)
+    ready = _Ready(key, kernel, energy)
+    if tracked:
+        _ready[weight] = ready
     return ready
 
 

@@ -1,0 +1,148 @@
+"""What `gantools edit` was asked to do, and the steps that it means for a latent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gantools import options, report
+from gantools.commands._latents import NetworkFile
+from gantools.report import SampleError, Usage
+
+if TYPE_CHECKING:
+    from gantools.io.direction import Direction
+    from gantools.io.latent import Latent
+    from gantools.latents.edit import Step
+
+MOST_LAYERS = 64
+
+
+@dataclass
+class Plan:
+    """The flags of one `edit`; the steps are found once per network that the latents name."""
+
+    directions: list[str]
+    strengths: list[tuple[float | None, float] | None]  # (FROM, TO) or the direction's own
+    layers: tuple[int, ...] | None
+    orthogonal_to: list[str]
+    absolute: bool
+    frames: int | None
+    net: str | None
+    network: NetworkFile
+    steps: dict[str, tuple[list[Step], list[float]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        from gantools.io import direction_library as library
+
+        for text in [*self.directions, *self.orthogonal_to]:
+            library.check(text, self.net)
+
+    def run(self, latents: Iterator[Latent]) -> Iterator[Latent]:
+        """Every latent edited, or its frames; one that the directions do not fit is reported."""
+        for latent in latents:
+            try:
+                yield from self.edited(latent)
+            except SampleError as e:
+                report.failed(latent.key, e)
+
+    def edited(self, latent: Latent) -> list[Latent]:
+        """The edited latent, or its frames in order. SampleError where a direction does not fit."""
+        from gantools.latents.edit import edit, frames
+
+        steps, starts = self.steps_for(latent)
+        layered = latent.space in {"w", "nw"} and any(step.layered for step in steps)
+        num_ws = self.network.num_ws(latent) if layered else None
+        if self.frames is None:
+            made = [edit(latent, steps, num_ws=num_ws, absolute=self.absolute)]
+        else:
+            made = frames(latent, steps, starts, self.frames, num_ws=num_ws, absolute=self.absolute)
+        args = self.story(steps)
+        if made[0].space != latent.space:
+            args["became"] = made[0].space
+        return [one.with_history("edit", args) for one in made]
+
+    def steps_for(self, latent: Latent) -> tuple[list[Step], list[float]]:
+        """The steps for the network that the latent names, and the strengths where frames start."""
+        named = latent.header.get("network") or {}
+        identity = str(named.get("id"))
+        if identity not in self.steps:
+            self.steps[identity] = self._make_steps(named)
+        return self.steps[identity]
+
+    def _make_steps(self, named: dict[str, Any]) -> tuple[list[Step], list[float]]:
+        from gantools.io import direction_library as library
+        from gantools.latents.edit import Step
+
+        def pick(text: str) -> Direction:
+            return library.pick(text, self.net, named, self.network.header)
+
+        conditions = [pick(text) for text in self.orthogonal_to]
+        steps, starts = [], []
+        for text, strength in zip(self.directions, self.strengths, strict=True):
+            d = self._without(pick(text), conditions)
+            start, end = strength or (None, d.default_strength)
+            layers = d.layers if self.layers is None else self.layers
+            steps.append(Step(d.name, d.vector, end, layers, d.space))
+            starts.append(0.0 if start is None else start)
+        return steps, starts
+
+    def _without(self, direction: Direction, conditions: Sequence[Direction]) -> Direction:
+        from gantools.latents.edit import project_out
+
+        if not conditions:
+            return direction
+        try:
+            vector = project_out(direction.vector, [c.vector for c in conditions])
+        except ValueError as e:
+            raise Usage(f"--dir {direction.name} with --orthogonal-to: {e}") from None
+        return replace(direction, vector=vector)
+
+    def story(self, steps: Sequence[Step]) -> dict[str, Any]:
+        """The arguments for the history: names without folders."""
+        args: dict[str, Any] = {
+            "dir": [step.name for step in steps],
+            "strength": [step.strength for step in steps],
+        }
+        if any(step.layers is not None for step in steps):
+            args["layers"] = [None if s.layers is None else list(s.layers) for s in steps]
+        if self.orthogonal_to:
+            args["orthogonal_to"] = [Path(text).name for text in self.orthogonal_to]
+        if self.absolute:
+            args["absolute"] = True
+        if self.frames is not None:
+            args["frames"] = self.frames
+        return args
+
+
+def parse_strengths(
+    texts: list[str] | None, count: int, *, sweep: bool
+) -> list[tuple[float | None, float] | None]:
+    """--strength once for all, or once per --dir; `FROM:TO` where frames sweep over it."""
+    if not texts:
+        return [None] * count
+    if len(texts) not in (1, count):
+        raise Usage(f"--strength is given {len(texts)} times for {count} --dir: once, or once each")
+    parsed = [_strength(text, sweep=sweep) for text in texts]
+    return list(parsed * count if len(parsed) == 1 else parsed)
+
+
+def _strength(text: str, *, sweep: bool) -> tuple[float | None, float]:
+    start, colon, end = text.rpartition(":")
+    try:
+        first, last = (float(start) if colon else None), float(end)
+    except ValueError:
+        raise Usage(f"--strength {text}: expected a number, or FROM:TO with --frames") from None
+    if not math.isfinite(last) or (first is not None and not math.isfinite(first)):
+        raise Usage(f"--strength {text}: expected a finite number")
+    if colon and not sweep:
+        raise Usage(f"--strength {text}: FROM:TO needs --frames N")
+    return first, last
+
+
+def parse_layers(text: str | None) -> tuple[int, ...] | None:
+    """--layers, before any latent says how many there are."""
+    parsed = options.parse_layers(text, MOST_LAYERS)
+    return None if parsed is None else tuple(parsed)

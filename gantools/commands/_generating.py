@@ -1,0 +1,230 @@
+"""What generate does with its options: checks, latents or pictures, and what each one tells."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
+
+from gantools import options, report
+from gantools.commands._origins import Maker, Origin
+from gantools.report import SampleError, Usage
+
+if TYPE_CHECKING:
+    from gantools.io.latent import Latent
+    from gantools.io.sink import Sink
+    from gantools.latents.pictures import Look, Picture
+
+Put = Callable[[], None]
+
+
+@dataclass(kw_only=True)
+class Plan:
+    """The command line of generate, as it is meant."""
+
+    origin: Origin
+    psis: Sequence[float] | None
+    noise: str | None
+    noise_layers: str | None
+    space: str | None
+    grid: str | None
+    figure: str | None
+    sources: list[int] | None
+    layers: str | None
+    shard: tuple[int, int]
+    frames: bool  # of a video
+
+    def check(self) -> None:
+        """Usage where options contradict each other, or nothing is asked for."""
+        seeds, operands, walk = self.origin.seeds, self.origin.operands, self.origin.walk
+        several = self.psis is not None and len(self.psis) > 1
+        rules = [
+            (seeds and operands, "--seeds and latents: give one of them"),
+            (walk and (seeds or operands),
+             "--video draws its own walk from --seed; between latents goes gantools mix --frames"),
+            (self.space and (self.grid or self.figure), "--space gives latents, not sheets"),
+            (self.figure and self.grid, "--figure and --grid: give one of them"),
+            (self.figure and walk, "--figure and --video: give one of them"),
+            (several and self.figure != "truncation",
+             "--psi takes several numbers only with --figure truncation"),
+            (self.figure == "mixing" and not self.sources,
+             "--figure mixing needs the seeds of its columns: --sources 5-9"),
+            (self.figure != "mixing" and (self.sources or self.layers),
+             "--sources and --layers belong to --figure mixing"),
+            (self.space == "w" and self.origin.cutoff is not None,
+             "a w is the same in all layers: with --cutoff give --space w+"),
+        ]  # fmt: skip
+        for broken, why in rules:
+            if broken:
+                raise Usage(why)
+        if not (seeds or operands or walk) and (sys.stdin is None or sys.stdin.isatty()):
+            raise Usage("give --seeds 0-9, or latents as files, or pipe a stream of them in")
+        for what, numbers in (("--seeds", seeds), ("--sources", self.sources)):
+            if numbers and len(set(numbers)) < len(numbers):
+                raise Usage(f"{what}: a number is there twice")
+
+    def run(self, sink: Sink, batch: int) -> None:
+        """Everything that is wanted and not there yet, into the sink."""
+        if sink.kind == "latent":
+            for key, make in self._shard(self.origin):
+                if sink.wanted(key):
+                    _put(key, partial(self._put_latent, sink, key, make))
+            return
+        from gantools.latents.pictures import rendered
+
+        wanted = self._wanted(sink)
+        first = next(wanted, None)
+        if first is None:
+            return
+        network = self.origin.network.open
+        pictures = rendered(network, chain([first], wanted), batch)
+        total = None if self.grid or self.figure else self.origin.count()
+        pictures = report.progress(pictures, total=total, unit="img")
+        encoders = 0 if self.frames else _encoders(network.device)
+        for key, put in _puts(sink, pictures, encoders):
+            _put(key, put)
+
+    def _shard(self, items: Iterable[Any]) -> Iterator[Any]:
+        index, count = self.shard
+        return islice(items, index, None, count)
+
+    def _args(self) -> dict[str, Any]:
+        """What the history tells of the command line."""
+        walk = self.origin.walk
+        args = {
+            "psi": self.psis,
+            "cutoff": self.origin.cutoff,
+            "class": self.origin.class_,
+            "noise_mode": self.noise,
+            "noise_layers": self.noise_layers,
+            "seed": self.origin.seed if self.noise == "random" or walk else None,
+            "walk": walk and [walk.seconds, walk.fps, walk.smoothing],
+            "grid": self.grid,
+            "figure": self.figure,
+            "sources": self.sources,
+            "layers": self.layers,
+        }
+        return {name: value for name, value in args.items() if value is not None}
+
+    # -- latents ----------------------------------------------------------------------------------
+
+    def _put_latent(self, sink: Sink, key: str, make: Maker) -> None:
+        sink.put(key, self._latent(make))
+
+    def _latent(self, make: Maker) -> bytes:
+        """The latent in --space, truncated in w and w+; only z is converted."""
+        latent = make().with_history("generate", self._args())
+        if "z" not in latent.tensors and (self.psis or self.origin.cutoff is not None):
+            raise SampleError(f"a {latent.space} latent: --psi and --cutoff truncate z alone here")
+        if latent.space == self.space or (latent.space == "zy" and self.space == "z"):
+            return latent.to_bytes()
+        if "z" not in latent.tensors:
+            raise SampleError(
+                f"a {latent.space} latent: gantools project --space {self.space} converts it"
+            )
+        from gantools.latents.pictures import truncated
+
+        plus = truncated(self.origin.network.open, latent, self._look)
+        rows = plus.tensors["w"][: 1 if self.space == "w" else None]
+        return replace(plus, space=str(self.space), tensors={"w": rows}).to_bytes()
+
+    # -- pictures ---------------------------------------------------------------------------------
+
+    @cached_property
+    def _look(self) -> Look:
+        from gantools.latents.pictures import Look
+
+        origin = self.origin
+        layers: list[int] | None = None
+        if self.noise_layers is not None:
+            count = len(origin.network.open.g.noise_shapes)
+            if not count:
+                raise Usage("--noise-layers: this network has no noise")
+            layers = options.parse_layers(self.noise_layers, count, "--noise-layers")
+        return Look(origin.psi, origin.cutoff, self.noise, layers, origin.seed)
+
+    def _wanted(self, sink: Sink) -> Iterator[Picture]:
+        """The pictures of this shard that are not there yet, made when they are asked for."""
+        for key, make in self._shard(self._makers()):
+            if sink.wanted(key):
+                yield make()
+
+    def _makers(self) -> Iterator[tuple[str, Callable[[], Picture]]]:
+        if self.figure is not None:
+            yield self.figure, self._figure
+        elif self.grid is not None:
+            from gantools.commands._sheets import Sheets
+
+            yield from Sheets(self.origin, self._look, self._args()).grid(self.grid)
+        else:
+            for key, make in self.origin:
+                yield key, partial(self._plain, make)
+
+    def _plain(self, make: Maker) -> Picture:
+        from gantools.latents.pictures import Cell, Picture
+
+        latent = make()
+        return Picture(latent.key, [Cell(latent, self._look)], story=self._story(latent))
+
+    def _story(self, latent: Latent) -> dict[str, Any]:
+        """The latent's, and which noise the picture has."""
+        story = latent.with_history("generate", self._args()).story()
+        if self.origin.network.open.g.noise_shapes:
+            mode = self.noise or ("own" if latent.noise else "const")
+            noise = {"mode": mode, "layers": self._look.noise_layers}
+            story["noise"] = {n: v for n, v in noise.items() if v is not None}
+        return story
+
+    def _figure(self) -> Picture:
+        from gantools.commands._sheets import Sheets
+
+        sheets = Sheets(self.origin, self._look, self._args())
+        if self.figure == "truncation":
+            return sheets.truncation(self.psis)
+        if self.figure == "noise":
+            return sheets.noise()
+        return sheets.mixing(self.sources or [], self.layers)
+
+
+def _encoders(device: str) -> int:
+    """Threads that encode pictures: a GPU makes them faster than one core can; a CPU does not."""
+    return 0 if device == "cpu" else min(os.cpu_count() or 1, 8)
+
+
+def _puts(sink: Sink, pictures: Iterable[Picture], encoders: int) -> Iterator[tuple[str, Put]]:
+    """(key, what writes it) for every picture in order; encoded ahead by so many threads."""
+    made = ((picture, picture.pixels()) for picture in pictures)
+    there = ((picture, pixels) for picture, pixels in made if pixels is not None)
+    if not encoders:
+        for picture, pixels in there:
+            yield picture.key, partial(sink.put_frame, picture.key, pixels, picture.story)
+        return
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    from gantools.io import image
+
+    waiting: deque[tuple[str, Future[bytes]]] = deque()
+    pool = ThreadPoolExecutor(encoders)
+    try:
+        for picture, pixels in there:
+            encoding = pool.submit(image.encode, pixels, sink.image_format, picture.story)
+            waiting.append((picture.key, encoding))
+            while waiting and (len(waiting) > 2 * encoders or waiting[0][1].done()):
+                key, encoded = waiting.popleft()
+                yield key, partial(sink.put, key, encoded.result())
+        for key, encoded in waiting:
+            yield key, partial(sink.put, key, encoded.result())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _put(key: str, put: Put) -> None:
+    try:
+        put()
+    except SampleError as e:
+        report.failed(key, e)

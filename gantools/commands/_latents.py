@@ -1,0 +1,138 @@
+"""What edit and mix share: latents in, latents or pictures out, and what is known without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain, groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gantools import report
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gantools.io.latent import Latent
+    from gantools.io.sink import Sink
+
+    Finish = Callable[[Latent, np.ndarray], np.ndarray]
+
+
+def read(operands: Sequence[str] | None, shard: str | None = None) -> Iterator[Latent]:
+    """The latents of the operands, or of standard input; a bad one is reported and skipped."""
+    from gantools.io.latent import Latent
+    from gantools.io.source import samples
+
+    for sample in samples(operands, kinds=("latent",), shard=shard):
+        try:
+            latent = Latent.from_bytes(sample.data, sample.key)
+        except report.SampleError as e:
+            report.failed(sample.name, e)
+            continue
+        yield latent
+
+
+class NetworkFile:
+    """The file of --net as far as it is known without torch: its header and its layers."""
+
+    def __init__(self, net: str | None) -> None:
+        from gantools.io import network
+
+        self.path: Path | None = None
+        try:
+            self.path = network.find(net)
+        except report.Usage:
+            if net is not None:  # without --net, latents can be edited where no network is
+                raise
+        self.header: dict[str, Any] = network.header(self.path) if self.path else {}
+
+    def fits(self, latent: Latent) -> bool:
+        """Whether the latent may be of this network, by its header."""
+        from gantools.io.network import fits
+
+        return fits(latent.header.get("network", {}), self.meta())
+
+    def num_ws(self, latent: Latent) -> int | None:
+        """L of the network, where the latent may be its own; None where it is not known."""
+        meta = self.meta()
+        config = meta.get("config", {}).get("g")
+        if config is None or not self.fits(latent):
+            return None
+        if "widths" in config:  # StyleGAN and StyleGAN2: two per resolution
+            return 2 * len(config["widths"])
+        return int(config["num_layers"]) + 2 if "num_layers" in config else None
+
+    def meta(self) -> dict[str, Any]:
+        """The header, or what stands for it in another project's file, which is read, once."""
+        if not self.header and self.path is not None:
+            from gantools.io import network
+
+            checkpoint = network.load(self.path)
+            self.header = {**checkpoint.meta, "config": checkpoint.config}
+        return self.header
+
+
+def write(
+    sink: Sink,
+    latents: Iterable[Latent],
+    *,
+    net: str | None,
+    batch: int,
+    device: str,
+    dtype: str,
+    threads: int,
+    finish: Finish | None = None,
+) -> None:
+    """Latents as they are, or rendered where the output is images; torch only for these.
+
+    finish: what is done to each picture before it is written. What --no-clobber keeps is not
+    rendered, and the network is opened when the first picture is wanted.
+    """
+    wanted = (latent for latent in latents if sink.wanted(latent.key))
+    if sink.kind == "latent":
+        for latent in wanted:
+            _put(latent.key, partial(sink.put, latent.key, latent.to_bytes()))
+        return
+    for latent, pixels in _rendered(wanted, net, batch, device, dtype, threads):
+        try:
+            finished = finish(latent, pixels) if finish else pixels
+        except report.SampleError as e:
+            report.failed(latent.key, e)
+            continue
+        _put(latent.key, partial(sink.put_frame, latent.key, finished, latent.story()))
+
+
+def _rendered(
+    latents: Iterator[Latent], net: str | None, batch: int, device: str, dtype: str, threads: int
+) -> Iterator[tuple[Latent, np.ndarray]]:
+    first = next(latents, None)
+    if first is None:
+        return
+    from gantools.latents.render import render
+    from gantools.networks.network import open_network
+    from gantools.options import pick_device, set_threads
+
+    set_threads(threads)
+    network = open_network(net, device=pick_device(device), dtype=dtype)
+    for (psi, cutoff), group in groupby(chain([first], latents), key=truncation_of):
+        yield from render(network, group, batch=batch, psi=psi, cutoff=cutoff)
+
+
+def truncation_of(latent: Latent) -> tuple[float, int | None]:
+    """(psi, cutoff) at which a z is rendered, from its header; a w has been truncated before."""
+    header = latent.header if latent.space == "z" else {}
+    psi, cutoff = header.get("psi"), header.get("cutoff")
+    return 1.0 if psi is None else float(psi), None if cutoff is None else int(cutoff)
+
+
+def psi_of(latent: Latent) -> float:
+    """The psi of `truncation_of`."""
+    return truncation_of(latent)[0]
+
+
+def _put(key: str, put: Callable[[], None]) -> None:
+    try:
+        put()
+    except report.SampleError as e:
+        report.failed(key, e)

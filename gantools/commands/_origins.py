@@ -1,0 +1,152 @@
+"""Where the latents of generate come from: seeds, a walk, or what is given to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from gantools import options
+from gantools.commands import _latents
+from gantools.report import Usage
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gantools.io.latent import Latent
+    from gantools.networks.network import Network
+
+Maker = Callable[[], "Latent"]
+Source = tuple[str, Maker]  # a key, and its latent when it is needed
+
+
+def parse_psis(text: str | None) -> list[float] | None:
+    """`0.7` or `1,0.7,0`; Usage for anything else."""
+    if text is None:
+        return None
+    try:
+        psis = [float(part) for part in text.split(",")]
+    except ValueError:
+        psis = []
+    if not psis or not all(math.isfinite(psi) for psi in psis):
+        raise Usage(f"--psi {text}: expected a number such as 0.7, or several: 1,0.7,0")
+    return psis
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """--video: seconds, frames per second, the filter's sigma in seconds (S1.25)."""
+
+    seconds: float
+    fps: float
+    smoothing: float
+
+    @property
+    def frames(self) -> int:
+        """How many frames it has."""
+        return max(round(self.seconds * self.fps), 1)
+
+
+@dataclass
+class LazyNetwork:
+    """The network of --net, opened when the first picture is really wanted (--no-clobber)."""
+
+    net: str | None
+    device: str
+    dtype: str
+    threads: int
+
+    @cached_property
+    def open(self) -> Network:
+        """The network on its device."""
+        from gantools.networks.network import open_network
+
+        options.set_threads(self.threads)
+        return open_network(self.net, device=options.pick_device(self.device), dtype=self.dtype)
+
+
+@dataclass(kw_only=True)
+class Origin:
+    """One of operands, seeds and walk, and what is asked of its latents."""
+
+    operands: Sequence[str] | None
+    seeds: list[int] | None
+    walk: Walk | None
+    psi: float | None
+    cutoff: int | None
+    class_: int | None
+    seed: int
+    network: LazyNetwork
+
+    def __iter__(self) -> Iterator[Source]:
+        if self.seeds is not None:
+            yield from self.of_seeds(self.seeds)
+        elif self.walk is not None:
+            yield from self.of_walk(self.walk, 0)
+        else:
+            for latent in _latents.read(self.operands):
+                yield latent.key, partial(self._asked, latent)
+
+    def count(self) -> int | None:
+        """How many there are, where it is known."""
+        return len(self.seeds) if self.seeds else self.walk.frames if self.walk else None
+
+    def of_seeds(self, seeds: Iterable[int]) -> Iterator[Source]:
+        """z of NVIDIA's seeds."""
+        for seed in seeds:
+            yield f"seed{seed:06d}", partial(self._of_seed, seed)
+
+    def _of_seed(self, seed: int) -> Latent:
+        from gantools.io.seeds import z_from_seed
+
+        z = z_from_seed(seed, self.network.open.g.cfg.z_dim)
+        return self._new(f"seed{seed:06d}", z, {"seed": seed})
+
+    def of_walk(self, walk: Walk, number: int) -> Iterator[Source]:
+        """The frames of one walk; `number` counts the cells of a grid."""
+        from gantools.io.seeds import derive
+        from gantools.latents.walk import walk as draw
+
+        @cache
+        def frames() -> np.ndarray:
+            seed = derive(self.seed, f"walk/{number}", "walk")
+            z_dim = self.network.open.g.cfg.z_dim
+            return draw(walk.frames, z_dim, walk.smoothing * walk.fps, seed)
+
+        def frame(i: int) -> Latent:
+            return self._new(f"walk/{i:04d}", frames()[i], {})
+
+        for i in range(walk.frames):
+            yield f"walk/{i:04d}", partial(frame, i)
+
+    def _new(self, key: str, z: np.ndarray, header: dict[str, Any]) -> Latent:
+        from gantools.io.latent import Latent
+
+        header = {"network": self.network.open.story(), **header}
+        return self._asked(Latent(key, "z", {"z": z}, header))
+
+    def _asked(self, latent: Latent) -> Latent:
+        """A z with the truncation of the command line in its header, and with its class."""
+        if "z" not in latent.tensors:
+            return latent
+        truncation = {"psi": self.psi, "cutoff": self.cutoff}
+        header = {**latent.header, **{n: v for n, v in truncation.items() if v is not None}}
+        return self._with_class(replace(latent, header=header))
+
+    def _with_class(self, latent: Latent) -> Latent:
+        """With the one-hot label of --class, where the network is conditional."""
+        classes = self.network.open.g.cfg.c_dim
+        if self.class_ is not None and self.class_ >= classes:
+            there = f"classes 0-{classes - 1}" if classes else "no classes: it is unconditional"
+            raise Usage(f"--class {self.class_}: the network has {there}")
+        if not classes or (self.class_ is None and "y" in latent.tensors):
+            return latent
+        if self.class_ is None:
+            raise Usage(f"the network is conditional: give --class 0-{classes - 1}")
+        import numpy as np
+
+        label = np.zeros(classes, np.float32)
+        label[self.class_] = 1
+        return replace(latent, space="zy", tensors={**latent.tensors, "y": label})

@@ -1,0 +1,185 @@
+"""What prefilter does: batches of pictures to the detector, decisions to the report (S0.4)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from gantools import __version__, report
+from gantools.faces.detect import Detector, Face
+from gantools.faces.judge import Decision, Rules, judge
+from gantools.io import atomic
+from gantools.io.image import decode
+from gantools.io.source import known_keys, samples
+from gantools.report import SampleError, Usage
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gantools.io.sample import Sample
+    from gantools.io.sink import Sink
+
+PIXELS_AT_ONCE = 1 << 25  # a batch ends early where its pictures are this large together
+THERE = "was there already"
+
+
+@dataclass
+class Picture:
+    """A picture to look at."""
+
+    key: str
+    pixels: np.ndarray
+
+
+class Run:
+    """Pictures in batches through detector, judge and sink, in their order."""
+
+    def __init__(self, sink: Sink, ledger: Ledger, rules: Rules, device: str) -> None:
+        self.sink, self.ledger, self.rules, self.device = sink, ledger, rules, device
+        self._detector: Detector | None = None
+
+    def over(self, operands: list[str] | None, shard: str | None, batch: int) -> None:
+        """Everything that the operands name."""
+        given = samples(operands, kinds=("image",), shard=shard)
+        expected = known_keys(operands, kinds=("image",), shard=shard)
+        total = None if expected is None else len(expected)
+        shown = report.progress(given, total=total, unit="image")
+        for part in self._batches(with_losses(shown, expected), batch):
+            self._do(part)
+
+    def _batches(
+        self, given: Iterator[tuple[str | None, Sample | None]], batch: int
+    ) -> Iterator[list[Picture | Decision]]:
+        """Decoded pictures, and between them what is decided already."""
+        part: list[Picture | Decision] = []
+        count = pixels = 0
+        try:
+            for key, sample in given:
+                what = self._opened(key, sample)
+                part.append(what)
+                if isinstance(what, Picture):
+                    count, pixels = count + 1, pixels + what.pixels.size // 3
+                if count >= batch or pixels >= PIXELS_AT_ONCE or len(part) >= 16 * batch:
+                    yield part
+                    part, count, pixels = [], 0, 0
+        except Usage:  # a damaged stream: what came whole is done before the command gives up
+            yield part
+            raise
+        yield part
+
+    def _opened(self, key: str | None, sample: Sample | None) -> Picture | Decision:
+        if sample is None:
+            return Decision(key, "unreadable", "could not be read: see standard error")
+        if self.rules.which != "all" and not self.sink.wanted(sample.key):
+            return Decision(key, "accepted", THERE)
+        try:
+            return Picture(sample.key, decode(sample.data))
+        except SampleError as e:
+            report.failed(sample.name, e)
+            return Decision(key, "unreadable", str(e))
+
+    def _do(self, part: list[Picture | Decision]) -> None:
+        photos = [what.pixels for what in part if isinstance(what, Picture)]
+        found = iter(self._found(photos))
+        for what in part:
+            self.ledger.add(self._judged(what, next(found)) if isinstance(what, Picture) else what)
+
+    def _found(self, photos: list[np.ndarray]) -> list[list[Face]]:
+        if photos and self._detector is None:
+            self._detector = Detector(self.device, min_face=self.rules.min_face)
+        return self._detector.detect(photos) if self._detector else []
+
+    def _judged(self, picture: Picture, found: list[Face]) -> Decision:
+        """Decide, and write what was cut out."""
+        decision, cuts = judge(picture.key, picture.pixels, found, self.rules)
+        for cut in cuts:
+            try:
+                self.sink.put_frame(cut.key, cut.pixels, self._story(cut.key, cut.crop))
+            except SampleError as e:
+                report.failed(cut.key, e)
+                decision.decision, decision.reason = "unreadable", str(e)
+        return decision
+
+    def _story(self, key: str, crop: dict[str, Any]) -> dict[str, Any]:
+        """What the PNG says about itself."""
+        args: dict[str, Any] = {"crop": self.rules.framing, "size": self.rules.size}
+        if self.rules.framing == "facenet":
+            args["margin"] = self.rules.margin
+        entry = {"command": "prefilter", "args": args, "version": __version__}
+        return {"format": 1, "kind": "image", "key": key, "crop": crop, "history": [entry]}
+
+
+def with_losses(
+    given: Iterator[Sample], expected: list[str] | None
+) -> Iterator[tuple[str | None, Sample | None]]:
+    """Keys and samples, with (key, None) for each that the source could not read and has named.
+
+    expected: all keys in order, or None for streams, where a lost one is told as (None, None).
+    """
+    waiting = iter(expected or [])
+    before = report.failures()
+    for sample in given:
+        if expected is None:
+            yield from [(None, None)] * (report.failures() - before)
+        else:
+            for key in waiting:
+                if key == sample.key:
+                    break
+                yield key, None
+        yield sample.key, sample
+        before = report.failures()
+    lost = [None] * (report.failures() - before) if expected is None else list(waiting)
+    yield from ((key, None) for key in lost)
+
+
+class Ledger:
+    """Counts the decisions, and writes --report; kept even where a damaged stream ends the run.
+
+    keep: with --no-clobber, lines of an earlier report stay for pictures that are there already.
+    """
+
+    def __init__(self, path: str | None, *, keep: bool) -> None:
+        self.counts = {"accepted": 0, "rejected": 0, "unreadable": 0}
+        self._earlier = _lines(Path(path)) if path and keep else {}
+        self._file = atomic.AtomicFile(atomic.real_target(Path(path))) if path else None
+
+    def add(self, decision: Decision) -> None:
+        """Count it and write its line."""
+        self.counts[decision.decision] += 1
+        if self._file is None:
+            return
+        line = decision.line()
+        if decision.reason == THERE:
+            line = self._earlier.get(decision.key, line)
+        self._file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+
+    def summary(self) -> str:
+        """`3 accepted, 1 rejected, 0 unreadable, 4 in all`."""
+        counted = ", ".join(f"{n} {what}" for what, n in self.counts.items())
+        return f"{counted}, {sum(self.counts.values())} in all"
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None
+    ) -> None:
+        if self._file is None:
+            return
+        if kind is None or issubclass(kind, Usage):
+            self._file.commit()
+        else:
+            self._file.abort()
+
+
+def _lines(path: Path) -> dict[str | None, dict[str, Any]]:
+    """An earlier report by key; {} where there is none that can be read."""
+    try:
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        return {line["key"]: line for line in lines}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

@@ -1,0 +1,341 @@
+"""The pipeline of `project`: samples in batches to latents, written as soon as each is done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+from gantools import report
+from gantools.commands import _latents, _paste
+from gantools.io import image
+from gantools.io.latent import Latent
+from gantools.report import SampleError, Usage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from gantools.faces.detect import Detector
+    from gantools.inversion.project import Projector
+    from gantools.io.network import Checkpoint
+    from gantools.io.sample import Sample
+    from gantools.io.sink import Sink
+    from gantools.networks.network import Network
+
+MOST_ROWS = 8  # pictures one below another in a progress video
+LEAST_HEIGHT = 256  # of a picture in it
+FRAMES = 300  # of one batch in it
+
+
+@dataclass
+class Wishes:
+    """What the command line asked for."""
+
+    space: str | None
+    method: str
+    changes: dict[str, Any]  # of the method's settings
+    perceptual: str | None
+    init: str
+    align: Literal["auto", "always", "never"]
+    lossy: bool
+    seed: int
+    batch: int
+    paste: float | None  # the scale of --paste
+    tune: tuple[str, int, float] | None  # file, steps, learning rate
+
+
+@dataclass
+class Item:
+    """One picture on its way: pixels [R,R,3] of the network's size, its place in the photograph."""
+
+    key: str
+    name: str
+    pixels: np.ndarray
+    crop: dict[str, Any]
+    photo: np.ndarray | None  # kept for --paste alone
+
+
+class Film:
+    """The progress video: target and current picture, a row for each picture of a batch."""
+
+    def __init__(self, path: str | None) -> None:
+        from gantools.io.sink import open_sink
+
+        if path is not None and Path(path).suffix.lower() not in {".mp4", ".gif", ".webm"}:
+            raise Usage(f"--progress-video {path}: a name that ends in .mp4, .gif or .webm")
+        self.sink = open_sink(path, own="image") if path is not None else None
+        self.rows = 0
+        self.count = 0
+
+    def __enter__(self) -> Film:
+        if self.sink is not None:
+            self.sink.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None
+    ) -> None:
+        if self.sink is not None:
+            self.sink.__exit__(kind, e, t)
+
+    def frame(self, targets: list[np.ndarray], now: np.ndarray) -> None:
+        """One frame; later batches have the first one's number of rows, black where it is more."""
+        if self.sink is None:
+            return
+        import numpy as np
+
+        self.rows = self.rows or min(len(targets), MOST_ROWS)
+        pairs = [np.concatenate([a, b], axis=1) for a, b in zip(targets, now, strict=True)]
+        empty = np.zeros_like(pairs[0])
+        rows = [*pairs, *[empty] * self.rows][: self.rows]
+        grow = -(-LEAST_HEIGHT // len(empty)) if len(empty) < LEAST_HEIGHT else 1
+        frame = np.concatenate(rows).repeat(grow, axis=0).repeat(grow, axis=1)
+        self.sink.put_frame(f"{self.count:08d}", frame)
+        self.count += 1
+
+
+@dataclass
+class Run:
+    """One run of the command: a network, a projector (made for the first picture), an output."""
+
+    wishes: Wishes
+    sink: Sink
+    film: Film
+    net: str | None
+    device: str
+    dtype: str
+    pivots: list[tuple[Item, Latent]] = field(default_factory=list)  # of --tune
+
+    def __post_init__(self) -> None:
+        from gantools.inversion.methods import METHODS
+        from gantools.io import network as files
+        from gantools.networks.network import build
+
+        self.method = replace(
+            METHODS[self.wishes.method],
+            **self.wishes.changes,
+        )
+        if not self.method.perceptual and not self.method.mse:
+            raise Usage("--perceptual-weight and --mse-weight are both 0: nothing is minimised")
+        self.space = self.wishes.space or self.method.space
+        path = files.find(self.net)
+        self.ckpt: Checkpoint = files.load(path)
+        self.perceptual = self.wishes.perceptual or self._default_perceptual()
+        self.network: Network = build(
+            self.ckpt,
+            path.stem,
+            device=self.device,
+            dtype=self.dtype,
+            discriminator=self.perceptual == "discriminator",
+        )
+        self._projector: Projector | None = None
+        self._detector: Detector | None = None
+
+    def _default_perceptual(self) -> str:
+        from gantools.inversion.project import default_perceptual
+
+        return default_perceptual(bool(self.ckpt.config.get("d")))
+
+    def all(self, samples: Iterable[Sample]) -> None:
+        """Project every picture and convert every latent, in order; failures are lines."""
+        waiting: list[Item] = []
+        for sample in self._until_damage(samples, waiting):
+            if not self.sink.wanted(sample.key):
+                continue
+            try:
+                item = self._prepared(sample)
+            except SampleError as e:
+                report.failed(sample.name, e)
+                continue
+            if isinstance(item, Item):
+                waiting.append(item)
+            if waiting and (len(waiting) == self.wishes.batch or isinstance(item, Latent)):
+                self._project(waiting)
+                waiting.clear()
+            if isinstance(item, Latent):
+                self._write(item, name=sample.name)
+        if waiting:
+            self._project(waiting)
+        if self.pivots:
+            self._tune()
+
+    def _until_damage(self, samples: Iterable[Sample], waiting: list[Item]) -> Iterator[Sample]:
+        """The samples; what waits is projected before a damaged stream ends the command."""
+        try:
+            yield from samples
+        except Usage:
+            if waiting:
+                self._project(waiting)
+            raise
+
+    # ------------------------------------------------------------------------ one sample
+
+    def _prepared(self, sample: Sample) -> Item | Latent:
+        from gantools.io.sample import kind
+
+        if kind(sample.data) == "latent":
+            return self._converted(Latent.from_bytes(sample.data, sample.key))
+        photo = image.decode(sample.data)
+        pixels, quad = self._cropped(photo)
+        if callable(self.projector.init):
+            self.projector.init(sample.key)  # a start that is not there fails its sample alone
+        crop = {
+            "quad": [[round(float(v), 3) for v in corner] for corner in quad],
+            "size": self.network.resolution,
+            "source": [photo.shape[1], photo.shape[0]],
+        }
+        kept = photo if self.wishes.paste is not None else None
+        return Item(sample.key, sample.name, pixels, crop, kept)
+
+    def _cropped(self, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        from gantools.faces.align import align
+        from gantools.faces.detect import Detector
+
+        framing, mode = self.network.meta.get("crop"), self.wishes.align
+        if self._detector is None and framing is not None and mode != "never":
+            self._detector = Detector(self.device)
+        pixels, quad, _ = align(photo, framing, self.network.resolution, mode, self._detector)
+        return pixels, quad
+
+    def _converted(self, latent: Latent) -> Latent:
+        from gantools.latents import spaces
+        from gantools.latents.source import NetworkSource
+
+        if self.wishes.tune:
+            raise SampleError("--tune needs pictures, and this is a latent")
+        self.network.check(latent)
+        source = NetworkSource(self.network, psi=_latents.psi_of(latent), seed=self.wishes.seed)
+        made = spaces.convert(latent, self.space, source, lossy=self.wishes.lossy)
+        return made.with_history("project", {"space": self.space})
+
+    # ------------------------------------------------------------------------ a batch
+
+    @property
+    def projector(self) -> Projector:
+        """Made for the first picture: a run over latents needs no perceptual distance."""
+        if self._projector is None:
+            from gantools.inversion.project import Projector
+
+            self._projector = Projector(
+                self.network,
+                self.space,
+                self.wishes.method,
+                self.method,
+                self.perceptual,
+                self._init(),
+                self.wishes.seed,
+            )
+        return self._projector
+
+    def _init(self) -> str | Callable[[str], Latent]:
+        if self.wishes.init in {"mean", "random"}:
+            return self.wishes.init
+        place = Path(self.wishes.init)
+        if not place.exists():
+            raise Usage(f"--init {place}: not mean, random, a latent file or a folder of them")
+
+        def start(key: str) -> Latent:
+            path = place / f"{key}.safetensors" if place.is_dir() else place
+            if not path.is_file():
+                raise SampleError(f"--init: there is no {key}.safetensors in {place}")
+            latent = Latent.from_bytes(path.read_bytes(), key)
+            self.network.check(latent)
+            if latent.space not in {"w", "nw", self.space.removeprefix("n"), self.space}:
+                raise SampleError(f"--init: a {latent.space} latent is no start for {self.space}")
+            return latent
+
+        return start
+
+    def _project(self, items: list[Item]) -> None:
+        total = self.method.steps
+        name = items[0].key if len(items) == 1 else f"{items[0].key} … {items[-1].key}"
+        every = max(1, total // FRAMES)
+        targets = [item.pixels for item in items]
+        with ExitStack() as stack:
+            bar = report.progress_bar(total=total, unit="step", desc=name)
+            stack.callback(bar.close)
+
+            def watch(step: int, w: Tensor, images: Tensor, losses: Tensor) -> None:
+                from gantools.inversion.project import to_pixels
+
+                bar.update(1)
+                bar.set_postfix_str(f"loss {losses.mean().item():.4g}")
+                if self.film.sink is not None and (step % every == 0 or step == total - 1):
+                    now = to_pixels(images)
+                    self.film.frame(targets, now if now.shape[3] == 3 else now.repeat(3, 3))
+
+            latents = self.projector.run([item.key for item in items], targets, watch)
+        for item, latent in zip(items, latents, strict=True):
+            if not math.isfinite(latent.header["projection"]["loss"]):
+                report.failed(item.name, "the optimisation diverged: lower --lr")
+                continue
+            latent.header["crop"] = item.crop
+            done = latent.with_history("project", {"space": self.space, "align": self.wishes.align})
+            if self.wishes.tune:
+                self.pivots.append((item, done))
+            else:
+                self._write(done, item.photo, item.name)
+
+    def _tune(self) -> None:
+        """The personal network from all pictures of the run; then their latents, which name it."""
+        from gantools.inversion.tune import Tuning
+
+        assert self.wishes.tune is not None
+        file, steps, lr = self.wishes.tune
+        tuning = Tuning(steps=steps, lr=lr)
+        items, latents = zip(*self.pivots, strict=True)
+        pixels = [item.pixels for item in items]
+        bar = report.progress_bar(total=steps, unit="step", desc="tuning")
+        try:
+            tuned = self.projector.tuned(
+                latents, pixels, tuning, self.wishes.batch, lambda step: bar.update(1)
+            )
+        finally:
+            bar.close()
+        self._save(tuned, Path(file), tuning)
+        self.projector.network = self.network
+        for item, latent in zip(items, latents, strict=True):
+            self.projector.judge([latent], [item.pixels])
+            latent.header["network"] = self.network.story()
+            latent.header["projection"]["tuned"] = {"steps": steps, "lr": lr}
+            self._write(latent, item.photo, item.name)
+
+    def _save(self, tuned: Any, path: Path, tuning: Any) -> None:
+        from gantools.io import network as files
+        from gantools.networks.network import numbers
+
+        tensors = {f"g_ema.{n}": t for n, t in numbers(tuned).items()}
+        tensors |= {n: t for n, t in self.ckpt.tensors.items() if n.startswith("d.")}
+        meta = {n: v for n, v in self.ckpt.meta.items() if n not in {"id", "w_avg"}}
+        meta["derived_from"] = [self.network.id, *meta.get("derived_from", [])]
+        meta["tuned"] = {"pictures": len(self.pivots), "steps": tuning.steps, "lr": tuning.lr}
+        ckpt = replace(self.ckpt, tensors=tensors, meta=meta)
+        identity = files.save(path, ckpt)
+        self.network = replace(self.network, name=path.stem, id=identity, g=tuned, meta=meta)
+        report.note(f"the tuned network is {path}: give it with --net where these latents go")
+
+    # ------------------------------------------------------------------------ out
+
+    def _write(self, latent: Latent, photo: np.ndarray | None = None, name: str = "") -> None:
+        try:
+            if self.sink.kind == "latent":
+                self.sink.put(latent.key, latent.to_bytes())
+                return
+            pixels = self._rendered(latent)
+            if self.wishes.paste is not None:
+                if photo is None:
+                    raise SampleError("--paste needs the photograph, and this is a latent")
+                pixels = _paste.paste_into(latent, pixels, photo, self.wishes.paste)
+            self.sink.put_frame(latent.key, pixels, latent.story())
+        except SampleError as e:
+            report.failed(name or latent.key, e)
+
+    def _rendered(self, latent: Latent) -> np.ndarray:
+        from gantools.latents.render import images, to_uint8
+
+        return to_uint8(images(self.network, [latent], psi=_latents.psi_of(latent)))[0]

@@ -1,0 +1,249 @@
+"""The two sets of pictures that a metric compares: operands, files of features, or a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gantools import __version__, options, report
+from gantools.report import SampleError, Usage
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gantools.evaluation.features import Extractor, Picture
+    from gantools.io.latent import Latent
+    from gantools.io.sample import Sample
+    from gantools.networks.network import Network
+
+FEATURES = ("inception", "mobilenet", "discriminator")
+NOISE = "random"  # S0.16: the noise of generated pictures is drawn anew for each
+
+QUANTISATION = "8 bits; generated pictures are rounded half to even"
+
+
+@dataclass
+class Asked:
+    """What the shared flags say; the network is opened once, and only where it is needed."""
+
+    features: str
+    net: str | None
+    num: int
+    psi: float
+    mirror: bool
+    seed: int
+    batch: int
+    device: str
+    dtype: str
+    splits: int
+    threads: int
+
+    def check(self, output: Sequence[str] | None) -> None:
+        """Usage for what can be refused before anything heavy is imported."""
+        from gantools.io import results
+
+        results.check(output)
+        if self.features not in FEATURES:
+            raise Usage(
+                f"--features {self.features}: expected {', '.join(FEATURES)}; a file of features "
+                "is an operand, in the place of its pictures"
+            )
+        if self.splits == 1:
+            raise Usage("--splits 1: an interval needs two parts or more")
+
+    @cached_property
+    def network(self) -> Network:
+        """The network of --net, with its discriminator where that gives the features."""
+        from gantools.networks.network import open_network
+
+        wants = self.features == "discriminator"
+        device = options.pick_device(self.device)
+        return open_network(self.net, device=device, dtype=self.dtype, discriminator=wants)
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """The extractor of --features."""
+        from gantools.evaluation import features
+
+        network = self.network if self.features == "discriminator" else None
+        return features.extractor(self.features, options.pick_device(self.device), network)
+
+
+@dataclass
+class Set:
+    """Features of one set in blocks [n, dim], read once; `story` is whole when they are read."""
+
+    dim: int
+    blocks: Iterator[np.ndarray]
+    story: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Pair:
+    """REAL and FAKE with features of one extractor, `extractor` its protocol."""
+
+    real: Set
+    fake: Set
+    extractor: dict[str, Any]
+
+    def protocol(self, how: dict[str, Any]) -> dict[str, Any]:
+        """What has to be equal before two laboratories' numbers can be compared."""
+        own = {"quantisation": QUANTISATION, "version": f"gantools {__version__}"}
+        return {**self.extractor, "real": self.real.story, "fake": self.fake.story, **how, **own}
+
+
+def open_pair(real: str, fake: str | None, asked: Asked) -> Pair:
+    """Both sets, ready to be read; everything that can be refused is refused here (Usage)."""
+    if real == fake == "-":
+        raise Usage("standard input (-) can be one of the two sets, not both")
+    for name in (real, fake):
+        if name not in (None, "-") and not Path(str(name)).exists():
+            raise Usage(f"{name}: no such file or folder")
+    options.set_threads(asked.threads)
+    names = (real, fake)
+    sources = [None if _holds_features(name) else _open(name, asked) for name in names]
+    sets = [
+        _of_file(Path(str(name))) if source is None else _of_pictures(source, asked, mirror)
+        for name, source, mirror in zip(names, sources, (asked.mirror, False), strict=True)
+    ]
+    stories = [story for s in sets if (story := s.story.pop("extractor", None))]
+    if any(sources):
+        stories.append(asked.extractor.protocol())
+    if len({story.get("features_sha256") for story in stories}) > 1:
+        said = " and ".join(str(story.get("features")) for story in stories)
+        raise Usage(f"features of two networks cannot be compared: {said}")
+    if sets[0].dim != sets[1].dim:
+        raise Usage(f"features of {sets[0].dim} and of {sets[1].dim} dimensions do not compare")
+    unknown = {"features": "of files that do not name their network", "dimensions": sets[0].dim}
+    return Pair(sets[0], sets[1], stories[0] if stories else unknown)
+
+
+def _holds_features(name: str | None) -> bool:
+    from gantools.evaluation.features import is_file_of_features
+
+    return name is not None and is_file_of_features(Path(name))
+
+
+def _of_file(path: Path) -> Set:
+    from gantools.evaluation import features
+
+    array, story = features.load(path)
+    about: dict[str, Any] = {"source": path.name, "kind": "features", "count": len(array)}
+    if story.get("features_sha256"):
+        about["extractor"] = story
+    return Set(array.shape[1], iter([array]), about)
+
+
+@dataclass
+class Source:
+    """Pictures as they arrive, what is known about them, and how many if that is known."""
+
+    pictures: Iterator[Picture]
+    story: dict[str, Any]
+    total: int | None = None
+
+
+def _of_pictures(source: Source, asked: Asked, mirror: bool) -> Set:
+    from gantools.evaluation import features
+
+    story, extract = source.story, asked.extractor
+    story["mirror"] = mirror
+    blocks = features.of_pictures(_sized(source), extract, batch=asked.batch, mirror=mirror)
+    return Set(extract.dim, _counted(blocks, story), story)
+
+
+def _sized(source: Source) -> Iterator[Picture]:
+    """Note the pictures' size as they pass; the bar."""
+    sizes: set[str] = set()
+    for name, pixels in report.progress(source.pictures, total=source.total, unit="pictures"):
+        sizes.add(f"{pixels.shape[1]}x{pixels.shape[0]}")
+        source.story["size"] = next(iter(sizes)) if len(sizes) == 1 else "several"
+        yield name, pixels
+
+
+def _counted(blocks: Iterator[np.ndarray], story: dict[str, Any]) -> Iterator[np.ndarray]:
+    story["count"] = 0
+    for block in blocks:
+        story["count"] += len(block)
+        yield block
+
+
+def _open(operand: str | None, asked: Asked) -> Source:
+    """The pictures of an operand, or of the network of --net where there is none."""
+    from gantools.io.source import samples
+
+    if operand is None:
+        return _generated(asked)
+    name = "stdin" if operand == "-" else Path(operand).name or "."
+    return Source(_pictures(samples([operand]), asked), {"source": name})
+
+
+# Pictures are decoded, latents rendered with the network that they name; the order stays.
+def _pictures(samples: Iterable[Sample], asked: Asked) -> Iterator[Picture]:
+    from gantools.io.sample import kind
+
+    for what, group in groupby(samples, key=lambda sample: kind(sample.data)):
+        if what == "latent":
+            yield from _rendered(_latents(group), asked)
+        else:
+            yield from _decoded(group)
+
+
+def _decoded(samples: Iterable[Sample]) -> Iterator[Picture]:
+    from gantools.io.image import decode
+
+    for sample in samples:
+        try:
+            pixels = decode(sample.data)
+        except SampleError as e:
+            report.failed(sample.name, e)
+            continue
+        yield sample.name, pixels
+
+
+def _latents(samples: Iterable[Sample]) -> Iterator[Latent]:
+    from gantools.io.latent import Latent
+
+    for sample in samples:
+        try:
+            yield Latent.from_bytes(sample.data, sample.key)
+        except SampleError as e:
+            report.failed(sample.name, e)
+
+
+def _rendered(latents: Iterable[Latent], asked: Asked) -> Iterator[Picture]:
+    from gantools.latents.render import render
+
+    rendered = render(
+        asked.network, latents, batch=asked.batch, psi=asked.psi, noise=NOISE, seed=asked.seed
+    )
+    return ((latent.key, pixels) for latent, pixels in rendered)
+
+
+def _generated(asked: Asked) -> Source:
+    """Pictures of the seeds from --seed on, as `generate --seeds` numbers them."""
+    network = asked.network
+    story = {"network": network.name, "network_id": network.id, "psi": asked.psi, "noise": NOISE}
+    story["seeds"] = f"{asked.seed}-{asked.seed + asked.num - 1}"
+    if network.g.cfg.c_dim:
+        story["classes"] = "uniform"
+    latents = (_drawn(network, asked, i) for i in range(asked.num))
+    return Source(_rendered(latents, asked), story, asked.num)
+
+
+def _drawn(network: Network, asked: Asked, i: int) -> Latent:
+    import numpy as np
+
+    from gantools.io.latent import Latent
+    from gantools.io.seeds import derive, z_from_seed
+
+    cfg, seed = network.g.cfg, asked.seed + i
+    tensors = {"z": z_from_seed(seed, cfg.z_dim)}
+    if cfg.c_dim:
+        chosen = derive(asked.seed, f"seed{seed:06d}", "class") % cfg.c_dim
+        tensors["y"] = np.eye(cfg.c_dim, dtype=np.float32)[chosen]
+    return Latent(f"seed{seed:06d}", "zy" if cfg.c_dim else "z", tensors)

@@ -1,0 +1,180 @@
+"""gantools edit: move latents along attribute directions (papers.md S2.7, S2.8, S4.21)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gantools import options, report
+from gantools.commands import _edit_plan, _latents, _paste
+from gantools.commands._paste import Paste, Scale
+from gantools.report import Usage
+
+if TYPE_CHECKING:
+    from gantools.io.direction import Direction
+
+COLUMNS = ("name", "default", "strength 1", "space", "layers")
+Directions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dir",
+        metavar="NAME|FILE",
+        help="A direction that --list shows, or a file: ours (FILE or FILE:NAME), a plain .npy of "
+        "(dim,), (1,dim) or (L,dim), a tensor in a .pt. Repeatable.",
+        show_default=False,
+    ),
+]
+Strengths = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--strength",
+        metavar="S",
+        help="How far: 1 is one standard deviation of the attribute, or a raw file's own length. "
+        "Once for all, or once per --dir; FROM:TO with --frames. Default: the direction's own, "
+        "which --list shows (1 for raw files).",
+        show_default=False,
+    ),
+]
+Layers = Annotated[
+    str | None,
+    typer.Option(
+        "--layers",
+        metavar="LIST",
+        help="Only these layers, 0-based, such as 0-7; w becomes w+. Default: the direction's own, "
+        "which is all of them unless --list says otherwise.",
+        show_default=False,
+    ),
+]
+Orthogonal = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--orthogonal-to",
+        metavar="NAME|FILE",
+        help="Take this direction out of every --dir first (conditional projection, the length is "
+        "kept). Repeatable.",
+        show_default=False,
+    ),
+]
+Absolute = Annotated[
+    bool,
+    typer.Option(
+        "--absolute",
+        help="The strength is where the latent ends along the direction, not how far it moves.",
+    ),
+]
+ListThem = Annotated[
+    bool, typer.Option("--list", help="Print the directions of the network, and do nothing else.")
+]
+Frames = Annotated[
+    int | None,
+    typer.Option(
+        "--frames",
+        metavar="N",
+        min=2,
+        help="N latents from strength 0 to S: keys key/0000 and on; a video with -o x.mp4.",
+        show_default=False,
+    ),
+]
+
+
+def edit(
+    operands: options.Operands = None,
+    *,
+    directions: Directions = None,
+    strength: Strengths = None,
+    layers: Layers = None,
+    orthogonal_to: Orthogonal = None,
+    absolute: Absolute = False,
+    list_them: ListThem = False,
+    frames: Frames = None,
+    paste: Paste = None,
+    scale: Scale = 1,
+    output: options.Output = None,
+    net: options.Net = None,
+    batch: options.Batch = 8,
+    device: options.Device = "auto",
+    dtype: options.DtypeOption = options.Dtype.fp32,
+    threads: options.Threads = 0,
+    shard: options.Shard = None,
+    no_clobber: options.NoClobber = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Move latents along attribute directions: older, smiling, turned.
+
+    Takes latents in z, w, w+ and their noise variants and gives latents; pictures where the
+    output names pictures.
+
+    $ gantools project photo.jpg | gantools edit --dir age -o older.png
+
+    $ gantools edit face.safetensors --dir smile --frames 60 -o smile.mp4
+
+    $ gantools edit face.safetensors --dir age --paste photo.jpg -o whole.png
+    """
+    report.begin("edit", quiet=quiet)
+    network = _latents.NetworkFile(net)
+    if list_them:
+        _print_list(net, network.meta(), as_json=json)
+        return
+    if scale != 1 and paste is None:
+        raise Usage("--scale goes with --paste PHOTO")
+    if not directions:
+        raise Usage("give a direction with --dir NAME; gantools edit --list shows what there is")
+    plan = _edit_plan.Plan(
+        directions,
+        _edit_plan.parse_strengths(strength, len(directions), sweep=frames is not None),
+        _edit_plan.parse_layers(layers),
+        orthogonal_to or [],
+        absolute,
+        frames,
+        net,
+        network,
+    )
+    from gantools.io.sink import open_sink
+
+    with open_sink(output, own="latent", no_clobber=no_clobber) as sink:
+        finish = None if paste is None else partial(_paste.paste_back, where=paste, scale=scale)
+        if finish and sink.kind == "latent":
+            raise Usage("--paste makes pictures: name one with -o, such as -o whole.png")
+        edited = plan.run(_latents.read(operands, shard))
+        _latents.write(
+            sink,
+            edited,
+            net=net,
+            batch=batch,
+            device=device,
+            dtype=dtype,
+            threads=threads,
+            finish=finish,
+        )
+
+
+def _print_list(net: str | None, header: Mapping[str, Any], *, as_json: bool) -> None:
+    """The directions that fit the network: text, tabs between the columns, or one JSON object."""
+    from gantools.io import direction_library as library
+    from gantools.io import results
+
+    found: dict[str, Direction] = {}
+    for direction in library.known(net):
+        if library.belongs(direction, {"id": header.get("id")}, header):
+            found.setdefault(direction.name, direction)
+    if not found:
+        raise Usage(
+            "no direction is known for this network: gantools train direction makes some; "
+            "--dir FILE reads any"
+        )
+    table = {name: {**d.story(), "network": d.network} for name, d in found.items()}
+    rows = [_row(d) for d in found.values()]
+    results.write(table, as_json=as_json, rows=rows, columns=COLUMNS)
+
+
+def _row(d: Direction) -> tuple[str, str, str, str, str]:
+    """name, default strength, what strength 1 is, space, layers."""
+    unit = "raw" if d.unit == "raw" else "1 sd"
+    if d.unit == "sd" and d.sd_in_label_units is not None:
+        unit = f"1 sd = {d.sd_in_label_units:.3g} of its label"
+    layers = "all" if d.layers is None else ",".join(map(str, d.layers))
+    return d.name, f"{d.default_strength:g}", unit, d.space or "by its shape", layers

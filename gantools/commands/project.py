@@ -1,0 +1,243 @@
+"""gantools project: photographs to latents, latents to other spaces (papers.md S2.2, S2.12)."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from gantools import options, report
+from gantools.commands._paste import Scale
+
+
+class Space(StrEnum):
+    """Where pictures are projected to, or latents converted."""
+
+    w = "w"
+    w_plus = "w+"
+    nw = "nw"
+    nw_plus = "nw+"
+
+
+class Method(StrEnum):
+    """Rows of inversion.methods.METHODS."""
+
+    quick = "quick"
+    stylegan2 = "stylegan2"
+    thesis = "thesis"
+    i2s = "i2s"
+
+
+class Perceptual(StrEnum):
+    """Perceptual distances; inversion.project.PERCEPTUAL."""
+
+    lpips_vgg = "lpips-vgg"
+    lpips_alex = "lpips-alex"
+    lpips_squeeze = "lpips-squeeze"
+    vgg19 = "vgg19"
+    discriminator = "discriminator"
+    pyramid = "pyramid"
+
+
+class Align(StrEnum):
+    """Whether the face is looked for and brought to the network's framing."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
+def project(
+    operands: options.Operands = None,
+    space: Annotated[
+        Space | None,
+        typer.Option(
+            "--space",
+            help="w: one style for all layers; w+: one per layer; nw, nw+: with noise maps. "
+            "Default: the method's own (quick, i2s: w+; stylegan2: nw; thesis: nw+).",
+            show_default=False,
+        ),
+    ] = None,
+    method: Annotated[
+        Method,
+        typer.Option(
+            "--method",
+            help="quick: ours, seconds; stylegan2: NVIDIA's projector; thesis: paper 002's; "
+            "i2s: Image2StyleGAN.",
+        ),
+    ] = Method.quick,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps",
+            metavar="N",
+            min=1,
+            help="Steps of the optimiser. Default: quick 400, stylegan2 and thesis 1000, i2s 5000.",
+            show_default=False,
+        ),
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            "--lr",
+            metavar="X",
+            min=0,
+            help="Its learning rate, at the peak of the schedule. Default: the method's own.",
+            show_default=False,
+        ),
+    ] = None,
+    perceptual: Annotated[
+        Perceptual | None,
+        typer.Option(
+            "--perceptual",
+            help="Perceptual distance. Default: LPIPS if its weights are there, else the "
+            "network's own discriminator; the latent records which.",
+            show_default=False,
+        ),
+    ] = None,
+    perceptual_weight: Annotated[
+        float | None,
+        typer.Option(
+            "--perceptual-weight", metavar="X", min=0, help="Its weight.", show_default=False
+        ),
+    ] = None,
+    mse_weight: Annotated[
+        float | None,
+        typer.Option(
+            "--mse-weight",
+            metavar="X",
+            min=0,
+            help="Weight of the mean squared difference of pixels in [-1,1].",
+            show_default=False,
+        ),
+    ] = None,
+    noise_reg: Annotated[
+        float | None,
+        typer.Option(
+            "--noise-reg",
+            metavar="X",
+            min=0,
+            help="Weight of the noise regulariser in nw and nw+.",
+            show_default=False,
+        ),
+    ] = None,
+    init: Annotated[
+        str,
+        typer.Option(
+            "--init",
+            metavar="mean|random|LATENT|FOLDER",
+            help="Where it starts: the mean w, a random one, a latent, FOLDER/<key>.safetensors.",
+        ),
+    ] = "mean",
+    align: Annotated[
+        Align,
+        typer.Option(
+            "--align",
+            help="Find the face and bring it to the framing of the network's training pictures; "
+            "auto leaves a picture that is framed so already; never takes the centred square.",
+        ),
+    ] = Align.auto,
+    paste: Annotated[
+        bool,
+        typer.Option(
+            "--paste",
+            help="Give the whole photograph with the projected picture in its place, blended at "
+            "the border, instead of the crop. Needs an output of pictures.",
+        ),
+    ] = False,
+    scale: Scale = 1,
+    tune: Annotated[
+        str | None,
+        typer.Option(
+            "--tune",
+            metavar="OUT.safetensors",
+            help="Pivotal tuning: also write a personal copy of the network that renders the "
+            "latents closer to their pictures; the latents name it.",
+            show_default=False,
+        ),
+    ] = None,
+    tune_steps: Annotated[
+        int,
+        typer.Option("--tune-steps", metavar="N", min=1, help="Times that it sees each picture."),
+    ] = 350,
+    tune_lr: Annotated[
+        float, typer.Option("--tune-lr", metavar="X", min=0, help="Its learning rate.")
+    ] = 3e-4,
+    progress_video: Annotated[
+        str | None,
+        typer.Option(
+            "--progress-video",
+            metavar="X.mp4",
+            help="A video of the optimisation: the target beside the current picture.",
+            show_default=False,
+        ),
+    ] = None,
+    lossy: Annotated[
+        bool,
+        typer.Option(
+            "--lossy",
+            help="Latents: also convert where the picture changes (nw to w drops the noise maps, "
+            "w+ to w keeps the mean of the layers).",
+        ),
+    ] = False,
+    output: options.Output = None,
+    net: options.Net = None,
+    seed: options.Seed = 0,
+    batch: options.Batch = 8,
+    device: options.Device = "auto",
+    dtype: options.DtypeOption = options.Dtype.fp32,
+    threads: options.Threads = 0,
+    shard: options.Shard = None,
+    no_clobber: options.NoClobber = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Find the latents of pictures, by optimisation; convert latents to another space.
+
+    A picture that is not framed as the network's training pictures were is aligned first. Each
+    latent records its settings, its last loss, PSNR, SSIM and perceptual distance.
+
+    $ gantools project photo.jpg | gantools edit --dir age -o older.png
+
+    $ gantools project photos/ --space nw+ --steps 1000 -o latents/ --no-clobber
+
+    $ gantools project photo.jpg --paste --scale 2 -o back.png
+    """
+    report.begin("project", quiet=quiet)
+    if dtype != options.Dtype.fp32 and tune:
+        raise report.Usage("--tune works in fp32: leave --dtype out")
+    from gantools.commands import _project
+    from gantools.io.sink import open_sink
+    from gantools.io.source import samples
+
+    if not all(math.isfinite(x) for x in (lr or 0, scale, tune_lr)):
+        raise report.Usage("--lr, --scale and --tune-lr are finite numbers")
+    changes = {
+        "steps": steps,
+        "lr": lr,
+        "perceptual": perceptual_weight,
+        "mse": mse_weight,
+        "noise_reg": noise_reg,
+    }
+    wishes = _project.Wishes(
+        space=space and space.value,
+        method=method.value,
+        changes={name: value for name, value in changes.items() if value is not None},
+        perceptual=perceptual and perceptual.value,
+        init=init,
+        align=align.value,
+        lossy=lossy,
+        seed=seed,
+        batch=batch,
+        paste=scale if paste else None,
+        tune=(tune, tune_steps, tune_lr) if tune else None,
+    )
+    with open_sink(output, own="latent", no_clobber=no_clobber) as sink:
+        if paste and sink.kind == "latent":
+            raise report.Usage("--paste makes pictures: name one with -o, such as -o whole.png")
+        found = samples(operands, shard=shard)
+        options.set_threads(threads)
+        with _project.Film(progress_video) as film:
+            run = _project.Run(wishes, sink, film, net, options.pick_device(device), dtype.value)
+            run.all(found)

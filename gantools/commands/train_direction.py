@@ -1,0 +1,191 @@
+"""gantools train direction: fit attribute directions (papers.md S2.7)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gantools import options, report
+from gantools.commands import _directions
+from gantools.report import Usage
+
+
+class Method(StrEnum):
+    """How a direction is found."""
+
+    regression = "regression"
+    logistic = "logistic"
+    svm = "svm"
+    sefa = "sefa"
+    pca = "pca"
+
+
+class Convention(StrEnum):
+    """Which code's SeFa."""
+
+    genforce = "genforce"
+    rosinality = "rosinality"
+
+
+Attributes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--attribute",
+        metavar="NAME[=COLUMN]",
+        help="A column of --labels, under its own or another name. Repeatable.",
+        show_default=False,
+    ),
+]
+MethodOption = Annotated[
+    Method,
+    typer.Option(
+        "--method",
+        help="Labelled: regression (ridge), logistic, svm. Without labels: sefa (closed form), "
+        "pca (GANSpace).",
+    ),
+]
+Share = Annotated[
+    float | None,
+    typer.Option(
+        "--share",
+        metavar="F",
+        help="logistic, svm: the share of samples with the highest labels, and that with the "
+        "lowest, which are told apart. Default: 0.5 for logistic, 0.02 for svm.",
+        show_default=False,
+    ),
+]
+Orthogonal = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--orthogonal-to",
+        metavar="NAME",
+        help="Another --attribute of this run, which is taken out of all the others (conditional "
+        "projection). Repeatable.",
+        show_default=False,
+    ),
+]
+Layers = Annotated[
+    str | None,
+    typer.Option(
+        "--layers",
+        metavar="LIST",
+        help="The layers in which edit applies the directions unless told otherwise, 0-based.",
+        show_default=False,
+    ),
+]
+Strengths = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--default-strength",
+        metavar="S",
+        help="What --dir NAME alone does in edit, in standard deviations; once for all, or once "
+        "per --attribute. Default: 3.",
+        show_default=False,
+    ),
+]
+Samples = Annotated[
+    int, typer.Option("--samples", metavar="N", min=100, help="Generated samples, psi 1.")
+]
+Components = Annotated[
+    int, typer.Option("--components", metavar="K", min=1, help="sefa, pca: how many directions.")
+]
+ConventionOption = Annotated[
+    Convention,
+    typer.Option(
+        "--convention",
+        help="sefa: style channels brought to one length (genforce), or as they are (rosinality).",
+    ),
+]
+Reader = Annotated[
+    str | None,
+    typer.Option(
+        "--reader",
+        metavar="FILE",
+        help="The attribute network: read if the file is there, else trained and written.",
+        show_default=False,
+    ),
+]
+Epochs = Annotated[
+    int, typer.Option("--epochs", metavar="N", min=1, help="Rounds over the labelled pictures.")
+]
+HoldOut = Annotated[
+    int,
+    typer.Option(
+        "--hold-out",
+        metavar="N",
+        min=0,
+        help="Pictures whose number is divisible by N only measure the attribute network; 0: a "
+        "tenth of them, by their keys.",
+    ),
+]
+
+
+def direction(
+    operands: options.Operands = None,
+    *,
+    labels: options.Labels = None,
+    attribute: Attributes = None,
+    method: MethodOption = Method.regression,
+    share: Share = None,
+    orthogonal_to: Orthogonal = None,
+    layers: Layers = None,
+    default_strength: Strengths = None,
+    output: options.Output = None,
+    samples: Samples = 10_000,
+    components: Components = 10,
+    convention: ConventionOption = Convention.genforce,
+    reader: Reader = None,
+    epochs: Epochs = 8,
+    hold_out: HoldOut = 0,
+    net: options.Net = None,
+    seed: options.Seed = 0,
+    batch: options.Batch = 32,
+    device: options.Device = "auto",
+    dtype: options.DtypeOption = options.Dtype.fp32,
+    threads: options.Threads = 0,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fit directions for `gantools edit`, scaled so that strength 1 is one standard deviation.
+
+    Labelled latents are fitted as they are. From labelled pictures an attribute network is
+    trained, which labels generated samples of --net; directions are fitted in w on these, and
+    their scale is what the network's pictures show. sefa and pca take no operands.
+
+    $ gantools train direction faces/ --labels labels.csv --attribute age -o age.safetensors
+
+    $ gantools train direction w.tar --labels labels.csv --attribute smile=happy -o d.safetensors
+
+    $ gantools train direction --method pca --components 20 -o pca.safetensors
+    """
+    report.begin("train direction", quiet=quiet)
+    if output is None or not output.endswith(".safetensors") or output == ".safetensors":
+        raise Usage("name the direction file with -o FILE.safetensors")
+    job = _directions.Job(
+        net,
+        samples,
+        seed,
+        batch,
+        device,
+        dtype,
+        options.parse_layers(layers, 64),
+        hold_out,
+        epochs,
+        method,
+        share,
+        None if reader is None else Path(reader),
+    )
+    options.set_threads(threads)
+    if method in (Method.sefa, Method.pca):
+        if operands or labels or attribute or orthogonal_to:
+            raise Usage(f"--method {method} takes neither operands nor labels")
+        strength = _directions.strengths(default_strength, 1)[0]
+        found = _directions.unlabelled(
+            job, components, strength, first_rgb=convention is Convention.rosinality
+        )
+    else:
+        asked = _directions.Asked.of(labels, attribute, orthogonal_to, default_strength)
+        found = _directions.labelled(job, asked, operands)
+    _directions.save(output, found)

@@ -1,0 +1,1 @@
+"""Features and one file per metric."""

@@ -1,0 +1,229 @@
+"""Features of pictures: which network, its sha256, how it resizes; in streams, and in files."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gantools import report
+from gantools.evaluation import mobilenet
+from gantools.io import weights
+from gantools.networks.network import Network
+from gantools.report import Usage
+
+CHUNK = 16  # pictures that a network sees at once on a CPU: what its caches hold
+GATHERED = 1024  # rows of features that are handed on together
+
+Picture = tuple[str, np.ndarray]  # name for messages, uint8 [H, W, C]
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """uint8 pictures [N, 3 or 1, H, W] -> features float32 [N, dim] on the device.
+
+    resize: what happens to pictures of another size than the network's, in words.
+    """
+
+    name: str
+    sha256: str
+    dim: int
+    resize: str
+    device: str
+    network: Callable[[Tensor], Tensor]
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> Tensor:
+        if images.shape[1] == 1:
+            images = images.expand(-1, 3, -1, -1)
+        size = CHUNK if self.device == "cpu" else len(images)
+        parts = [self.network(part.to(self.device)) for part in images.split(max(size, 1))]
+        return torch.cat(parts).float()
+
+    def protocol(self) -> dict[str, Any]:
+        """What two laboratories have to agree on about features."""
+        return {
+            "features": self.name,
+            "features_sha256": self.sha256,
+            "dimensions": self.dim,
+            "resize": self.resize,
+        }
+
+
+def extractor(name: str, device: str = "cpu", network: Network | None = None) -> Extractor:
+    """The extractor `inception`, `mobilenet` or `discriminator` (the network's own).
+
+    Usage where its weights are not there: none is replaced by another.
+    """
+    if name == "mobilenet":
+        return mobilenet_v2(device)
+    if name == "inception":
+        return inception(device)
+    if name == "discriminator":
+        if network is None:
+            raise Usage("features of a discriminator need a network: --net FILE")
+        return discriminator(network)
+    raise Usage(f"features {name}: expected inception, mobilenet or discriminator")
+
+
+def mobilenet_v2(device: str = "cpu") -> Extractor:
+    """The 1280 pooled features of MobileNetV2 (ImageNet)."""
+    net = mobilenet.load(weights.locate("mobilenet")).to(device)
+
+    def run(images: Tensor) -> Tensor:
+        return net(resized(images, mobilenet.SIZE) / 127.5 - 1)
+
+    resize = f"bilinear, antialiased, stretched to {mobilenet.SIZE}x{mobilenet.SIZE}"
+    sha256 = weights.KNOWN["mobilenet"].sha256
+    return Extractor("mobilenet", sha256, mobilenet.DIM, resize, device, run)
+
+
+def inception(device: str = "cpu") -> Extractor:
+    """The 2048 pooled features of TensorFlow's Inception of 2015-12-05, through torch-fidelity."""
+    names = ("inception", "inception-pytorch-fid")  # one file, two names in circulation
+    path = weights.locate(next((name for name in names if weights.present(name)), names[0]))
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    with torch.random.fork_rng(devices=[]):  # its start, soon overwritten, draws random numbers
+        net = FeatureExtractorInceptionV3(
+            "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path)
+        ).to(device)
+
+    def run(images: Tensor) -> Tensor:
+        features: Tensor = net(images)[0]
+        return features
+
+    resize = "bilinear as in TensorFlow 1, not antialiased, stretched to 299x299"
+    return Extractor("inception", weights.KNOWN["inception"].sha256, 2048, resize, device, run)
+
+
+def discriminator(network: Network) -> Extractor:
+    """The spatial means of every block of the network's own discriminator, side by side."""
+    d = network.d
+    if d is None:
+        raise Usage(f"{network.name} holds no discriminator to take features from")
+    size, channels = network.resolution, d.cfg.img_channels
+
+    def run(images: Tensor) -> Tensor:
+        x = resized(images, size) / 127.5 - 1
+        return torch.cat([f.float().mean((2, 3)) for f in d.features(x[:, :channels])], dim=1)
+
+    dim = run(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=network.device)).shape[1]
+    resize = f"bilinear, antialiased, stretched to {size}x{size}"
+    name = f"discriminator of {network.name}"
+    return Extractor(name, network.id, dim, resize, network.device, run)
+
+
+def resized(images: Tensor, size: int) -> Tensor:
+    """uint8 [N, C, H, W] -> float32 [N, C, size, size] in 0..255, not rounded again."""
+    x = images.float()
+    if x.shape[2:] == (size, size):
+        return x
+    return functional.interpolate(x, (size, size), mode="bilinear", antialias=True)
+
+
+def of_pictures(
+    pictures: Iterable[Picture], extract: Extractor, *, batch: int = 64, mirror: bool = False
+) -> Iterator[np.ndarray]:
+    """Features of a stream of pictures, in its order, in blocks [n, dim].
+
+    mirror: each picture is followed by its mirror image. A picture of one flat colour, or one
+    whose features are not finite, is named with `report.failed` and left out.
+    """
+    rows: list[np.ndarray] = []
+    for names, images in _batches(_not_flat(pictures), batch):
+        both = [images, images.flip(3)] if mirror else [images]
+        features = torch.stack([extract(x) for x in both], dim=1).cpu().numpy()  # [n, 1 or 2, D]
+        finite = np.isfinite(features).all(axis=(1, 2))
+        for i in np.flatnonzero(~finite):
+            report.failed(names[i], "its features are not finite; it is left out")
+        rows.append(features[finite].reshape(-1, extract.dim))
+        if sum(map(len, rows)) >= GATHERED:
+            yield np.concatenate(rows)
+            rows = []
+    if rows:
+        yield np.concatenate(rows)
+
+
+def _not_flat(pictures: Iterable[Picture]) -> Iterator[Picture]:
+    for name, pixels in pictures:
+        if (pixels == pixels[:1, :1]).all():
+            report.failed(name, "a picture of one flat colour; it is left out")
+        else:
+            yield name, pixels
+
+
+# Neighbours of one size go through the network together; the order stays.
+def _batches(pictures: Iterable[Picture], batch: int) -> Iterator[tuple[list[str], Tensor]]:
+    names: list[str] = []
+    group: list[np.ndarray] = []
+    for name, pixels in pictures:
+        if group and (len(group) == batch or pixels.shape != group[0].shape):
+            yield names, _stacked(group)
+            names, group = [], []
+        names.append(name)
+        group.append(pixels)
+    if group:
+        yield names, _stacked(group)
+
+
+def _stacked(group: list[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(group)).permute(0, 3, 1, 2)
+
+
+# ---------------------------------------------------------------------------- files of features
+
+
+def is_file_of_features(path: Path) -> bool:
+    """Whether it is an .npz or .safetensors file, by its bytes, with an array `features`."""
+    from gantools.io import tensorfile
+
+    if not path.is_file():
+        return False
+    if tensorfile.looks_like(path):
+        return "features" in tensorfile.read(path)[1]
+    try:
+        with zipfile.ZipFile(path) as file:
+            return "features.npy" in file.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def load(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """(features float32 [N, D], story) of a file; Usage where it is damaged or of another shape.
+
+    The story is the extractor's protocol, or empty where the file does not say.
+    """
+    from gantools.io import tensorfile
+
+    story: dict[str, Any] = {}
+    try:
+        if tensorfile.looks_like(path):
+            story, tensors = tensorfile.read(path)
+            features = tensors["features"]
+        else:
+            with np.load(path, allow_pickle=False) as file:
+                features = file["features"]
+    except (KeyError, ValueError, EOFError, MemoryError, OSError, zipfile.BadZipFile) as e:
+        raise Usage(f"{path.name}: damaged features ({e})") from None
+    if features.ndim != 2 or features.dtype.kind not in "fiu":
+        raise Usage(f"{path.name}: its features are {list(features.shape)}, expected [N, D]")
+    features = features.astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(bad):
+        raise Usage(f"{path.name}: row {bad[0]} of its features is not finite")
+    return features, story
+
+
+def save(path: Path, features: np.ndarray, extract: Extractor) -> None:
+    """Write features [N, D] atomically as safetensors, with the extractor's protocol beside."""
+    from gantools.io import tensorfile
+
+    tensorfile.write(path, {"features": features.astype(np.float32)}, extract.protocol())

@@ -1,0 +1,187 @@
+"""Fréchet distance of features (FID: Heusel et al. 2017; S0.16, S1.23) from moments that merge.
+
+‖μr − μf‖² + Tr(Σr + Σf − 2 (Σr Σf)^½), all in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gantools import report
+from gantools.report import Usage
+
+DDOF = 1
+"""Divisor N - 1 as in pytorch-fid, torch-fidelity and StyleGAN1; NVIDIA's later code has 0."""
+
+
+class Moments:
+    """Count, mean [D] and scatter Σ (x - mean)(x - mean)ᵀ [D, D] of features, in float64.
+
+    Memory does not grow with the count. Merging is Chan, Golub and LeVeque's (1979) pairwise
+    update, so neither the order nor the cut into parts matters beyond rounding.
+    """
+
+    def __init__(self, dim: int) -> None:
+        self.count = 0
+        self.mean = np.zeros(dim)
+        self.scatter = np.zeros((dim, dim))
+
+    @classmethod
+    def of(cls, features: np.ndarray) -> Moments:
+        """The moments of features [N, D]."""
+        moments = cls(features.shape[1])
+        moments.update(features)
+        return moments
+
+    def update(self, features: np.ndarray) -> None:
+        """Take in features [N, D], N from 0."""
+        if len(features) == 0:
+            return
+        x = features.astype(np.float64)
+        mean = x.mean(axis=0)
+        x -= mean
+        self._merge(len(x), mean, x.T @ x)
+
+    def merge(self, other: Moments) -> None:
+        """Take in what another process has counted."""
+        if other.count:
+            self._merge(other.count, other.mean, other.scatter)
+
+    def _merge(self, count: int, mean: np.ndarray, scatter: np.ndarray) -> None:
+        total = self.count + count
+        delta = mean - self.mean
+        self.mean = self.mean + delta * (count / total)
+        self.scatter += scatter
+        self.scatter += np.outer(delta, delta * (self.count * count / total))
+        self.count = total
+
+    def without(self, part: Moments) -> Moments:
+        """The moments of all but a part that was merged before (the jackknife's)."""
+        rest = Moments(len(self.mean))
+        rest.count = self.count - part.count
+        rest.mean = (self.count * self.mean - part.count * part.mean) / rest.count
+        delta = rest.mean - part.mean
+        rest.scatter = self.scatter - part.scatter
+        rest.scatter -= np.outer(delta, delta * (rest.count * part.count / self.count))
+        return rest
+
+    def covariance(self, ddof: int = DDOF) -> np.ndarray:
+        """[D, D], divided by the count - ddof; Usage where there are too few features."""
+        if self.count < 2:
+            raise Usage(f"a covariance needs two pictures or more, here are {self.count}")
+        return self.scatter / (self.count - ddof)
+
+
+def accumulate(blocks: Iterable[np.ndarray], dim: int, parts: int = 1) -> list[Moments]:
+    """Moments of features that come in blocks [n, D]; row i is counted in part i mod `parts`."""
+    moments = [Moments(dim) for _ in range(parts)]
+    first = 0
+    for block in blocks:
+        for part, of_part in enumerate(moments):
+            of_part.update(block[(part - first) % parts :: parts])
+        first += len(block)
+    return moments
+
+
+def total(parts: Sequence[Moments]) -> Moments:
+    """All parts merged."""
+    whole = Moments(len(parts[0].mean))
+    for part in parts:
+        whole.merge(part)
+    return whole
+
+
+def fid(real: Moments, fake: Moments, ddof: int = DDOF) -> float:
+    """The Fréchet distance of two sets; symmetric, and 0 for a set and itself."""
+    return frechet_distance(real.mean, real.covariance(ddof), fake.mean, fake.covariance(ddof))
+
+
+def fid_from_features(real: np.ndarray, fake: np.ndarray, ddof: int = DDOF) -> float:
+    """The Fréchet distance of features [N, D] and [M, D]."""
+    return fid(Moments.of(real), Moments.of(fake), ddof)
+
+
+def frechet_distance(
+    mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov2: np.ndarray
+) -> float:
+    """‖μ1 − μ2‖² + Tr Σ1 + Tr Σ2 − 2 Tr (Σ1 Σ2)^½ of means [D] and covariances [D, D]."""
+    difference = mean1 - mean2
+    spread = np.trace(cov1) + np.trace(cov2) - 2 * trace_of_root(cov1, cov2)
+    return float(difference @ difference + max(spread, 0.0))  # below 0 by rounding only
+
+
+def trace_of_root(cov1: np.ndarray, cov2: np.ndarray) -> float:
+    """Tr (Σ1 Σ2)^½ of symmetric positive semidefinite matrices, also of singular ones.
+
+    With Σ = L Lᵀ it is the sum of the singular values of L1ᵀ L2. They are the roots of the
+    eigenvalues of the smaller Gram matrix; where one is so small that squaring would drown it in
+    rounding (sets with less rank than dimensions), the slower singular values decide.
+    """
+    product = factor(cov1).T @ factor(cov2)
+    if product.size == 0:
+        return 0.0
+    if product.shape[0] < product.shape[1]:
+        product = product.T
+    eigenvalues = np.linalg.eigvalsh(product.T @ product)
+    if eigenvalues[0] > 1e-12 * eigenvalues[-1]:
+        return float(np.sqrt(eigenvalues).sum())
+    return float(np.linalg.svd(product, compute_uv=False).sum())
+
+
+def factor(cov: np.ndarray) -> np.ndarray:
+    """L [D, rank] with L Lᵀ = Σ, by Cholesky with pivots: the rank is where rounding begins."""
+    from scipy.linalg import lapack
+
+    lower, pivots, rank, _ = lapack.dpstrf(cov, lower=1)
+    factored = np.empty((len(cov), rank))
+    factored[pivots - 1] = np.tril(lower)[:, :rank]
+    return factored
+
+
+def interval(
+    real: Sequence[Moments], fake: Sequence[Moments], ddof: int = DDOF
+) -> tuple[float, float]:
+    """A 95 % interval of the distance, by the jackknife over the K parts of each set.
+
+    Leaving out one part at a time keeps the bias of a finite count nearly as it is, where a
+    bootstrap's repeated samples add to it. Variance: Σ over both sets of (K-1)/K Σ (θ_k - mean)².
+    """
+    from scipy.special import stdtrit
+
+    wholes = total(real), total(fake)
+    count = len(real)
+    left = [fid(wholes[0].without(part), wholes[1], ddof) for part in real]
+    right = [fid(wholes[0], wholes[1].without(part), ddof) for part in fake]
+    variance = (count - 1) * (np.var(left) + np.var(right))
+    centre, half = fid(*wholes, ddof), stdtrit(count - 1, 0.975) * np.sqrt(variance)
+    return float(centre - half), float(centre + half)
+
+
+def measure(
+    real: Iterable[np.ndarray],
+    fake: Iterable[np.ndarray],
+    dim: int,
+    *,
+    ddof: int = DDOF,
+    splits: int = 0,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(values, protocol) of two streams of features in blocks [n, dim]: fid, and fid_ci for splits.
+
+    Usage where a set is too small.
+    """
+    parts = [accumulate(blocks, dim, max(splits, 1)) for blocks in (real, fake)]
+    wholes = [total(of_set) for of_set in parts]
+    values: dict[str, Any] = {"fid": fid(wholes[0], wholes[1], ddof)}
+    protocol: dict[str, Any] = {"ddof": ddof}
+    fewest = min(whole.count for whole in wholes)
+    if splits:
+        if fewest < 2 * splits:
+            raise Usage(f"{splits} parts need {2 * splits} pictures or more, here are {fewest}")
+        values["fid_ci"] = list(interval(parts[0], parts[1], ddof))
+        protocol["interval"] = f"95 %, jackknife over {splits} parts of each set"
+    if fewest < dim:
+        report.note(f"{fewest} pictures for {dim} dimensions: this FID is far above that of many")
+    return values, protocol

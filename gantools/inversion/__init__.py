@@ -1,0 +1,1 @@
+"""From images to latents: optimisation and perceptual distances."""

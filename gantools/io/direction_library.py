@@ -1,0 +1,118 @@
+"""Which directions there are: beside the network's file, in the user's folder, in the package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from gantools.io import network as networks
+from gantools.io.direction import Direction, read
+from gantools.report import SampleError, Usage
+
+SUFFIX = ".directions.safetensors"
+
+
+def files(net: str | None) -> list[Path]:
+    """Direction files, nearest first: beside the network of --net, then those of known networks."""
+    places = [networks.networks_folder(), networks.assets_folder()]
+    found = [path for folder in places for path in sorted(folder.glob("*" + SUFFIX))]
+    try:
+        path = networks.find(net)
+        found.insert(0, path.with_name(path.stem + SUFFIX))
+    except Usage:
+        if net is not None:
+            raise
+    return [path for path in dict.fromkeys(found) if path.is_file()]
+
+
+def known(net: str | None) -> Iterator[Direction]:
+    """All directions that are kept for networks, nearest first."""
+    for path in files(net):
+        yield from read(path).values()
+
+
+def belongs(direction: Direction, named: Mapping[str, Any], header: Mapping[str, Any]) -> bool:
+    """Whether a direction is for the network that a latent names.
+
+    `header` is that of the --net file: both may name it by its id, its sources or its ancestors.
+    """
+    own, wanted = direction.network, named.get("id")
+    if not own.get("id") or not wanted or own["id"] == wanted:
+        return True
+    return networks.fits(own, header) and networks.fits(named, header)
+
+
+def check(text: str, net: str | None) -> None:
+    """Usage where `--dir TEXT` names nothing, whatever the latents are; for before any work."""
+    if _split(text) is None:
+        there = list(known(net))
+        if text not in {d.name for d in there}:
+            raise Usage(unknown(text, there))
+    else:
+        _in_file(text)
+
+
+def pick(
+    text: str, net: str | None, named: Mapping[str, Any], header: Mapping[str, Any]
+) -> Direction:
+    """The direction of `--dir NAME`, `--dir FILE` or `--dir FILE:NAME` for a latent's network.
+
+    named: the latent's header entry `network`. SampleError where what there is belongs to other
+    networks, Usage where there is nothing of the name.
+    """
+    if _split(text) is None:
+        there = list(known(net))
+        fitting = [d for d in there if belongs(d, named, header)]
+        found = next((d for d in fitting if d.name == text), None)
+        if found is None and text in {d.name for d in there}:
+            raise SampleError(
+                f"no direction {text} is known for its network {_shown(named)} "
+                "(--net FILE looks beside the network's file)"
+            )
+        if found is None:
+            raise Usage(unknown(text, there))
+        return found
+    direction = _in_file(text)
+    if not belongs(direction, named, header):
+        raise SampleError(
+            f"a latent of network {_shown(named)}; direction {direction.name} was made for "
+            f"{_shown(direction.network)}"
+        )
+    return direction
+
+
+def _shown(network: Mapping[str, Any]) -> str:
+    return f"{network.get('name')} ({str(network.get('id'))[:12]})"
+
+
+def _in_file(text: str) -> Direction:
+    path, name = _split(text) or (Path(text), None)
+    found = read(path)
+    if name is None and len(found) == 1:
+        return next(iter(found.values()))
+    if name is None:
+        raise Usage(f"{path.name} holds several directions: {path.name}:NAME with {_list(found)}")
+    if name not in found:
+        raise Usage(f"{path.name} has no direction {name}; it has {_list(found)}")
+    return found[name]
+
+
+def _split(text: str) -> tuple[Path, str | None] | None:
+    """FILE or FILE:NAME; None where there is no such file."""
+    if Path(text).is_file():
+        return Path(text), None
+    file, colon, name = text.rpartition(":")
+    return (Path(file), name) if colon and Path(file).is_file() else None
+
+
+def unknown(text: str, there: list[Direction]) -> str:
+    """The line for a name that no file and no direction has."""
+    names = _list(dict.fromkeys(d.name for d in there))
+    what = f"there is {names}" if names else "no direction is known for this network"
+    return f"--dir {text}: no such direction or file; {what} (gantools edit --list)"
+
+
+def _list(names: Iterable[str]) -> str:
+    shown = list(names)
+    return ", ".join(shown[:12]) + (f" and {len(shown) - 12} more" if len(shown) > 12 else "")
