@@ -167,7 +167,9 @@ def _complete() -> int | None:
     instruction = os.environ.get("_GANTOOLS_COMPLETE")
     if not instruction:
         return None
+    from typer._completion_classes import completion_init
     from typer.completion import shell_complete
 
+    completion_init()
     command = typer.main.get_command(app)
     return shell_complete(command, {}, "gantools", "_GANTOOLS_COMPLETE", instruction)

@@ -140,12 +140,11 @@ def _first_line(text: str | None) -> str:
 
 
 def _prose(text: str | None) -> str:
-    """Paragraphs; a paragraph that begins with \\b keeps its lines."""
+    """Paragraphs; one that begins with $ is an example."""
     out = ""
     for paragraph in re.split(r"\n\s*\n", (text or "").strip()):
-        if paragraph.startswith("\b"):
-            lines = "\n".join(escape(line) for line in paragraph[1:].strip("\n").split("\n"))
-            out += f".PP\n.nf\n{lines}\n.fi\n"
+        if paragraph.startswith("$ "):
+            out += f".PP\n.RS\n.nf\n{escape(' '.join(paragraph.split()))}\n.fi\n.RE\n"
         else:
             out += f".PP\n{escape(' '.join(paragraph.split()))}\n"
     return out
