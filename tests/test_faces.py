@@ -609,6 +609,18 @@ def test_of_several_faces_the_large_central_one(detector: Detector, golden: tupl
     assert np.abs(quad.mean(0) - face.points.mean(0)).max() < 0.1 * face.area**0.5
 
 
+def test_framing_without_a_spread() -> None:
+    """A crop that names landmarks alone takes CelebA's spread; a wrong one is told."""
+    points = np.array(CELEBA["landmarks"]) * 64 + 0.5
+    face = Face((10, 10, 50, 50), 1.0, points)
+    bare = {"landmarks": CELEBA["landmarks"]}
+    assert framing.is_framed(face, 64, 64, bare)
+    assert not framing.is_framed(face, 64, 80, bare)
+    assert not framing.is_framed(face, 100, 100, bare)
+    with pytest.raises(Usage, match="spread"):
+        framing.is_framed(face, 64, 64, {**bare, "spread": [1, 2, 3, 4, 5]})
+
+
 def test_small_pictures_are_enlarged_for_the_search(
     detector: Detector, portrait: np.ndarray
 ) -> None:

@@ -308,6 +308,27 @@ def test_turned_squares(which: Any) -> None:
     assert cuts[0].pixels.shape == (64, 64, 3)
 
 
+def test_a_networks_framing(gt: Callable, tiny_network: Path, folder: Path, tmp_path: Path) -> None:
+    """--crop network: the square of the network's own `crop`, and none for one without."""
+    from gantools.io import network
+
+    flags = ["--crop", "network", "--size", 16]
+    out = tmp_path / "x.png"
+    done = gt("prefilter", folder / "single.png", "-o", out, "--net", tiny_network, *flags)
+    assert done.code == 0
+    told = story(out.read_bytes())
+    assert told is not None and "box" not in told["crop"] and told["crop"]["size"] == 16
+    quad = np.array(told["crop"]["quad"])
+    x, y = quad[3] - quad[0], quad[1] - quad[0]
+    assert abs(x @ y) < 1e-2 * (x @ x) and np.hypot(*x) == pytest.approx(np.hypot(*y), rel=1e-3)
+    faceless = network.load(tiny_network)
+    del faceless.meta["crop"]
+    network.save(tmp_path / "faceless.safetensors", faceless)
+    flags += ["--net", tmp_path / "faceless.safetensors"]
+    done = gt("prefilter", folder / "single.png", "-o", out, *flags)
+    assert done.code == 2 and "does not say where" in done.err
+
+
 def test_faces_outside_the_picture_are_told(gt: Callable) -> None:
     """A box whose crop is empty rejects the picture and says why."""
     photo = np.zeros((100, 100, 3), np.uint8)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gantools import __version__, report
 from gantools.faces.detect import Detector, Face
+from gantools.faces.find import refined
 from gantools.faces.judge import Decision, Rules, judge
 from gantools.io import atomic
 from gantools.io.image import decode
@@ -91,7 +92,15 @@ class Run:
     def _found(self, photos: list[np.ndarray]) -> list[list[Face]]:
         if photos and self._detector is None:
             self._detector = Detector(self.device, min_face=self.rules.min_face)
-        return self._detector.detect(photos) if self._detector else []
+        if self._detector is None:
+            return []
+        found = self._detector.detect(photos)
+        if self.rules.network is None:
+            return found
+        return [
+            refined([photo] * len(faces), faces, self.rules.network, self._detector)
+            for photo, faces in zip(photos, found, strict=True)
+        ]
 
     def _judged(self, picture: Picture, found: list[Face]) -> Decision:
         """Decide, and write what was cut out."""

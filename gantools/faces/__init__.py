@@ -1,0 +1,1 @@
+"""Detection, alignment, crops, pasting back."""
