@@ -103,12 +103,7 @@ def test_ranges() -> None:
         options.parse_layers("4", 4)
 
 
-def test_shards_and_amounts() -> None:
-    assert options.parse_shard("1/4") == (1, 4)
-    assert options.parse_shard(None) == (0, 1)
-    for bad in ("4/4", "1", "a/b", "-1/2"):
-        with pytest.raises(Usage):
-            options.parse_shard(bad)
+def test_amounts() -> None:
     assert options.parse_amount("25M", "--images") == 25_000_000
     assert options.parse_amount("1.5k", "--images") == 1500
     for bad in ("0", "k", "1G", "-3"):

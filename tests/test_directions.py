@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from gantools import report
 from gantools.evaluation import attributes, faceapi
 from gantools.io import direction as files
 from gantools.io import image, labels, network
@@ -117,6 +118,7 @@ def test_pca_finds_the_axes() -> None:
 
 def test_s2_7_conditions_are_taken_out() -> None:
     """S2.7 check: the projected direction is orthogonal to its conditions, its unit kept right."""
+    report.reset()
     x, a, v = synthetic()
     rng = np.random.default_rng(5)
     u = v + 2 * rng.standard_normal(len(v))
@@ -124,19 +126,23 @@ def test_s2_7_conditions_are_taken_out() -> None:
     fits = fitting.fit_all(x, rows, ["age", "male"], fitting.How("regression", None, ["male"], 0))
     assert abs(cosine(fits["age"].normal, fits["male"].normal)) < 1e-9
     assert fits["age"].vector @ v == pytest.approx(a.std(), rel=0.05)
-    with pytest.raises(Usage, match="combination"):
-        both = np.stack([a, 2 * a], axis=1)
-        fitting.fit_all(x, both, ["age", "old"], fitting.How("regression", None, ["age"], 0))
+    both = np.stack([a, 2 * a], axis=1)
+    left = fitting.fit_all(x, both, ["age", "old"], fitting.How("regression", None, ["age"], 0))
+    assert (list(left), report.failures()) == (["age"], 1)
+    with pytest.raises(Usage, match="could not be fitted"):
+        none = np.stack([a, np.ones(len(a))], axis=1)
+        fitting.fit_all(x, none, ["age", "one"], fitting.How("regression", None, ["one"], 0))
 
 
 def test_the_scale_is_what_pictures_show() -> None:
     """A response that is half of the linear prediction doubles the vector; none is refused."""
     x, a, v = synthetic()
     fits = fitting.fit_all(x, a[:, None], ["age"], fitting.How("regression", None, [], 0))
-    made = fitting.measured(fits, lambda vector: np.array([vector @ v / 2]))
+    made = fitting.measured(fits, lambda vector: np.array([vector @ v / 2]), ["age"])
     assert made["age"].vector @ v / 2 == pytest.approx(a.std(), rel=1e-6)
-    with pytest.raises(Usage, match="do not follow"):
-        fitting.measured(fits, lambda vector: np.zeros(1))
+    report.reset()
+    assert fitting.measured(fits, lambda vector: np.zeros(1), ["age"]) == {}
+    assert report.failures() == 1
 
 
 def test_labels_without_relation_are_refused() -> None:

@@ -126,11 +126,24 @@ def test_conditional_z_goes_by_its_label(tmp_path: Path) -> None:
         spaces.convert(Latent("a", "z", {"z": z}), "w", NetworkSource(net))
 
 
+def test_s2_2_a_cutoff_is_kept(network: Network) -> None:
+    """S2.2: a z truncated in some layers only becomes w+ as it looks, and has no w."""
+    z = sample("z", network)
+    z = Latent("a", "z", z.tensors, {"psi": 0.5, "cutoff": 2})
+    source = NetworkSource(network)
+    for space in ("w+", "nw+"):
+        made = spaces.convert(z, space, source)
+        assert (made.tensors["w"][0] != made.tensors["w"][2]).any()
+        torch.testing.assert_close(images(network, [z]), images(network, [made]), rtol=0, atol=1e-4)
+    with pytest.raises(SampleError, match=r"cutoff.*w\+"):
+        spaces.convert(z, "nw", source)
+
+
 def test_a_network_without_noise_maps_has_no_noise_spaces(network: Network) -> None:
     class Silent:
         num_ws = 6
 
-        def style(self, latent: Latent) -> np.ndarray:
+        def styles(self, latent: Latent) -> np.ndarray:
             raise AssertionError
 
         def noise(self, latent: Latent) -> list[np.ndarray]:

@@ -27,7 +27,7 @@ from PIL import Image
 from gantools import report
 from gantools.io import network, tensorfile
 from gantools.report import SampleError, Usage
-from gantools.training import data, loop, presets, report_html, run, snapshots, state
+from gantools.training import data, networks, presets, report_html, run, snapshots, state
 from gantools.training.data import Order
 from gantools.training.loop import Trainer
 from gantools.training.presets import TrainConfig
@@ -69,7 +69,7 @@ def config(**more: Any) -> TrainConfig:
 def trainer(**more: Any) -> Trainer:
     made = config(**more)
     pixels = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8), dtype=np.uint8)
-    return Trainer(made, loop.new_networks(made), pixels)
+    return Trainer(made, networks.new_networks(made), pixels)
 
 
 def same_state(a: Trainer, b: Trainer) -> None:
@@ -303,7 +303,7 @@ def test_cifar_preset_trains() -> None:
     """No path length, no mixing, D without residuals."""
     made = presets.resolve("cifar", 8, {"batch": 8, "channel_max": 8, "latent_dim": 8})
     pixels = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8), dtype=np.uint8)
-    t = Trainer(made, loop.new_networks(made), pixels)
+    t = Trainer(made, networks.new_networks(made), pixels)
     t.step()
     assert t.d.cfg.architecture == "orig"
     assert "path_length" not in t.sums.values

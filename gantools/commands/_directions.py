@@ -159,7 +159,7 @@ def _from_pictures(job: Job, asked: Asked, samples: Iterator[Sample]) -> list[Di
         some = w[-MEASURED:]
         return labelling.response(network, some, read, vector, layers=job.layers, batch=job.batch)
 
-    fits = fitting.measured(fits, change)
+    fits = fitting.measured(fits, change, list(asked.columns))
     return _directions(job, asked, fits, network.story(), "w")
 
 
@@ -212,7 +212,8 @@ def _directions(
 
     layers = None if job.layers is None else tuple(job.layers)
     made = []
-    for (name, fit), strength in zip(fits.items(), asked.strengths, strict=True):
+    defaults = dict(zip(asked.columns, asked.strengths, strict=True))
+    for name, fit in fits.items():
         moves = fit.quality.get("moves", {})
         also = ", ".join(f"{other} by {by:+.2f}" for other, by in moves.items())
         report.note(
@@ -221,7 +222,9 @@ def _directions(
         )
         quality = {**fit.quality, "column": asked.columns[name]}
         made.append(
-            Direction(name, fit.vector, space, "sd", fit.sd, layers, strength, network, quality)
+            Direction(
+                name, fit.vector, space, "sd", fit.sd, layers, defaults[name], network, quality
+            )
         )
     return made
 
@@ -260,5 +263,7 @@ def save(output: str, found: list[Direction]) -> None:
     """Write the direction file and say what is in it."""
     from gantools.io import direction as files
 
+    if not found:
+        raise Usage("no direction was found: nothing is written")
     files.write(Path(output), {direction.name: direction for direction in found})
     report.note(f"{Path(output).name}: {', '.join(direction.name for direction in found)}")

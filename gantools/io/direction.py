@@ -102,7 +102,7 @@ def _ours(data: bytes) -> dict[str, Direction]:
         raise ValueError(f"direction format {story.get('format')} is unknown here")
     network, entries = story.get("network") or {}, story["directions"]
     made = {}
-    for name, vector in safetensors.numpy.load(data).items():
+    for name, vector in sorted(safetensors.numpy.load(data).items()):
         entry = entries[name]
         layers = entry.get("layers")
         made[name] = Direction(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gantools import report
 from gantools.io.seeds import derive
 from gantools.latents.directions import Fit, fit
 from gantools.latents.edit import project_out
@@ -28,7 +29,8 @@ class How:
 def fit_all(x: np.ndarray, rows: np.ndarray, names: Sequence[str], how: How) -> dict[str, Fit]:
     """One fit per label: x [N, dim] latents, rows [N, K] labels (NaN: not known).
 
-    Usage where a label cannot be fitted, or is nothing but its conditions.
+    A label that cannot be fitted, or is nothing but its conditions, is reported and left out.
+    Usage where that is a condition of the others.
     """
     fits: dict[str, Fit] = {}
     for i, name in enumerate(names):
@@ -37,44 +39,54 @@ def fit_all(x: np.ndarray, rows: np.ndarray, names: Sequence[str], how: How) -> 
         try:
             fits[name] = fit(x[known], rows[known, i], how.method, share=how.share, rng=rng)
         except SampleError as e:
-            raise Usage(f"--attribute {name}: {e}") from None
+            report.failed(f"--attribute {name}", e)
+    for name in how.orthogonal_to:
+        if name not in fits:
+            raise Usage(f"--orthogonal-to {name}: it could not be fitted")
     conditions = [fits[name].normal for name in how.orthogonal_to]
-    for name in names:
-        if conditions and name not in how.orthogonal_to:
-            fits[name] = _conditional(name, fits[name], conditions, how)
-    return fits
+    if not conditions:
+        return fits
+    made = {}
+    for name, fitted in fits.items():
+        try:
+            free = name in how.orthogonal_to
+            made[name] = fitted if free else _conditional(fitted, conditions, how)
+        except ValueError as e:
+            report.failed(f"--attribute {name} with --orthogonal-to", e)
+    return made
 
 
-def _conditional(name: str, fitted: Fit, conditions: Sequence[np.ndarray], how: How) -> Fit:
-    try:
-        normal = project_out(fitted.normal, conditions)
-    except ValueError as e:
-        raise Usage(f"--attribute {name} with --orthogonal-to: {e}") from None
+def _conditional(fitted: Fit, conditions: Sequence[np.ndarray], how: How) -> Fit:
+    normal = project_out(fitted.normal, conditions)
     slope = fitted.slope * float(normal @ fitted.normal)  # what is left of the effect
     quality = {**fitted.quality, "orthogonal_to": list(how.orthogonal_to)}
     return replace(fitted, normal=normal, slope=slope, quality=quality)
 
 
-def measured(fits: dict[str, Fit], change: Callable[[np.ndarray], np.ndarray]) -> dict[str, Fit]:
+def measured(
+    fits: dict[str, Fit], change: Callable[[np.ndarray], np.ndarray], names: Sequence[str]
+) -> dict[str, Fit]:
     """The fits with the slope that pictures show.
 
-    change(vector): the mean change of every label [K] per strength 1 of the vector. Usage where
-    pictures do not follow a direction. `quality["moves"]`: what else moves, in sd per sd.
+    change(vector): the mean change of every label [K], in the order of `names`, per strength 1 of
+    the vector. A direction that pictures do not follow is reported and left out.
+    `quality["moves"]`: what else moves, in sd per sd.
     """
-    names = list(fits)
     made = {}
-    for i, name in enumerate(names):
-        fitted = fits[name]
+    for name, linear in fits.items():
+        i, fitted = names.index(name), linear
         for _ in range(2):  # the effect is not linear: measure again at the scale that was found
             by = change(fitted.vector)
             if by[i] < WEAKEST * fitted.sd:
-                raise Usage(f"--attribute {name}: pictures do not follow the fitted direction")
+                report.failed(f"--attribute {name}", "pictures do not follow the fitted direction")
+                break
             fitted = replace(fitted, slope=fitted.slope * float(by[i]) / fitted.sd)
-        scale = fitted.sd / by[i]
-        moves = {
-            other: round(float(by[k] * scale / fits[other].sd), 3)
-            for k, other in enumerate(names)
-            if other != name
-        }
-        made[name] = replace(fitted, quality={**fitted.quality, "moves": moves})
+        else:
+            scale = fitted.sd / by[i]
+            moves = {
+                other: round(float(by[names.index(other)] * scale / fits[other].sd), 3)
+                for other in fits
+                if other != name
+            }
+            made[name] = replace(fitted, quality={**fitted.quality, "moves": moves})
     return made

@@ -1,0 +1,1 @@
+"""The loop, losses, augmentation, data, snapshots."""

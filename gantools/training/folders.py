@@ -1,0 +1,68 @@
+"""The run folder as a place: made, locked, swept; and how a run there is interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from gantools import report
+from gantools.report import Usage
+
+
+def make(folder: Path) -> None:
+    """Make the run folder; Usage where it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise Usage(f"-o {folder}: {(e.strerror or str(e)).lower()}") from None
+
+
+@contextlib.contextmanager
+def locked_log(folder: Path) -> Iterator[IO[bytes]]:
+    """log.jsonl, open for appending; the lock on it is the run's."""
+    try:
+        log = (folder / "log.jsonl").open("ab", buffering=0)
+    except OSError as e:
+        raise Usage(f"-o {folder}: {(e.strerror or str(e)).lower()}") from None
+    with log:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Usage(f"{folder}: another process trains in this folder") from None
+        yield log
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed run left half written."""
+    for temporary in [*folder.glob(".*.tmp"), *folder.glob("samples/.*.tmp")]:
+        temporary.unlink(missing_ok=True)
+
+
+class Interruption:
+    """Ctrl-C and SIGTERM as a request: the iteration ends, the state is written, then it raises."""
+
+    def __init__(self) -> None:
+        self.wanted: type[BaseException] | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        with contextlib.suppress(ValueError):  # not in the main thread: nobody interrupts us
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self.wanted = KeyboardInterrupt if number == signal.SIGINT else report.Terminated
+        self._restore()  # a second one ends it at once
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()

@@ -1,0 +1,49 @@
+"""The score that picks a run's best snapshot (S0.15): FID or KID against held-out pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+
+from gantools.evaluation import features, frechet, kernel
+from gantools.networks.stylegan2 import Generator
+from gantools.report import Usage
+from gantools.training import snapshots
+from gantools.training.presets import TrainConfig
+
+METRICS = ("fid", "kid")
+FEWEST = 100  # held-out pictures
+
+Score = Callable[[Generator], float]
+
+
+def measure(config: TrainConfig, held: np.ndarray, dtype: torch.dtype | None) -> Score | None:
+    """A function from the EMA generator to its score; None without --metric.
+
+    held: uint8 [N,3,H,W]; as many are generated, the same latents each time, psi 1. FID as in
+    S0.16; KID is the unbiased MMD^2 of all pictures, which few pictures do not bias. Usage where
+    the weights of the features are not there, or too few pictures are held out.
+    """
+    if config.metric is None:
+        return None
+    if len(held) < FEWEST:
+        raise Usage(
+            f"--metric {config.metric}: {len(held)} pictures are held out, {FEWEST} are needed "
+            "(--hold-out N)"
+        )
+    extract = features.extractor(config.features, config.device)
+
+    def of(batches: Iterable[torch.Tensor]) -> np.ndarray:
+        return np.concatenate([extract(batch).cpu().numpy() for batch in batches])
+
+    def score(g: Generator) -> float:
+        pictures = snapshots.sample(g, len(held), config.seed, "metric", dtype)
+        fake = of(torch.from_numpy(p).permute(0, 3, 1, 2) for p in pictures)
+        if config.metric == "kid":
+            return kernel.mmd2(real, fake)
+        return frechet.fid_from_features(real, fake)
+
+    real = of(torch.from_numpy(held).split(64))
+    return score

@@ -1,0 +1,144 @@
+"""What shapes a run, and the presets of StyleGAN2(-ADA) (formats.md 5.1)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from gantools.report import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Everything that the trajectory of a StyleGAN2 run depends on, besides the pictures.
+
+    gamma is the R1 weight in the StyleGAN convention (gamma/2 ||grad||^2, S3.1); lr is Adam's
+    before the lazy-regularisation correction; ema_rampup, pl_weight and mixing are off at None, 0
+    and 0. hold_out: pictures whose number is divisible by it are never trained on. net: the name
+    of the network that the run started from.
+    """
+
+    preset: str
+    resolution: int
+    batch: int
+    seed: int = 0
+    mirror: bool = False
+    hold_out: int = 0
+    gamma: float = 10.0
+    lr: float = 0.002
+    channel_base: int = 32768
+    channel_max: int = 512
+    latent_dim: int = 512
+    map_depth: int = 8
+    d_architecture: str = "resnet"
+    mbstd_group: int = 4
+    ema_kimg: float = 10.0
+    ema_rampup: float | None = None
+    pl_weight: float = 2.0
+    mixing: float = 0.9
+    aug: str = "ada"
+    ada_target: float = 0.6
+    ada_kimg: float = 500.0
+    dtype: str = "fp32"
+    half_resolutions: int = 4
+    net: str | None = None
+    metric: str | None = None
+    features: str = "inception"
+    device: str = "cpu"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As config.json and the state file hold it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """Read back; entries that this version does not know are an error."""
+        unknown = sorted(set(values) - {f.name for f in fields(cls)})
+        if unknown:
+            raise Usage(f"the run was made by another version: unknown setting {unknown[0]}")
+        return cls(**values)
+
+
+def auto(resolution: int, gpus: int = 1) -> dict[str, Any]:
+    """NVIDIA's heuristics for a resolution; faces of 256 px and more, small data sets."""
+    batch = max(min(gpus * min(4096 // resolution, 32), 64), gpus)
+    return {
+        "batch": batch,
+        "mbstd_group": min(batch // gpus, 4),
+        "channel_base": 32768 if resolution >= 512 else 16384,
+        "lr": 0.002 if resolution >= 1024 else 0.0025,
+        "ema_rampup": 0.05,
+        "map_depth": 2,
+    }
+
+
+_SCALED: dict[str, dict[str, Any]] = {
+    "stylegan2": {"batch": 32, "mbstd_group": 4, "gamma": 10.0, "ema_kimg": 10.0},
+    "paper256": {
+        "batch": 64, "mbstd_group": 8, "channel_base": 16384, "lr": 0.0025, "gamma": 1.0,
+        "ema_kimg": 20.0,
+    },
+    "paper512": {"batch": 64, "mbstd_group": 8, "lr": 0.0025, "gamma": 0.5, "ema_kimg": 20.0},
+    "paper1024": {"batch": 32, "mbstd_group": 4, "gamma": 2.0, "ema_kimg": 10.0},
+    "cifar": {
+        "batch": 64, "mbstd_group": 32, "lr": 0.0025, "gamma": 0.01, "ema_kimg": 500.0,
+        "ema_rampup": 0.05, "map_depth": 2, "pl_weight": 0.0, "mixing": 0.0,
+        "d_architecture": "orig",
+    },
+    # The network inside the package: small enough for a CPU, every tenth picture held out.
+    "faces64": {
+        "resolution": 64, "batch": 16, "mbstd_group": 4, "channel_base": 1024, "channel_max": 128,
+        "latent_dim": 256, "lr": 0.0025, "gamma": 0.05, "ema_kimg": 5.0, "ema_rampup": 0.05,
+        "map_depth": 2, "mirror": True, "hold_out": 10,
+    },
+}  # fmt: skip
+
+NAMES = ("auto", *_SCALED)
+
+
+def has_resolution(preset: str) -> bool:
+    """Whether the preset says the resolution."""
+    return "resolution" in _SCALED.get(preset, {})
+
+
+def resolve(preset: str, resolution: int | None, given: dict[str, Any]) -> TrainConfig:
+    """The preset's settings with the flags that were given on top; Usage where they cannot be.
+
+    `given` holds the flags that were given; auto's gamma and EMA follow the batch.
+    """
+    if preset not in NAMES:
+        raise Usage(f"--preset {preset}: expected one of {', '.join(NAMES)}")
+    values: dict[str, Any] = {"preset": preset, **_SCALED.get(preset, {})}
+    resolution = resolution or values.get("resolution")
+    if resolution is None:
+        raise Usage("--resolution is needed with this preset")
+    if resolution < 8 or resolution & (resolution - 1):
+        raise Usage(f"--resolution {resolution}: expected a power of two from 8 on")
+    if preset == "auto":
+        values.update(auto(resolution))
+    values["resolution"] = resolution
+    values.update(given)
+    batch = values["batch"]
+    if preset == "auto":
+        values.setdefault("gamma", 0.0002 * resolution**2 / batch)
+        values.setdefault("ema_kimg", batch * 10 / 32)
+    values["mbstd_group"] = min(values.get("mbstd_group", 4), batch)
+    config = TrainConfig(**values)
+    _check(config)
+    return config
+
+
+def _check(config: TrainConfig) -> None:
+    if config.batch % config.mbstd_group:
+        raise Usage(
+            f"--batch {config.batch} is no multiple of the minibatch-stddev group "
+            f"{config.mbstd_group} of preset {config.preset}"
+        )
+    if config.pl_weight and config.batch < 2:
+        raise Usage("--batch 1: path length regularisation needs 2 or more")
+
+
+def changed(before: TrainConfig, now: TrainConfig) -> list[str]:
+    """The flags that differ from those the run was started with, by name; --net never counts."""
+    old, new = before.to_dict(), now.to_dict()
+    return ["--" + n.replace("_", "-") for n in old if n != "net" and old[n] != new[n]]

@@ -1,0 +1,128 @@
+"""report.html of a run: grids over time, curves, configuration; one file without any other."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gantools.io import atomic
+from gantools.training.presets import TrainConfig
+
+CURVES = (
+    ("Losses", ("loss_g", "loss_d")),
+    ("Logits", ("score_real", "score_fake")),
+    ("R1 and path length", ("r1", "path_length")),
+    ("ADA p and E[sign D(real)]", ("p", "sign_real")),
+    ("Images per second", ("images_per_second",)),
+)
+COLOURS = ("#1b6ca8", "#c0392b")
+GRIDS = 8  # at most so many over the run's time, the last one among them
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 72em; padding: 0 1em;
+  color: #222; background: #fff }
+h1, h2 { font-weight: 600 } h2 { margin-top: 2em; font-size: 1.15em }
+.row { display: flex; flex-wrap: wrap; gap: 1.5em } figure { margin: 0 }
+figcaption { font-size: .85em; color: #555 } img { max-width: 100%; image-rendering: pixelated }
+table { border-collapse: collapse; font-size: .9em } td { padding: .15em 1em .15em 0 }
+"""
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of log.jsonl."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def write(folder: Path, config: TrainConfig) -> None:
+    """Make report.html from log.jsonl and samples/."""
+    lines = read_log(folder / "log.jsonl")
+    curves = list(CURVES)
+    if config.metric:
+        curves.insert(0, (config.metric.upper() + " against held-out pictures", (config.metric,)))
+    body = [
+        f"<h1>{html.escape(folder.resolve().name)}</h1>",
+        f"<p>{_summary(lines[-1])}</p>",
+        '<h2>Samples</h2><p>Uncurated: the same latents and noise each time.</p><div class="row">',
+        *_grids(folder / "samples", lines),
+        '</div><h2>Curves</h2><div class="row">',
+        *(curve(title, lines, names) for title, names in curves),
+        "</div><h2>Configuration</h2>",
+        _table(config.to_dict()),
+    ]
+    page = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>{html.escape(folder.resolve().name)}</title><style>{_STYLE}</style></head>"
+        f"<body>{''.join(body)}</body></html>\n"
+    )
+    atomic.write_bytes(folder / "report.html", page.encode())
+
+
+def _summary(last: dict[str, Any]) -> str:
+    hours = last["seconds"] / 3600
+    return f"{last['images']:,} images in {hours:.2f} h, {last['images_per_second']:g} per second"
+
+
+def _grids(folder: Path, lines: Sequence[dict[str, Any]]) -> list[str]:
+    shown = [x for x in lines if x.get("samples") and (folder / x["samples"]).is_file()]
+    count = min(GRIDS, len(shown))
+    picked = (
+        [shown[len(shown) - 1 - i * len(shown) // count] for i in range(count)] if count else []
+    )
+    figures = []
+    for line in reversed(picked):
+        data = base64.b64encode((folder / line["samples"]).read_bytes()).decode()
+        figures.append(
+            f'<figure><img alt="samples at {line["images"]:,} images" '
+            f'src="data:image/png;base64,{data}"><figcaption>{line["images"]:,} images'
+            "</figcaption></figure>"
+        )
+    return figures
+
+
+def _table(values: dict[str, Any]) -> str:
+    rows = (
+        f"<tr><td>{html.escape(name)}</td><td>{html.escape(json.dumps(value))}</td></tr>"
+        for name, value in values.items()
+    )
+    return f"<table>{''.join(rows)}</table>"
+
+
+def curve(title: str, lines: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
+    """An inline SVG of some entries of the log against images; lines without them are left out."""
+    width, height, left, bottom = 420, 200, 52, 22
+    series = {
+        n: [(x["images"], x[n]) for x in lines if isinstance(x.get(n), int | float)] for n in names
+    }
+    points = [point for values in series.values() for point in values]
+    if not points:
+        return ""
+    low, end = min(v for _, v in points), max(i for i, _ in points)
+    top = max([low + 1e-9, *(v for _, v in points)])
+
+    def place(images: float, value: float) -> str:
+        x = left + (width - left - 8) * images / end
+        y = 8 + (height - bottom - 8) * (top - value) / (top - low)
+        return f"{x:.1f},{y:.1f}"
+
+    drawn, legend = [], []
+    for colour, (name, values) in zip(COLOURS, series.items(), strict=False):
+        path = " ".join(place(*point) for point in values)
+        drawn.append(
+            f'<polyline fill="none" stroke="{colour}" stroke-width="1.5" points="{path}"/>'
+        )
+        legend.append(f'<span style="color:{colour}">{html.escape(name)}</span>')
+    axis = f"M{left},8 V{height - bottom} H{width - 8}"
+    return (
+        f'<figure><svg width="{width}" height="{height}" role="img" '
+        f'aria-label="{html.escape(title)}"><path d="{axis}" fill="none" stroke="#999"/>'
+        f'<g font-size="11" fill="#555">'
+        f'<text x="{left - 4}" y="16" text-anchor="end">{top:.3g}</text>'
+        f'<text x="{left - 4}" y="{height - bottom}" text-anchor="end">{low:.3g}</text>'
+        f'<text x="{width - 8}" y="{height - 6}" text-anchor="end">{end:,} images</text></g>'
+        f"{''.join(drawn)}</svg><figcaption>{html.escape(title)}: {', '.join(legend)}"
+        "</figcaption></figure>"
+    )

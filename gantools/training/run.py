@@ -1,0 +1,262 @@
+"""A whole training run in its folder: starting, resuming, logging, snapshots, the ways it ends."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from gantools import report
+from gantools.io import atomic
+from gantools.io.network import replacing
+from gantools.report import Usage
+from gantools.training import control, data, folders, presets, report_html, snapshots, state
+from gantools.training.data import Pictures
+from gantools.training.folders import Interruption
+from gantools.training.loop import Trainer
+from gantools.training.measure import measure
+from gantools.training.memory import keep_memory
+from gantools.training.networks import Networks, from_file, new_networks
+from gantools.training.presets import TrainConfig
+from gantools.training.state import Progress
+
+TICK = 4000  # images between two lines of log.jsonl
+STATE_SECONDS = 600.0  # at most so much work is lost at a kill -9
+PATIENCE = 3  # lines of log.jsonl with a loss that is not finite before the run gives up
+
+
+@dataclass
+class Job:
+    """What is asked for, besides the configuration: none of it changes the trajectory."""
+
+    operands: list[str]
+    folder: Path
+    images: int
+    snapshot: int
+    workers: int = 4
+    compile: bool = False
+    net: str | None = None
+    licence: str | None = None
+    crop: dict[str, Any] | None = None
+
+
+def train(job: Job, config: TrainConfig) -> None:
+    """Start or resume the run in job.folder and end with it trained to job.images.
+
+    Usage where flags or pictures differ from those that it was started with, where another process
+    trains there, where the disk is full and where it diverges; the last good state stays.
+    """
+    folders.make(job.folder)
+    with folders.locked_log(job.folder) as log:
+        folders.sweep(job.folder)
+        saved = state.read(job.folder)
+        if saved is not None:
+            _refuse_changes(saved.config, config)
+            config = saved.config
+            if saved.images >= job.images:
+                report.note(f"{job.folder}: {saved.images:,} images are done; raise --images")
+                return
+        keep_memory()
+        networks, parents = _networks(job, config, saved)
+        pictures = data.load(
+            job.operands,
+            config.resolution,
+            job.folder,
+            hold_out=config.hold_out,
+            keep_held=config.metric is not None,
+            workers=job.workers,
+        )
+        progress = saved.progress if saved else Progress(pictures.digest, derived_from=parents)
+        if progress.digest != pictures.digest:
+            raise Usage(
+                f"{job.folder}: these are not the pictures that the run was started with; "
+                "give the same ones, or another -o"
+            )
+        trainer = Trainer(config, networks, pictures.train, compile=job.compile)
+        if saved is not None:
+            state.restore(trainer, saved)
+            report.note(f"{job.folder}: goes on from {saved.images:,} images")
+        os.truncate(log.fileno(), progress.log_bytes)
+        with Interruption() as interruption:
+            _Run(job, trainer, progress, pictures, log, interruption).go()
+
+
+def _refuse_changes(before: TrainConfig, now: TrainConfig) -> None:
+    flags = presets.changed(before, now)
+    if flags:
+        raise Usage(
+            f"{', '.join(flags)} differ{'s' if len(flags) == 1 else ''} from the run in this "
+            "folder: give the same flags to go on, or another -o (only --images, --snapshot and "
+            "--workers may change)"
+        )
+
+
+def _networks(
+    job: Job, config: TrainConfig, saved: state.Saved | None
+) -> tuple[Networks, list[str]]:
+    """Networks of the run's shape, and the ids that they are derived from."""
+    if saved is not None:
+        return new_networks(config, saved.networks), []
+    if job.net is None:
+        return new_networks(config), []
+    return from_file(job.net, config)
+
+
+class _Run:
+    """The loop around Trainer.step: when to log, to measure and to write."""
+
+    def __init__(
+        self,
+        job: Job,
+        trainer: Trainer,
+        progress: Progress,
+        pictures: Pictures,
+        log: IO[bytes],
+        interruption: Interruption,
+    ) -> None:
+        self.job, self.trainer, self.progress = job, trainer, progress
+        self.log, self.interruption = log, interruption
+        self.folder = job.folder
+        self.meta = _meta(job, trainer.config, pictures, progress)
+        self.measure = measure(trainer.config, pictures.held, trainer.dtype)
+        self.not_finite = 0
+        self.saved_at = self.looked_at = time.monotonic()
+        self.logged_images = trainer.images
+
+    def go(self) -> None:
+        """Train until job.images; an interruption writes the state and raises."""
+        trainer, job = self.trainer, self.job
+        write_json(self.folder / "config.json", trainer.config.to_dict())
+        bar = report.progress_bar(total=job.images, unit="img", desc="train")
+        try:
+            bar.update(trainer.images)
+            while trainer.images < job.images:
+                before = trainer.images
+                trainer.step()
+                bar.update(trainer.images - before)
+                self._after(before)
+        finally:
+            bar.close()
+
+    def _after(self, before: int) -> None:
+        images, last = self.trainer.images, self.trainer.images >= self.job.images
+        if last or images // self.job.snapshot > before // self.job.snapshot:
+            self._snapshot()
+        elif images // TICK > before // TICK:
+            self._log({})
+        if time.monotonic() - self.saved_at > STATE_SECONDS or self.interruption.wanted:
+            self._save_state()
+        if self.interruption.wanted:
+            raise self.interruption.wanted
+
+    def _seconds(self) -> float:
+        """Seconds of training so far, this process's share included."""
+        now = time.monotonic()
+        self.progress.seconds += now - self.looked_at
+        self.looked_at = now
+        return self.progress.seconds
+
+    def _log(self, more: dict[str, Any]) -> None:
+        """One line of means since the last one; notices a run that diverges."""
+        trainer = self.trainer
+        before, seconds = self.progress.seconds, self._seconds()
+        shown, self.logged_images = trainer.images - self.logged_images, trainer.images
+        line = {
+            "images": trainer.images,
+            "iteration": trainer.iteration,
+            "seconds": round(seconds, 1),
+            "images_per_second": round(shown / max(seconds - before, 1e-9), 2),
+            **trainer.sums.means(),
+            "p": float(trainer.p),
+            "path_length_mean": float(trainer.pl_mean),
+            **more,
+        }
+        self._check(line)
+        try:
+            self.log.write(json.dumps(_finite(line)).encode() + b"\n")
+        except OSError as e:
+            raise atomic.failure(self.folder / "log.jsonl", e) from None
+        self.progress.log_bytes = os.fstat(self.log.fileno()).st_size
+
+    def _check(self, line: dict[str, Any]) -> None:
+        finite = all(math.isfinite(line.get(name, 0.0)) for name in ("loss_g", "loss_d"))
+        self.not_finite = 0 if finite else self.not_finite + 1
+        if self.not_finite >= PATIENCE or not self.trainer.is_finite():
+            raise Usage(
+                f"the training has diverged before {self.trainer.images:,} images (numbers that "
+                f"are not finite); the last good state is kept in {self.folder}: start again "
+                "with a lower --lr or a higher --gamma"
+            )
+
+    def _snapshot(self) -> None:
+        """Network file, samples, score, log line, state and report, in this order.
+
+        A kill anywhere between leaves files that the resumed run writes again, the same.
+        """
+        trainer, images = self.trainer, self.trainer.images
+        if not trainer.is_finite():
+            self._log({})  # raises
+        name = snapshots.network_name(images)
+        snapshots.save_network(self.folder / name, trainer, self.meta)
+        sample = snapshots.sample_name(images)
+        snapshots.save_samples(self.folder / "samples" / sample, trainer)
+        more: dict[str, Any] = {"network": name, "samples": sample}
+        if self.measure is not None:
+            score = self.measure(trainer.g_ema)
+            self.progress.scores.append((images, score))
+            more[str(trainer.config.metric)] = score
+            if control.best_of(self.progress.scores) == images:
+                _copy(self.folder / name, self.folder / "best.safetensors")
+        self._log(more)
+        self._save_state()
+        report_html.write(self.folder, trainer.config)
+        report.note(f"{name}: {images:,} images, {self.progress.seconds / 3600:.1f} h")
+
+    def _save_state(self) -> None:
+        self._seconds()
+        if self.trainer.is_finite():
+            state.save(self.folder, self.trainer, self.progress)
+        self.saved_at = time.monotonic()
+
+
+def _finite(line: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows no nan: null."""
+    return {
+        n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in line.items()
+    }
+
+
+def write_json(path: Path, value: Any) -> None:
+    """A JSON file, atomically."""
+    atomic.write_bytes(path, json.dumps(value, indent=1).encode() + b"\n")
+
+
+def _copy(source: Path, target: Path) -> None:
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _meta(job: Job, config: TrainConfig, pictures: Pictures, progress: Progress) -> dict[str, Any]:
+    """What a network file says about its making."""
+    meta: dict[str, Any] = {"trained_on": _in_words(config, pictures)}
+    if job.crop:
+        meta["crop"] = job.crop
+    if job.licence:
+        meta["licence"] = job.licence
+    if progress.derived_from:
+        meta["derived_from"] = progress.derived_from
+    return meta
+
+
+def _in_words(config: TrainConfig, pictures: Pictures) -> str:
+    words = f"{', '.join(pictures.names)}: {len(pictures.train):,} pictures"
+    if config.mirror:
+        words += ", mirrored too"
+    if config.hold_out:
+        words += f"; those with a number divisible by {config.hold_out} held out"
+    return words

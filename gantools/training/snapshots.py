@@ -1,0 +1,79 @@
+"""What a run leaves behind on its way: network files and grids of uncurated samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gantools.io import atomic, image, network, seeds
+from gantools.io.network import Checkpoint
+from gantools.networks.stylegan2 import Generator
+from gantools.training.loop import Trainer
+
+
+def network_name(images: int) -> str:
+    """`network-001000.safetensors`: thousands of images shown."""
+    return f"network-{images // 1000:06d}.safetensors"
+
+
+def sample_name(images: int) -> str:
+    """`000123.png`: thousands of images shown."""
+    return f"{images // 1000:06d}.png"
+
+
+def save_network(path: Path, trainer: Trainer, meta: dict[str, Any]) -> str:
+    """Write g_ema, g and d as a network file; returns its identity."""
+    tensors = {
+        f"{part}.{name}": value.detach().cpu().contiguous().numpy()
+        for part, module in (("g_ema", trainer.g_ema), ("g", trainer.g), ("d", trainer.d))
+        for name, value in module.state_dict().items()
+    }
+    config = {"g": trainer.g.cfg.to_dict(), "d": trainer.d.cfg.to_dict()}
+    meta = {**meta, "images_shown": trainer.images}
+    return network.save(path, Checkpoint("stylegan2", config, tensors, meta))
+
+
+@torch.inference_mode()
+def sample(
+    g: Generator, count: int, seed: int, purpose: str, dtype: torch.dtype | None, batch: int = 32
+) -> Iterator[np.ndarray]:
+    """uint8 batches [n,H,W,3] of `count` samples, psi 1, fresh noise; sample i is always the same.
+
+    The random numbers come from the CPU, so that every device draws the same.
+    """
+    device = g.mapping.w_avg.device
+    for start in range(0, count, batch):
+        numbers = range(start, min(start + batch, count))
+        drawn = [_draw(g, seeds.derive(seed, str(i), purpose)) for i in numbers]
+        z, *noise = (torch.stack(one).to(device) for one in zip(*drawn, strict=True))
+        images = g.synthesis(g.mapping(z), noise, dtype)
+        pixels = ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        yield pixels.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _draw(g: Generator, seed: int) -> list[Tensor]:
+    """z [z_dim], then the noise maps [1,H,W]."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(g.cfg.z_dim,), *((1, *shape) for shape in g.noise_shapes)]
+    return [torch.randn(shape, generator=generator) for shape in shapes]
+
+
+def grid(pictures: np.ndarray, columns: int) -> np.ndarray:
+    """uint8 [N,H,W,C] as one picture, row by row."""
+    n, h, w, c = pictures.shape
+    rows = n // columns
+    cells = pictures[: rows * columns].reshape(rows, columns, h, w, c)
+    return cells.transpose(0, 2, 1, 3, 4).reshape(rows * h, columns * w, c)
+
+
+def save_samples(path: Path, trainer: Trainer) -> None:
+    """A grid of the EMA generator's samples, always of the same z and noise; none is chosen."""
+    side = 8 if trainer.config.resolution <= 256 else 4
+    batches = sample(trainer.g_ema, side * side, trainer.config.seed, "grid", trainer.dtype)
+    path.parent.mkdir(exist_ok=True)
+    atomic.write_bytes(path, image.encode(grid(np.concatenate(list(batches)), side)))
