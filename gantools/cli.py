@@ -103,7 +103,7 @@ def run(argv: Sequence[str]) -> int:
     except Exception as e:
         if debug:
             raise
-        status = _status_of(e)
+        status = _status_of(e, argv)
     except KeyboardInterrupt:
         status = Exit.INTERRUPTED
     except report.Terminated:
@@ -121,7 +121,7 @@ def _run(argv: Sequence[str]) -> int:
     return Exit.SOME_FAILED if report.failures() else Exit.OK
 
 
-def _status_of(error: Exception) -> int:
+def _status_of(error: Exception, argv: Sequence[str]) -> int:
     """One line for the error, and its exit status."""
     if isinstance(error, BrokenPipeError):
         return Exit.PIPE
@@ -130,7 +130,7 @@ def _status_of(error: Exception) -> int:
     if isinstance(error, typer.Abort):
         return Exit.INTERRUPTED
     if hasattr(error, "format_message"):  # typer's own usage errors
-        return _usage_error(error)
+        return _usage_error(error, argv)
     report.say(_in_words(error))
     return Exit.USAGE
 
@@ -151,15 +151,27 @@ def _in_words(error: Exception) -> str:
     return f"internal error, {kind}: {error} (GANTOOLS_DEBUG=1 shows where)"
 
 
-def _usage_error(error: Any) -> int:
+def _usage_error(error: Any, argv: Sequence[str]) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.stdout.write(error.ctx.get_help() + "\n")
         return Exit.USAGE
     context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "gantools"
+    path = context.command_path if context is not None else _command_path(argv)
     report.begin(path.removeprefix("gantools").strip())
     report.say(f"{error.format_message().rstrip('.')} (see {path} --help)")
     return Exit.USAGE
+
+
+def _command_path(argv: Sequence[str]) -> str:
+    """The command that a line calls; an option without its value names no context."""
+    command: Any = typer.main.get_command(app)
+    path = "gantools"
+    for word in argv:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            break
+        path += f" {word}"
+    return path
 
 
 def _complete() -> int | None:

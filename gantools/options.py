@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from enum import StrEnum
 from typing import Annotated
@@ -105,6 +106,14 @@ Labels = Annotated[
     ),
 ]
 
+
+def finite(value: float | None) -> float | None:
+    """A typer callback: nan and inf, which pass for numbers and for any `min`, are refused."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
+
+
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 MOST_NUMBERS = 100_000_000
 
@@ -135,16 +144,6 @@ def parse_layers(text: str | None, count: int, what: str = "--layers") -> list[i
     return layers
 
 
-def parse_shard(text: str | None) -> tuple[int, int]:
-    """`I/N` as (I, N), 0-based; (0, 1) without the option."""
-    if text is None:
-        return 0, 1
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if not found or not int(found[1]) < int(found[2]):
-        raise Usage(f"--shard {text}: expected I/N with 0 <= I < N, such as 0/4")
-    return int(found[1]), int(found[2])
-
-
 _UNITS = {"": 1, "k": 1000, "M": 1_000_000, "m": 1_000_000, "K": 1000}
 
 
@@ -165,9 +164,10 @@ def pick_device(name: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()  # meta makes tensors, but holds no numbers
     except (RuntimeError, AssertionError, NotImplementedError, ValueError) as e:
-        raise Usage(f"--device {name}: not available here ({str(e).splitlines()[0]})") from None
+        why = re.split(r"[.]\s|\n", str(e))[0]
+        raise Usage(f"--device {name}: not available here ({why})") from None
     return str(device)
 
 

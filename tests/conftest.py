@@ -11,9 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 # Threads of several processes that wait for each other on two cores cost more than they give.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A machine may be busy: how long an example takes is no property of the code.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

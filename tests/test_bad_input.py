@@ -176,6 +176,20 @@ def tar_of(name: str, data: bytes, size: int | None = None) -> bytes:
     return out.getvalue()
 
 
+def test_a_name_that_is_not_utf8(gt: Run, tmp_path: Path) -> None:
+    """The key is the name as `cp` would keep it: in outputs, stories, seeds and reports."""
+    name = os.fsencode(tmp_path) + b"/bad\xffname"
+    Path(os.fsdecode(name + b".png")).write_bytes(encode(np.full((80, 80, 3), 90, np.uint8)))
+    out, picture = f"{tmp_path}/out/", os.fsdecode(name + b".png")
+    result = gt("project", picture, "--steps", 1, "--align", "never", "-o", out + "{}.png")
+    assert result.code == 0, result.err
+    made = Path(os.fsdecode(os.fsencode(out) + b"bad\xffname.png"))
+    read = story(made.read_bytes())
+    assert read is not None and read["key"] == "bad\udcffname"
+    result = gt("prefilter", picture, "-o", out, "--report", tmp_path / "r.jsonl")
+    assert json.loads((tmp_path / "r.jsonl").read_text())["key"] == "bad\udcffname"
+
+
 def test_dots_in_a_tar_stay_inside(gt: Run, tmp_path: Path) -> None:
     """18: `..` and a leading / are cleaned before they touch a path."""
     gt("generate", "--seeds", "0", "--space", "w", "-o", "w.safetensors")

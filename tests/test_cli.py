@@ -36,6 +36,29 @@ def test_usage_errors_are_one_line_and_2(argv: list[str], gt: Callable[..., Any]
     assert one_line(result.err), result.err
 
 
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["generate", "--video", "--seconds", "nan"], "'--seconds': nan is not a finite number"),
+        (["generate", "--video", "--fps", "inf"], "'--fps': inf is not a finite number"),
+        (["project", "x.png", "--mse-weight", "nan"], "'--mse-weight': nan is not"),
+        (["prefilter", "x.png", "--margin", "inf"], "'--margin': inf is not a finite number"),
+        (["generate", "--seeds", "0", "--device", "meta"], "--device meta: not available here"),
+        (["generate", "--seeds"], "requires an argument (see gantools generate --help)"),
+        (["metrics", "fid", "--psi"], "requires an argument (see gantools metrics fid --help)"),
+    ],
+    ids=lambda x: " ".join(x) if isinstance(x, list) else "",
+)
+def test_wrong_values_name_their_option(
+    argv: list[str], words: str, gt: Callable[..., Any]
+) -> None:
+    result = gt(*argv)
+    assert result.code == 2
+    assert one_line(result.err), result.err
+    assert result.err.startswith(f"gantools {argv[0]}")
+    assert words in result.err
+
+
 def test_version_and_help(gt: Callable[..., Any]) -> None:
     assert gt("--version").text.startswith("gantools ")
     assert gt("--help").code == 0

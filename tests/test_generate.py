@@ -20,8 +20,8 @@ from gantools.io import image
 from gantools.io.latent import Latent
 from gantools.io.stream import read_stream
 from gantools.latents.figures import PSIS
-from gantools.latents.render import to_uint8
 from gantools.networks.network import Network, open_network
+from gantools.ops.pixels import to_uint8
 
 Run = Callable[..., Any]
 
@@ -407,6 +407,9 @@ def test_encoding_ahead_gives_the_same_stream(
         (["--seeds", "1", "--space", "w", "--cutoff", "2"], "--space w+"),
         (["--seeds", "1", "--space", "w", "--grid", "2x2"], "gives latents"),
         (["--seeds", "1", "--video"], "gantools mix --frames"),
+        (["--seeds", "1", "--seconds", "3"], "belong to --video"),
+        (["--seeds", "1", "--cutoff", "2"], "--psi"),
+        (["--seeds", "1", "--space", "w", "--noise-mode", "none"], "gives latents"),
         (["--seeds", "1", "--shard", "3/3"], "--shard"),
         (["--seeds", "1", "--noise-mode", "loud"], "--noise-mode"),
         (["--seeds", "1", "-o", "x.safetensors"], "--space z, w or w+"),

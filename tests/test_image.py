@@ -420,14 +420,6 @@ def test_no_story() -> None:
     assert image.story(png(picture(), 2, packed)) == {"a": 1}
 
 
-def test_bytes_and_unit_interval() -> None:
-    every = np.arange(256, dtype=np.uint8)
-    assert (image.to_uint8(image.from_uint8(every)) == every).all()
-    x = image.from_uint8(every)
-    assert x.dtype == np.float32 and x[0] == -1 and x[255] == 1
-    assert image.to_uint8(np.array([-9.0, -1, 0, 1, 9])).tolist() == [0, 0, 128, 255, 255]
-
-
 @pytest.mark.data
 def test_broken_pictures_of_the_pack(shared: Path) -> None:
     folder = shared / "data" / "faces-wild"

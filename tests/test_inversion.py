@@ -17,10 +17,11 @@ from torch.nn import functional
 from gantools.inversion import noise, optimise, quality, schedule, start, tune
 from gantools.inversion.methods import METHODS, Method
 from gantools.inversion.perceptual import Embed
-from gantools.inversion.project import Projector, default_perceptual, to_pixels, to_tensor
+from gantools.inversion.project import Projector, default_perceptual, to_tensor
 from gantools.io.latent import Latent
 from gantools.latents.render import images as latent_images
 from gantools.networks.network import Network, open_network
+from gantools.ops.pixels import to_uint8
 from gantools.report import SampleError
 
 NUMERICS = Path(__file__).parent / "fixtures" / "numerics"
@@ -195,7 +196,7 @@ def pictures_of(network: Network, count: int, seed: int = 2) -> tuple[Tensor, li
     z = torch.randn(count, network.g.cfg.z_dim, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         ws = network.g.mapping(z)
-        return ws, list(to_pixels(network.g.synthesis(ws)))
+        return ws, list(to_uint8(network.g.synthesis(ws)))
 
 
 def test_projection_from_the_true_latent_stays(network: Network) -> None:
@@ -227,7 +228,7 @@ def test_projection_recovers_the_networks_own_picture(network: Network, space: s
     assert sorted(found.noise) == ([1, 2, 3, 4, 5] if space.startswith("n") else [])
     # What the header claims is what the latent renders as.
     again = latent_images(network, [found])
-    assert quality.psnr(to_pixels(again)[0], pixels[0]) == pytest.approx(story["psnr"], abs=1e-3)
+    assert quality.psnr(to_uint8(again)[0], pixels[0]) == pytest.approx(story["psnr"], abs=1e-3)
 
 
 def test_batch_composition_changes_nothing(network: Network) -> None:

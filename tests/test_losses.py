@@ -184,7 +184,7 @@ def test_ada_probability_s2_20(fixtures: Path, case: str) -> None:
 
 
 def test_style_mixing_s0_11() -> None:
-    """Layers from the cutoff on come from the other w; cutoffs are uniform on 1..L-1."""
+    """S0.11: layers from the cutoff on come from the other w; cutoffs are uniform on 1..L-1."""
     ws, other = torch.zeros(3, 6, 2), torch.ones(3, 6, 2)
     mixed = losses.mix_styles(ws, other, torch.tensor([1, 4, 6]))
     assert mixed[:, :, 0].tolist() == [[0, 1, 1, 1, 1, 1], [0, 0, 0, 0, 1, 1], [0] * 6]

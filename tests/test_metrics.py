@@ -198,6 +198,7 @@ def test_usage(gt: Callable, files, folder: Path, tmp_path: Path, monkeypatch) -
         ((x, y, "--features", "x.npz"), "a file of features is an operand"),
         ((x, y, "--splits", 1), "two parts or more"),
         ((x, y, "--splits", 30), "30 parts need 60 pictures"),
+        ((x, y, "--num", 5), "leave FAKE out"),
         ((x, y, "-o", "x.png"), "text results go to x.json, x.tsv or -"),
         ((x, y, "-o", tmp_path / "none" / "x.json"), "does not exist"),
         ((tmp_path / "nowhere", y), "nowhere: no such file or folder"),

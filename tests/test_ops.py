@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from gantools.ops import resample
 from gantools.ops.modulate import demodulation, modulated_conv
+from gantools.ops.pixels import to_uint8
 
 
 def upfirdn(
@@ -109,3 +111,11 @@ def test_modulation_has_a_second_derivative() -> None:
 
     assert torch.autograd.gradcheck(function, (x, weight, styles))
     assert torch.autograd.gradgradcheck(function, (x, weight, styles))
+
+
+def test_pixels_of_a_picture() -> None:
+    """Every byte comes back from [-1, 1]; ties go to the even number, the rest is clipped."""
+    every = torch.arange(256).view(1, 1, 16, 16)
+    np.testing.assert_array_equal(to_uint8(every / 127.5 - 1)[0, :, :, 0], every[0, 0].numpy())
+    ends = torch.tensor([-9.0, -1, 0, 1, 9]).view(1, 1, 1, 5)
+    assert to_uint8(ends).ravel().tolist() == [0, 0, 128, 255, 255]

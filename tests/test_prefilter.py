@@ -246,6 +246,7 @@ def test_nothing_accepted_for_one_file_is_a_failure(
         ["--crop", "square"],
         ["--size", "0"],
         ["--margin", "-1"],
+        ["--margin", "5", "--crop", "celebahq"],
         ["--min-score", "1.5"],
         ["--shard", "2/2"],
         ["-o", "x.safetensors"],

@@ -18,8 +18,9 @@ from gantools.commands import _paste
 from gantools.io import image
 from gantools.io import network as files
 from gantools.io.latent import Latent
-from gantools.latents.render import images, to_uint8
+from gantools.latents.render import images
 from gantools.networks.network import open_network
+from gantools.ops.pixels import to_uint8
 from gantools.report import SampleError, Usage
 
 Run = Callable[..., Result]
@@ -30,7 +31,7 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A 16x16 network that knows its framing."""
     path = make_network(tmp_path_factory.mktemp("project") / "tiny.safetensors")
     ckpt = files.load(path)
-    ckpt.meta["crop"] |= {"spread": [0.05] * 5, "count": 10}
+    ckpt.meta["crop"] |= {"spread": [0.05] * 4, "count": 10}
     out = path.with_name("framed.safetensors")
     files.save(out, ckpt)
     return out
@@ -165,6 +166,11 @@ def test_no_clobber_leaves_what_is_there(gt: Run, net: Path, photos: Path, tmp_p
         (["--init", "nowhere"], "--init nowhere"),
         (["--perceptual-weight", "0", "--mse-weight", "0"], "nothing is minimised"),
         (["--lr", "nan"], "finite"),
+        (["--tune-steps", "3"], "belong to --tune"),
+        (["--tune", "copy.pkl"], "--tune copy.pkl: a name that ends in .safetensors"),
+        (["--tune", "nowhere/copy.safetensors"], "the folder nowhere does not exist"),
+        (["--scale", "2"], "--paste"),
+        (["--noise-reg", "1"], "no noise maps"),
         (["--progress-video", "x.txt"], ".mp4"),
         (["--net", "nowhere"], "nowhere: no such network"),
     ],
@@ -202,6 +208,11 @@ def test_init_from_latents(gt: Run, net: Path, photos: Path, tmp_path: Path) -> 
     assert after.header["projection"]["psnr"] == before.header["projection"]["psnr"]
     result = quick(gt, net, "--lr", 0, "--init", f"{start}a.safetensors", photos)
     assert result.code == 0 and len(latents_of(result.out)) == 3
+
+
+def test_a_start_that_is_no_latent_is_said_of_init(gt: Run, net: Path, photos: Path) -> None:
+    result = quick(gt, net, "--init", photos / "a.png", photos / "b.png")
+    assert result.code == 1 and f"--init {photos / 'a.png'}: not a latent file" in result.err
 
 
 def test_random_start_is_a_w_of_the_network(gt: Run, net: Path, photos: Path) -> None:

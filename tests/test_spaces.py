@@ -139,6 +139,22 @@ def test_s2_2_a_cutoff_is_kept(network: Network) -> None:
         spaces.convert(z, "nw", source)
 
 
+def test_s0_12_the_header_truncates_every_z(tmp_path: Path) -> None:
+    """S0.12: psi and cutoff of a latent's header hold for z with a class too, never for a w."""
+    net = open_network(str(make_network(tmp_path / "c.safetensors", c_dim=3)))
+    label = np.eye(3, dtype=np.float32)[1]
+    tensors = {"z": z_from_seed(1, net.g.cfg.z_dim), "y": label}
+    said = Latent("a", "zy", tensors, {"psi": 0.25, "cutoff": 2})
+    assert said.truncation == (0.25, 2)
+    want = images(net, [Latent("a", "zy", tensors)], psi=0.25, cutoff=2)
+    assert torch.equal(images(net, [said]), want)
+    assert not torch.equal(images(net, [said], psi=1.0), want)
+    w = Latent("a", "w", {"w": np.zeros((1, net.g.cfg.w_dim), np.float32)}, {"psi": 0.25})
+    assert w.truncation == (1.0, None)
+    with pytest.raises(SampleError, match="psi is 'x'"):
+        Latent("a", "zy", tensors, {"psi": "x"}).check()
+
+
 def test_a_network_without_noise_maps_has_no_noise_spaces(network: Network) -> None:
     class Silent:
         num_ws = 6

@@ -48,6 +48,8 @@ class Plan:
             (walk and (seeds or operands),
              "--video draws its own walk from --seed; between latents goes gantools mix --frames"),
             (self.space and (self.grid or self.figure), "--space gives latents, not sheets"),
+            (self.space and (self.noise or self.noise_layers),
+             "--noise-mode and --noise-layers are for pictures, and --space gives latents"),
             (self.figure and self.grid, "--figure and --grid: give one of them"),
             (self.figure and walk, "--figure and --video: give one of them"),
             (several and self.figure != "truncation",
@@ -58,6 +60,9 @@ class Plan:
              "--sources and --layers belong to --figure mixing"),
             (self.space == "w" and self.origin.cutoff is not None,
              "a w is the same in all layers: with --cutoff give --space w+"),
+            (self.origin.cutoff is not None and self.psis is None and (seeds or walk)
+             and self.figure != "truncation",
+             "--cutoff says in which layers --psi works: give both"),
         ]  # fmt: skip
         for broken, why in rules:
             if broken:
@@ -141,10 +146,11 @@ class Plan:
 
         origin = self.origin
         layers: list[int] | None = None
+        for flag, value in (("--noise-mode", self.noise), ("--noise-layers", self.noise_layers)):
+            if value is not None and not origin.network.open.g.noise_shapes:
+                raise Usage(f"{flag}: this network has no noise")
         if self.noise_layers is not None:
             count = len(origin.network.open.g.noise_shapes)
-            if not count:
-                raise Usage("--noise-layers: this network has no noise")
             layers = options.parse_layers(self.noise_layers, count, "--noise-layers")
         return Look(origin.psi, origin.cutoff, self.noise, layers, origin.seed)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain, groupby
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,26 +109,23 @@ def _rendered(
     first = next(latents, None)
     if first is None:
         return
-    from gantools.latents.render import render
+    from gantools.latents.pictures import Cell, Look, Picture, rendered
     from gantools.networks.network import open_network
     from gantools.options import pick_device, set_threads
 
     set_threads(threads)
     network = open_network(net, device=pick_device(device), dtype=dtype)
-    for (psi, cutoff), group in groupby(chain([first], latents), key=truncation_of):
-        yield from render(network, group, batch=batch, psi=psi, cutoff=cutoff)
+    everything = chain([first], latents)
+    pictures = (Picture(latent.key, [Cell(latent, Look())]) for latent in everything)
+    for picture in rendered(network, pictures, batch):
+        pixels = picture.pixels()
+        if pixels is not None and picture.cells[0] is not None:
+            yield picture.cells[0].latent, pixels
 
 
 def truncation_of(latent: Latent) -> tuple[float, int | None]:
-    """(psi, cutoff) at which a z is rendered, from its header; a w has been truncated before."""
-    header = latent.header if latent.space == "z" else {}
-    psi, cutoff = header.get("psi"), header.get("cutoff")
-    return 1.0 if psi is None else float(psi), None if cutoff is None else int(cutoff)
-
-
-def psi_of(latent: Latent) -> float:
-    """The psi of `truncation_of`."""
-    return truncation_of(latent)[0]
+    """`latent.truncation`."""
+    return latent.truncation
 
 
 def _put(key: str, put: Callable[[], None]) -> None:

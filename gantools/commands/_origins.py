@@ -43,6 +43,19 @@ class Walk:
     fps: float
     smoothing: float
 
+    @classmethod
+    def of(
+        cls, seconds: float | None, fps: float, smoothing: float | None, *, video: bool
+    ) -> Walk | None:
+        """The walk of --video with its defaults; Usage for its options without it."""
+        if video:
+            return cls(
+                60.0 if seconds is None else seconds, fps, 1.0 if smoothing is None else smoothing
+            )
+        if seconds is not None or smoothing is not None:
+            raise Usage("--seconds and --smoothing belong to --video")
+        return None
+
     @property
     def frames(self) -> int:
         """How many frames it has."""

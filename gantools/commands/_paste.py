@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gantools import options
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
@@ -29,7 +29,13 @@ Paste = Annotated[
 ]
 Scale = Annotated[
     float,
-    typer.Option("--scale", metavar="X", min=0.01, help="With --paste: enlarge the photograph."),
+    typer.Option(
+        "--scale",
+        metavar="X",
+        min=0.01,
+        callback=options.finite,
+        help="With --paste: enlarge the photograph.",
+    ),
 ]
 
 
@@ -50,8 +56,6 @@ def paste_into(
     """`paste_back` with the photograph at hand."""
     from gantools.faces.paste import paste
 
-    if not math.isfinite(scale):
-        raise Usage(f"--scale {scale}: a finite number is expected")
     crop = latent.header.get("crop")
     if not isinstance(crop, dict) or "quad" not in crop:
         raise SampleError("it names no place in a photograph (its header has no crop)")

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from gantools import report
-from gantools.commands import _latents, _paste
+from gantools.commands import _paste
 from gantools.io import image
 from gantools.io.latent import Latent
 from gantools.report import SampleError, Usage
@@ -99,6 +99,15 @@ class Film:
         self.count += 1
 
 
+def _check_tuned(path: Path) -> None:
+    """Usage, before the work, where --tune could not be written after it."""
+    from gantools.io.atomic import real_target
+
+    if path.suffix != ".safetensors":
+        raise Usage(f"--tune {path}: a name that ends in .safetensors")
+    real_target(path)
+
+
 @dataclass
 class Run:
     """One run of the command: a network, a projector (made for the first picture), an output."""
@@ -116,6 +125,8 @@ class Run:
         from gantools.io import network as files
         from gantools.networks.network import build
 
+        if self.wishes.tune:
+            _check_tuned(Path(self.wishes.tune[0]))
         self.method = replace(
             METHODS[self.wishes.method],
             **self.wishes.changes,
@@ -123,6 +134,8 @@ class Run:
         if not self.method.perceptual and not self.method.mse:
             raise Usage("--perceptual-weight and --mse-weight are both 0: nothing is minimised")
         self.space = self.wishes.space or self.method.space
+        if "noise_reg" in self.wishes.changes and not self.space.startswith("n"):
+            raise Usage(f"--noise-reg is for nw and nw+; {self.space} has no noise maps")
         path = files.find(self.net)
         self.ckpt: Checkpoint = files.load(path)
         self.perceptual = self.wishes.perceptual or self._default_perceptual()
@@ -209,7 +222,7 @@ class Run:
         if self.wishes.tune:
             raise SampleError("--tune needs pictures, and this is a latent")
         self.network.check(latent)
-        source = NetworkSource(self.network, psi=_latents.psi_of(latent), seed=self.wishes.seed)
+        source = NetworkSource(self.network, seed=self.wishes.seed)
         made = spaces.convert(latent, self.space, source, lossy=self.wishes.lossy)
         return made.with_history("project", {"space": self.space})
 
@@ -243,8 +256,11 @@ class Run:
             path = place / f"{key}.safetensors" if place.is_dir() else place
             if not path.is_file():
                 raise SampleError(f"--init: there is no {key}.safetensors in {place}")
-            latent = Latent.from_bytes(path.read_bytes(), key)
-            self.network.check(latent)
+            try:
+                latent = Latent.from_bytes(path.read_bytes(), key)
+                self.network.check(latent)
+            except SampleError as e:
+                raise SampleError(f"--init {path}: {e}") from e
             if latent.space not in {"w", "nw", self.space.removeprefix("n"), self.space}:
                 raise SampleError(f"--init: a {latent.space} latent is no start for {self.space}")
             return latent
@@ -261,12 +277,12 @@ class Run:
             stack.callback(bar.close)
 
             def watch(step: int, w: Tensor, images: Tensor, losses: Tensor) -> None:
-                from gantools.inversion.project import to_pixels
+                from gantools.ops.pixels import to_uint8
 
                 bar.update(1)
                 bar.set_postfix_str(f"loss {losses.mean().item():.4g}")
                 if self.film.sink is not None and (step % every == 0 or step == total - 1):
-                    now = to_pixels(images)
+                    now = to_uint8(images)
                     self.film.frame(targets, now if now.shape[3] == 3 else now.repeat(3, 3))
 
             latents = self.projector.run([item.key for item in items], targets, watch)
@@ -336,6 +352,7 @@ class Run:
             report.failed(name or latent.key, e)
 
     def _rendered(self, latent: Latent) -> np.ndarray:
-        from gantools.latents.render import images, to_uint8
+        from gantools.latents.render import images
+        from gantools.ops.pixels import to_uint8
 
-        return to_uint8(images(self.network, [latent], psi=_latents.psi_of(latent)))[0]
+        return to_uint8(images(self.network, [latent]))[0]

@@ -32,8 +32,8 @@ class Asked:
 
     features: str
     net: str | None
-    num: int
-    psi: float
+    given_num: int | None
+    given_psi: float | None
     mirror: bool
     seed: int
     batch: int
@@ -42,7 +42,17 @@ class Asked:
     splits: int
     threads: int
 
-    def check(self, output: Sequence[str] | None) -> None:
+    @property
+    def num(self) -> int:
+        """How many pictures the network makes."""
+        return 50_000 if self.given_num is None else self.given_num
+
+    @property
+    def psi(self) -> float:
+        """Their truncation."""
+        return 1.0 if self.given_psi is None else self.given_psi
+
+    def check(self, fake: str | None, output: Sequence[str] | None) -> None:
         """Usage for what can be refused before anything heavy is imported."""
         from gantools.io import results
 
@@ -52,6 +62,8 @@ class Asked:
                 f"--features {self.features}: expected {', '.join(FEATURES)}; a file of features "
                 "is an operand, in the place of its pictures"
             )
+        if fake is not None and (self.given_num, self.given_psi) != (None, None):
+            raise Usage("--num and --psi are for pictures that the network makes: leave FAKE out")
         if self.splits == 1:
             raise Usage("--splits 1: an interval needs two parts or more")
 
@@ -218,9 +230,7 @@ def _latents(samples: Iterable[Sample]) -> Iterator[Latent]:
 def _rendered(latents: Iterable[Latent], asked: Asked) -> Iterator[Picture]:
     from gantools.latents.render import render
 
-    rendered = render(
-        asked.network, latents, batch=asked.batch, psi=asked.psi, noise=NOISE, seed=asked.seed
-    )
+    rendered = render(asked.network, latents, batch=asked.batch, noise=NOISE, seed=asked.seed)
     return ((latent.key, pixels) for latent, pixels in rendered)
 
 
@@ -246,4 +256,5 @@ def _drawn(network: Network, asked: Asked, i: int) -> Latent:
     if cfg.c_dim:
         chosen = derive(asked.seed, f"seed{seed:06d}", "class") % cfg.c_dim
         tensors["y"] = np.eye(cfg.c_dim, dtype=np.float32)[chosen]
-    return Latent(f"seed{seed:06d}", "zy" if cfg.c_dim else "z", tensors)
+    space = "zy" if cfg.c_dim else "z"
+    return Latent(f"seed{seed:06d}", space, tensors, {"psi": asked.psi})

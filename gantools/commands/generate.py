@@ -147,15 +147,35 @@ Video = Annotated[
     ),
 ]
 Seconds = Annotated[
-    float, typer.Option("--seconds", metavar="S", min=0.001, help="Length of the walk.")
+    float | None,
+    typer.Option(
+        "--seconds",
+        metavar="S",
+        min=0.001,
+        callback=options.finite,
+        help="Length of the walk. Default: 60.",
+        show_default=False,
+    ),
 ]
 Fps = Annotated[
-    float, typer.Option("--fps", metavar="N", min=0.001, help="Frames per second of a video.")
-]
-Smoothing = Annotated[
     float,
     typer.Option(
-        "--smoothing", metavar="S", min=0, help="How slowly the walk turns: a filter's sigma."
+        "--fps",
+        metavar="N",
+        min=0.001,
+        callback=options.finite,
+        help="Frames per second of a video.",
+    ),
+]
+Smoothing = Annotated[
+    float | None,
+    typer.Option(
+        "--smoothing",
+        metavar="S",
+        min=0,
+        callback=options.finite,
+        help="How slowly the walk turns: a filter's sigma, in seconds. Default: 1.",
+        show_default=False,
     ),
 ]
 
@@ -175,9 +195,9 @@ def generate(
     sources: Sources = None,
     layers: Layers = None,
     video: Video = False,
-    seconds: Seconds = 60,
+    seconds: Seconds = None,
     fps: Fps = 30,
-    smoothing: Smoothing = 1,
+    smoothing: Smoothing = None,
     output: options.Output = None,
     net: options.Net = None,
     seed: options.Seed = 0,
@@ -203,11 +223,14 @@ def generate(
     report.begin("generate", quiet=quiet)
     if space is None and output is not None and output.endswith(".safetensors"):
         raise report.Usage(f"-o {output}: for latents give --space z, w or w+")
+    from gantools.io.sink import open_sink
+    from gantools.io.source import parse_shard
+
     psis = _origins.parse_psis(psi)
     origin = _origins.Origin(
         operands=operands,
         seeds=options.parse_ranges(seeds) if seeds is not None else None,
-        walk=_origins.Walk(seconds, fps, smoothing) if video else None,
+        walk=_origins.Walk.of(seconds, fps, smoothing, video=video),
         psi=psis[0] if psis and len(psis) == 1 else None,
         cutoff=cutoff,
         class_=class_,
@@ -224,12 +247,10 @@ def generate(
         figure=figure,
         sources=options.parse_ranges(sources, "--sources") if sources is not None else None,
         layers=layers,
-        shard=options.parse_shard(shard),
+        shard=parse_shard(shard),
         frames=output is not None and output.lower().endswith((".mp4", ".gif", ".webm")),
     )
     plan.check()
-    from gantools.io.sink import open_sink
-
     with open_sink(
         output, own="image" if space is None else "latent", no_clobber=no_clobber, fps=fps
     ) as sink:

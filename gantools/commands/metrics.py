@@ -42,10 +42,24 @@ Features = Annotated[
     ),
 ]
 Num = Annotated[
-    int, typer.Option("--num", metavar="N", min=2, help="Pictures that the network makes.")
+    int | None,
+    typer.Option(
+        "--num",
+        metavar="N",
+        min=2,
+        help="Pictures that the network makes where there is no FAKE. Default: 50000.",
+        show_default=False,
+    ),
 ]
 Psi = Annotated[
-    float, typer.Option("--psi", metavar="PSI", help="Truncation of generated pictures.")
+    float | None,
+    typer.Option(
+        "--psi",
+        metavar="PSI",
+        callback=options.finite,
+        help="Their truncation. Default: 1. (Latents say their own.)",
+        show_default=False,
+    ),
 ]
 Mirror = Annotated[
     bool,
@@ -94,8 +108,8 @@ def fid(
     *,
     features: Features = "inception",
     net: options.Net = None,
-    num: Num = 50_000,
-    psi: Psi = 1.0,
+    num: Num = None,
+    psi: Psi = None,
     mirror: Mirror = False,
     ddof: Ddof = 1,
     splits: Splits = 0,
@@ -121,7 +135,7 @@ def fid(
     asked = _sets.Asked(
         features, net, num, psi, mirror, seed, batch, device, dtype.value, splits, threads
     )
-    asked.check(output)
+    asked.check(fake, output)
     from gantools.evaluation import frechet
     from gantools.io import results
 
@@ -139,8 +153,8 @@ def kid(
     *,
     features: Features = "inception",
     net: options.Net = None,
-    num: Num = 50_000,
-    psi: Psi = 1.0,
+    num: Num = None,
+    psi: Psi = None,
     mirror: Mirror = False,
     subsets: Subsets = 100,
     subset_size: SubsetSize = 1000,
@@ -167,7 +181,7 @@ def kid(
     asked = _sets.Asked(
         features, net, num, psi, mirror, seed, batch, device, dtype.value, splits, threads
     )
-    asked.check(output)
+    asked.check(fake, output)
     from gantools.evaluation import kernel
     from gantools.io import results
 

@@ -34,12 +34,15 @@ Size = Annotated[
     int, typer.Option("--size", metavar="PX", min=1, max=8192, help="Side of the pictures made.")
 ]
 Margin = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--margin",
         metavar="PX",
         min=0,
-        help="With --crop facenet: added to the face's box, in all per axis, in px of the input.",
+        callback=options.finite,
+        help="With --crop facenet: added to the face's box, in all per axis, in px of the input. "
+        "Default: 50.",
+        show_default=False,
     ),
 ]
 Crop = Annotated[
@@ -60,7 +63,14 @@ Faces = Annotated[
 ]
 MinScore = Annotated[
     float,
-    typer.Option("--min-score", metavar="P", min=0, max=1, help="Reject faces that score less."),
+    typer.Option(
+        "--min-score",
+        metavar="P",
+        min=0,
+        max=1,
+        callback=options.finite,
+        help="Reject faces that score less.",
+    ),
 ]
 MinFace = Annotated[
     int,
@@ -81,7 +91,7 @@ def prefilter(
     operands: options.Operands = None,
     *,
     size: Size = 256,
-    margin: Margin = 50,
+    margin: Margin = None,
     crop: Crop = Framing.facenet,
     faces: Faces = Which.one,
     min_score: MinScore = 0,
@@ -106,14 +116,17 @@ def prefilter(
     $ gantools prefilter photos.tar --crop network --size 64 | gantools project -o latents/
     """
     report.begin("prefilter", quiet=quiet)
-    options.parse_shard(shard)
     if net is not None and crop is not Framing.network:
         raise Usage("--net says how to cut faces out only with --crop network")
+    if margin is not None and crop is not Framing.facenet:
+        raise Usage("--margin is facenet's; the other crops follow the landmarks")
     from gantools.commands._prefilter import Ledger, Run
     from gantools.io.sink import open_sink
+    from gantools.io.source import parse_shard
 
+    parse_shard(shard)
     sink = open_sink(output, own="image", no_clobber=no_clobber)
-    rules = _rules(crop, faces, size, margin, min_score, min_face, net)
+    rules = _rules(crop, faces, size, 50 if margin is None else margin, min_score, min_face, net)
     options.set_threads(threads)
     device = options.pick_device(device)
     with sink, Ledger(report_to, keep=no_clobber) as ledger:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from enum import StrEnum
 from typing import Annotated
 
@@ -84,6 +83,7 @@ def project(
             "--lr",
             metavar="X",
             min=0,
+            callback=options.finite,
             help="Its learning rate, at the peak of the schedule. Default: the method's own.",
             show_default=False,
         ),
@@ -100,7 +100,12 @@ def project(
     perceptual_weight: Annotated[
         float | None,
         typer.Option(
-            "--perceptual-weight", metavar="X", min=0, help="Its weight.", show_default=False
+            "--perceptual-weight",
+            metavar="X",
+            min=0,
+            callback=options.finite,
+            help="Its weight.",
+            show_default=False,
         ),
     ] = None,
     mse_weight: Annotated[
@@ -109,6 +114,7 @@ def project(
             "--mse-weight",
             metavar="X",
             min=0,
+            callback=options.finite,
             help="Weight of the mean squared difference of pixels in [-1,1].",
             show_default=False,
         ),
@@ -119,6 +125,7 @@ def project(
             "--noise-reg",
             metavar="X",
             min=0,
+            callback=options.finite,
             help="Weight of the noise regulariser in nw and nw+.",
             show_default=False,
         ),
@@ -159,12 +166,26 @@ def project(
         ),
     ] = None,
     tune_steps: Annotated[
-        int,
-        typer.Option("--tune-steps", metavar="N", min=1, help="Times that it sees each picture."),
-    ] = 350,
+        int | None,
+        typer.Option(
+            "--tune-steps",
+            metavar="N",
+            min=1,
+            help="Times that it sees each picture. Default: 350.",
+            show_default=False,
+        ),
+    ] = None,
     tune_lr: Annotated[
-        float, typer.Option("--tune-lr", metavar="X", min=0, help="Its learning rate.")
-    ] = 3e-4,
+        float | None,
+        typer.Option(
+            "--tune-lr",
+            metavar="X",
+            min=0,
+            callback=options.finite,
+            help="Its learning rate. Default: 0.0003.",
+            show_default=False,
+        ),
+    ] = None,
     progress_video: Annotated[
         str | None,
         typer.Option(
@@ -207,12 +228,14 @@ def project(
     report.begin("project", quiet=quiet)
     if dtype != options.Dtype.fp32 and tune:
         raise report.Usage("--tune works in fp32: leave --dtype out")
+    if not tune and (tune_steps is not None or tune_lr is not None):
+        raise report.Usage("--tune-steps and --tune-lr belong to --tune OUT.safetensors")
+    if scale != 1 and not paste:
+        raise report.Usage("--scale goes with --paste")
     from gantools.commands import _project
     from gantools.io.sink import open_sink
     from gantools.io.source import samples
 
-    if not all(math.isfinite(x) for x in (lr or 0, scale, tune_lr)):
-        raise report.Usage("--lr, --scale and --tune-lr are finite numbers")
     changes = {
         "steps": steps,
         "lr": lr,
@@ -231,7 +254,7 @@ def project(
         seed=seed,
         batch=batch,
         paste=scale if paste else None,
-        tune=(tune, tune_steps, tune_lr) if tune else None,
+        tune=(tune, tune_steps or 350, 3e-4 if tune_lr is None else tune_lr) if tune else None,
     )
     with open_sink(output, own="latent", no_clobber=no_clobber) as sink:
         if paste and sink.kind == "latent":

@@ -98,4 +98,5 @@ def _lanczos(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def to_uint8(pixels: np.ndarray) -> np.ndarray:
+    """Grey levels rounded and clipped to 0..255."""
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)

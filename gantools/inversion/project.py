@@ -22,6 +22,7 @@ from gantools.inversion.tune import Tuning, tune
 from gantools.io.latent import Latent
 from gantools.io.seeds import derive
 from gantools.networks.network import Network
+from gantools.ops.pixels import to_uint8
 from gantools.report import SampleError, Usage
 
 PERCEPTUAL = ("lpips-vgg", "lpips-alex", "lpips-squeeze", "vgg19", "discriminator", "pyramid")
@@ -66,12 +67,6 @@ def to_tensor(pixels: Sequence[np.ndarray], network: Network) -> Tensor:
     if network.g.cfg.img_channels == 1:
         x = x.mean(1, keepdim=True)
     return x.to(network.device)
-
-
-def to_pixels(images: Tensor) -> np.ndarray:
-    """[N,C,H,W] in [-1,1] -> uint8 [N,H,W,C]."""
-    x = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return x.permute(0, 2, 3, 1).cpu().numpy()
 
 
 @dataclass
@@ -137,8 +132,8 @@ class Projector:
     def judge(self, latents: Sequence[Latent], pixels: Sequence[np.ndarray]) -> None:
         """Render latents and write psnr, ssim and distance of the 8-bit pictures into them."""
         target = to_tensor(pixels, self.network)
-        wanted = to_pixels(target)
-        shown = to_pixels(self.render(latents))
+        wanted = to_uint8(target)
+        shown = to_uint8(self.render(latents))
         again = torch.from_numpy(shown).permute(0, 3, 1, 2).to(target) / 127.5 - 1
         distances = perceptual.distance(self.embed(again), self.embed(target))
         for i, latent in enumerate(latents):

@@ -83,7 +83,7 @@ class AtomicFile:
         report.cleanup(self.temporary)
         return self.temporary.open("xb")
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         """Append bytes."""
         try:
             return self.file.write(data)
@@ -98,6 +98,16 @@ class AtomicFile:
             self.file.flush()
         except BrokenPipeError:
             raise
+        except OSError as e:
+            raise failure(self.path, e) from e
+
+    def sync(self) -> None:
+        """Hand everything to the disk, so that a file which took its name survives a power cut."""
+        self.flush()
+        if self._special:
+            return
+        try:
+            os.fsync(self.file.fileno())
         except OSError as e:
             raise failure(self.path, e) from e
 

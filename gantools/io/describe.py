@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gantools.io.network import Checkpoint, identity
+from gantools.io.weights import sha256
 from gantools.report import Usage
 
 # Buffers: kept in the file, never trained.
@@ -56,12 +56,6 @@ def layers(checkpoint: Checkpoint) -> list[dict[str, Any]]:
     g_ema = checkpoint.part("g_ema")
     rows = _stylegan3(g_ema) if checkpoint.family == "stylegan3" else _stylegan2(g_ema)
     return [{"layer": i, "block": i + 1, **row} for i, row in enumerate(rows)]
-
-
-def sha256(path: Path) -> str:
-    """Of the whole file, read piece by piece."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _stylegan2(g_ema: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -193,7 +193,8 @@ def _text(story: dict[str, Any] | None) -> PngInfo | None:
         return None
     info = PngInfo()
     text = json.dumps(story, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    info.add_itxt(KEYWORD, text)
+    # A key of a file name that is not UTF-8 holds surrogates: JSON's own \udcff stands for them.
+    info.add_itxt(KEYWORD, text.encode("utf-8", "backslashreplace").decode())
     return info
 
 
@@ -240,13 +241,3 @@ def _parse_story(body: bytes) -> dict[str, Any] | None:
     except (zlib.error, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def to_uint8(x: NDArray[Any]) -> Pixels:
-    """[-1, 1] to 0..255: round((x + 1) 127.5), clipped."""
-    return np.clip(np.rint((x + 1) * 127.5), 0, 255).astype(np.uint8)
-
-
-def from_uint8(x: Pixels) -> NDArray[np.float32]:
-    """0..255 to [-1, 1]: x / 127.5 - 1, as float32."""
-    return x.astype(np.float32) / np.float32(127.5) - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -79,6 +80,10 @@ class Latent:
             if not np.isfinite(value).all():
                 raise SampleError(f"tensor {name} holds values that are not finite")
         self._check_shapes()
+        for name, kinds in (("psi", int | float), ("cutoff", int)):
+            said = self.header.get(name)
+            if said is not None and not (isinstance(said, kinds) and math.isfinite(said)):
+                raise SampleError(f"its header's {name} is {said!r}, not a number")
 
     def _check_shapes(self) -> None:
         ranks = {"z": 1, "y": 1, "w": 2}
@@ -93,6 +98,17 @@ class Latent:
     def noise(self) -> dict[int, np.ndarray]:
         """Its noise maps by block: j -> [1, H, W]."""
         return {int(n[2:]): value for n, value in self.tensors.items() if n.startswith("n.")}
+
+    @property
+    def truncation(self) -> tuple[float, int | None]:
+        """(psi, cutoff) of its header, at which its z is rendered; (1, None) where it has no z.
+
+        A w has been truncated before: w_avg + psi (w - w_avg) in layers below the cutoff (S0.12).
+        """
+        if "z" not in self.tensors:
+            return 1.0, None
+        psi, cutoff = self.header.get("psi"), self.header.get("cutoff")
+        return 1.0 if psi is None else float(psi), None if cutoff is None else int(cutoff)
 
     def with_history(self, command: str, args: dict[str, Any]) -> Latent:
         """The same latent with one more entry in its history; args without folders."""

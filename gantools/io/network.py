@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gantools.io.weights import data_folder
 from gantools.report import Usage
 
 FORMAT = 1
@@ -78,8 +79,7 @@ def known() -> Iterator[tuple[str, Path]]:
 
 def networks_folder() -> Path:
     """$XDG_DATA_HOME/gantools/networks."""
-    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(base) / "gantools" / "networks"
+    return data_folder() / "networks"
 
 
 def assets_folder() -> Path:

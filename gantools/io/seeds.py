@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def derive(seed: int, key: str, purpose: str = "") -> int:
     """A 63-bit seed that depends on (seed, key, purpose) only."""
-    text = f"{seed}\0{key}\0{purpose}".encode()
+    text = f"{seed}\0{key}\0{purpose}".encode("utf-8", "surrogateescape")
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "little") >> 1
 
 

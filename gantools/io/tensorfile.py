@@ -11,14 +11,13 @@ import itertools
 import json
 import math
 import mmap
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from gantools.io.network import replacing
+from gantools.io.atomic import AtomicFile, real_target
 from gantools.report import Usage
 
 _KINDS = {
@@ -97,15 +96,14 @@ def write(path: Path, tensors: Mapping[str, np.ndarray], story: Mapping[str, Any
         at += value.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with AtomicFile(real_target(path)) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in order:
             _write_one(file, tensors[name])
-        file.flush()
-        os.fsync(file.fileno())
+        file.sync()
 
 
-def _write_one(file: BinaryIO, value: np.ndarray) -> None:
+def _write_one(file: AtomicFile, value: np.ndarray) -> None:
     whole = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
     raw = whole.reshape(-1).view(np.uint8).data if whole.size else b""
     for at in range(0, len(raw), _PIECE):

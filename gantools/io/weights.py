@@ -79,9 +79,9 @@ KNOWN = {
 
 
 def data_folder() -> Path:
-    """$XDG_DATA_HOME/gantools/weights."""
+    """$XDG_DATA_HOME/gantools: the user's own networks and weights."""
     base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(base) / "gantools" / "weights"
+    return Path(base) / "gantools"
 
 
 def hub_folder() -> Path:
@@ -93,7 +93,7 @@ def hub_folder() -> Path:
 def folders() -> list[Path]:
     """Where weights are looked for, in this order; $GANTOOLS_WEIGHTS may name several folders."""
     named = [Path(f) for f in os.environ.get("GANTOOLS_WEIGHTS", "").split(os.pathsep) if f]
-    return [*named, data_folder(), hub_folder()]
+    return [*named, data_folder() / "weights", hub_folder()]
 
 
 def _candidates(name: str) -> list[Path]:
@@ -126,7 +126,7 @@ def locate(name: str) -> Path:
     why = f"{wrong.name} in {wrong.parent} is another file" if wrong else "missing"
     raise Usage(
         f"weights {name} ({wanted.what}): {why}; put {wanted.file} (sha256 {wanted.sha256}) "
-        f"into $GANTOOLS_WEIGHTS, {data_folder()} or {hub_folder()}"
+        f"into $GANTOOLS_WEIGHTS, {data_folder() / 'weights'} or {hub_folder()}"
     )
 
 

@@ -13,9 +13,10 @@ import torch
 from gantools import report
 from gantools.io.latent import Latent
 from gantools.latents.figures import sheet
-from gantools.latents.render import images, styles, to_uint8
+from gantools.latents.render import images, styles
 from gantools.networks.network import Network
 from gantools.networks.stylegan2 import truncate
+from gantools.ops.pixels import to_uint8
 from gantools.report import SampleError
 
 
@@ -69,12 +70,10 @@ def truncated(network: Network, latent: Latent, look: Look) -> Latent:
     by the look only. SampleError where the latent does not fit the network.
     """
     network.check(latent)
-    psi, cutoff = look.psi, look.cutoff
-    if "z" in latent.tensors:
-        psi = latent.header.get("psi") if psi is None else psi
-        cutoff = latent.header.get("cutoff") if cutoff is None else cutoff
-    ws = styles(network, [latent])
-    ws = truncate(ws, network.g.mapping.w_avg, 1.0 if psi is None else float(psi), cutoff)
+    psi, cutoff = latent.truncation
+    psi = psi if look.psi is None else look.psi
+    cutoff = cutoff if look.cutoff is None else look.cutoff
+    ws = truncate(styles(network, [latent], psi=1.0), network.g.mapping.w_avg, psi, cutoff)
     kept = {} if look.noise in {"none", "random"} else latent.tensors
     tensors = {name: value for name, value in kept.items() if name.startswith("n.")}
     tensors["w"] = ws[0].cpu().numpy()

@@ -12,21 +12,25 @@ from gantools import report
 from gantools.io.latent import Latent
 from gantools.io.seeds import derive
 from gantools.networks.network import Network
+from gantools.ops.pixels import to_uint8
 from gantools.report import SampleError
 
 
 def styles(
-    network: Network, latents: Sequence[Latent], psi: float = 1.0, cutoff: int | None = None
+    network: Network,
+    latents: Sequence[Latent],
+    psi: float | None = None,
+    cutoff: int | None = None,
 ) -> Tensor:
     """ws [N, L, w_dim] of latents in z, w, w+ and their noise variants.
 
-    psi and cutoff truncate z; a w that is there stays what it is.
+    psi and cutoff truncate z; without psi each latent's own header does. A w stays what it is.
     """
     rows = [_styles(network, latent, psi, cutoff) for latent in latents]
     return torch.cat(rows)
 
 
-def _styles(network: Network, latent: Latent, psi: float, cutoff: int | None) -> Tensor:
+def _styles(network: Network, latent: Latent, psi: float | None, cutoff: int | None) -> Tensor:
     # One latent at a time: a matrix product over a batch rounds differently from one over a row.
     tensors = latent.tensors
     if "z" in tensors:
@@ -34,6 +38,8 @@ def _styles(network: Network, latent: Latent, psi: float, cutoff: int | None) ->
         label = torch.from_numpy(tensors["y"]).to(network.device)[None] if "y" in tensors else None
         if network.g.cfg.c_dim and label is None:
             raise SampleError("a conditional network needs a class, and this latent has none")
+        if psi is None:
+            psi, cutoff = latent.truncation
         return network.g.mapping(z, label, psi, cutoff)
     if "w" not in tensors:
         raise SampleError(f"latents of the space {latent.space} are not rendered by this version")
@@ -90,13 +96,16 @@ def images(
     network: Network,
     latents: Sequence[Latent],
     *,
-    psi: float = 1.0,
+    psi: float | None = None,
     cutoff: int | None = None,
     noise: str = "const",
     noise_layers: Sequence[int] | None = None,
     seed: int = 0,
 ) -> Tensor:
-    """The pictures of latents, [N, C, H, W] float32, about [-1, 1]."""
+    """The pictures of latents, [N, C, H, W] float32, about [-1, 1].
+
+    psi, cutoff as in `styles`; noise, noise_layers and seed as in `noise_maps`.
+    """
     ws = styles(network, latents, psi, cutoff)
     if not network.g.noise_shapes:  # StyleGAN3
         return network.g.synthesis(ws, dtype=network.dtype)
@@ -107,36 +116,22 @@ def images(
     return network.g.synthesis(ws, maps, dtype=network.dtype)
 
 
-def to_uint8(x: Tensor) -> np.ndarray:
-    """[N, C, H, W] in [-1, 1] -> uint8 [N, H, W, C], clip(round((x + 1) · 127.5))."""
-    y = ((x.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return y.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-
 def render(
     network: Network,
     latents: Iterable[Latent],
     *,
     batch: int = 1,
-    psi: float = 1.0,
-    cutoff: int | None = None,
     noise: str = "const",
-    noise_layers: Sequence[int] | None = None,
     seed: int = 0,
 ) -> Iterator[tuple[Latent, np.ndarray]]:
-    """(latent, pixels uint8 [H, W, C]) in order; what does not fit is reported and skipped."""
+    """(latent, pixels uint8 [H, W, C]) in order; what does not fit is reported and skipped.
+
+    For many pictures fast: on a GPU a batch may round differently from its single pictures.
+    `pictures.rendered` does not, and is for pictures that are kept.
+    """
 
     def pictures(group: list[Latent]) -> Iterator[tuple[Latent, np.ndarray]]:
-        x = images(
-            network,
-            group,
-            psi=psi,
-            cutoff=cutoff,
-            noise=noise,
-            noise_layers=noise_layers,
-            seed=seed,
-        )
-        yield from zip(group, to_uint8(x), strict=True)
+        yield from zip(group, to_uint8(images(network, group, noise=noise, seed=seed)), strict=True)
 
     group: list[Latent] = []
     try:

@@ -15,10 +15,10 @@ from gantools.report import SampleError
 
 @dataclass(frozen=True)
 class NetworkSource:
-    """psi truncates z; noise is const (the stored maps), random or none, as in rendering."""
+    """As in rendering: psi truncates z (None: by its header); noise is const, random or none."""
 
     network: Network
-    psi: float = 1.0
+    psi: float | None = None
     noise_mode: str = "const"
     seed: int = 0
 
@@ -28,9 +28,9 @@ class NetworkSource:
         return int(self.network.g.num_ws)
 
     @torch.no_grad()
-    def style(self, latent: Latent) -> np.ndarray:
-        """w [1, w_dim] of a z latent."""
-        return styles(self.network, [latent], self.psi)[0, :1].cpu().numpy()
+    def styles(self, latent: Latent) -> np.ndarray:
+        """w [L, w_dim] of a z latent, truncated."""
+        return styles(self.network, [latent], self.psi)[0].cpu().numpy()
 
     def noise(self, latent: Latent) -> list[np.ndarray]:
         """The L-1 maps [1,H,W] with which the latent is rendered; zeros for none."""

@@ -24,8 +24,8 @@ class Source(Protocol):
     def num_ws(self) -> int:
         """L, the rows of w+."""
 
-    def style(self, latent: Latent) -> np.ndarray:
-        """w [1, w_dim] of a z latent."""
+    def styles(self, latent: Latent) -> np.ndarray:
+        """w [L, w_dim] of a z latent, as it is rendered."""
 
     def noise(self, latent: Latent) -> list[np.ndarray]:
         """The L-1 maps [1,H,W] with which it would be rendered."""
@@ -45,7 +45,14 @@ class Step:
 
 
 def _map(latent: Latent, source: Source) -> Tensors:
-    return {"w": source.style(latent)}
+    return {"w": source.styles(latent)}
+
+
+def _map_to_one(latent: Latent, source: Source) -> Tensors:
+    w = source.styles(latent)
+    if (w != w[0]).any():
+        raise SampleError("its truncation has a cutoff, so the layers differ: convert it to w+")
+    return {"w": w[:1]}
 
 
 def _widen(latent: Latent, source: Source) -> Tensors:
@@ -66,8 +73,10 @@ def _mean(latent: Latent, source: Source) -> Tensors:
 
 
 STEPS = (
-    Step("z", "w", _map),
-    Step("zy", "w", _map),
+    Step("z", "w", _map_to_one),
+    Step("zy", "w", _map_to_one),
+    Step("z", "w+", _map),
+    Step("zy", "w+", _map),
     Step("w", "w+", _widen),
     Step("nw", "nw+", _widen),
     Step("w", "nw", _attach),

@@ -79,19 +79,19 @@ class Conv(nn.Module):
         self.clamp = clamp
 
     def forward(self, x: Tensor, fir_kernel: Tensor, gain: float = 1.0) -> Tensor:
-        weight = self.weight / math.sqrt(self.weight[0].numel())
-        if not self.lrelu and self.bias is None:
-            weight = weight * gain  # linear: the gain goes with the weights
-        weight = weight.to(x.dtype)
+        # gain·lrelu(a) = lrelu(gain·a): the gain goes with the weights and the bias.
+        whole = SQRT2 * gain if self.lrelu else gain
+        weight = (self.weight * (whole / math.sqrt(self.weight[0].numel()))).to(x.dtype)
+        bias = None if self.bias is None else (self.bias * whole).to(x.dtype)
         y = (
-            conv_down(x, weight, fir_kernel)
+            conv_down(x, weight, fir_kernel, bias)
             if self.down
-            else F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+            else F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
         )
         if not self.lrelu:
             return y
-        clamp = None if self.clamp is None else self.clamp * gain
-        return biased_lrelu(y, self.bias, SQRT2 * gain, clamp)
+        y = F.leaky_relu(y, 0.2)
+        return y if self.clamp is None else y.clamp(-self.clamp * gain, self.clamp * gain)
 
 
 def normalize_2nd_moment(x: Tensor, eps: float = 1e-8) -> Tensor:

@@ -168,11 +168,12 @@ class SynthesisLayer(nn.Module):
                 noise=noise, up_filter=up, gain=gain, clamp=limit,
             )  # fmt: skip
         # √2·gain·lrelu(a) = lrelu(√2·gain·a): the gain is folded into demodulation, noise and bias.
-        y = modulated_conv(x, self.weight, self.affine(w), self._conv(kernel), gain=gain)
-        shift = (self.bias * gain).view(1, -1, 1, 1)
+        y = modulated_conv(
+            x, self.weight, self.affine(w), self._conv(kernel), gain=gain, bias=self.bias * gain
+        )
         if noise is not None:
-            shift = shift + noise * gain
-        y = F.leaky_relu(y + shift.to(y.dtype), 0.2)
+            y = y + (noise * gain).to(y.dtype)
+        y = F.leaky_relu(y, 0.2)
         return y if limit is None else y.clamp(-limit, limit)
 
     def _conv(self, kernel: Tensor) -> Any:
@@ -195,8 +196,10 @@ class ToRGB(nn.Module):
         styles = self.affine(w) / math.sqrt(self.weight.shape[1])
         if rendering(x) and len(x) == 1:
             return styled_rgb(x, self.weight, styles, self.bias, clamp=self.clamp)
-        y = modulated_conv(x, self.weight, styles, F.conv2d, demodulate=False)
-        y = y + self.bias.to(y.dtype).view(1, -1, 1, 1)
+        bias = self.bias.to(x.dtype)
+        y = modulated_conv(
+            x, self.weight, styles, lambda x, w: F.conv2d(x, w, bias), demodulate=False
+        )
         if self.clamp is not None:
             y = y.clamp(-self.clamp, self.clamp)
         return y.float() if y.dtype != torch.float64 else y

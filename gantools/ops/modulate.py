@@ -28,12 +28,14 @@ def modulated_conv(
     *,
     demodulate: bool = True,
     gain: float = 1.0,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Convolve x [N, I, H, W] with W [O, I, k, k] scaled by s [N, I]; x's dtype is the arithmetic.
 
     `conv(x, weight)` is the plain convolution (with its resampling). `gain` multiplies the result
-    where it costs nothing. In half precision weights and styles are divided by their largest
-    entries first, which demodulation undoes (formats.md 2a).
+    where it costs nothing; `bias` [O] is added after demodulation in the same pass. In half
+    precision weights and styles are divided by their largest entries first, which demodulation
+    undoes (formats.md 2a).
     """
     if not demodulate:
         y = conv(x * styles.to(x.dtype)[:, :, None, None], weight.to(x.dtype))
@@ -45,4 +47,7 @@ def modulated_conv(
         styles = styles / styles.abs().amax(dim=1, keepdim=True)
     scale = demodulation(weight, styles) * gain
     y = conv(x * styles.to(x.dtype)[:, :, None, None], weight.to(x.dtype))
-    return y * scale.to(x.dtype)[:, :, None, None]
+    scale = scale.to(y.dtype)[:, :, None, None]
+    if bias is None:
+        return y * scale
+    return torch.addcmul(bias.to(y.dtype).view(1, -1, 1, 1), y, scale)

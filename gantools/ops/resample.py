@@ -36,6 +36,9 @@ def fir(
     if before != after:
         x = F.pad(x, (before, after, before, after))
         before = 0
+    if down > 1 and x.dtype == torch.bfloat16 and x.device.type == "cpu" and x.requires_grad:
+        y = fir(x.float(), kernel, (before, before), gain=gain, down=down)
+        return y.to(x.dtype)  # oneDNN's backward of a strided depthwise bf16 is ten times slower
     weight = _depthwise(kernel, x, gain, flip=True)
     return F.conv2d(x, weight, padding=before, stride=down, groups=x.shape[1])
 
@@ -71,13 +74,13 @@ def conv_up(x: Tensor, weight: Tensor, kernel: Tensor) -> Tensor:
     return fir(y, kernel, (before + trim, after + trim), gain=4.0)
 
 
-def conv_down(x: Tensor, weight: Tensor, kernel: Tensor) -> Tensor:
+def conv_down(x: Tensor, weight: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
     """FIR, then convolution with stride 2: x [N, I, H, W], weight [O, I, k, k], half the size."""
     taps, k = kernel.shape[0], weight.shape[-1]
     before, after = k // 2 + (taps - 1) // 2, k // 2 + (taps - 2) // 2
     if k == 1:  # filtering only the samples that are kept
-        return F.conv2d(fir(x, kernel, (before, after), down=2), weight)
-    return F.conv2d(fir(x, kernel, (before, after)), weight, stride=2)
+        return F.conv2d(fir(x, kernel, (before, after), down=2), weight, bias)
+    return F.conv2d(fir(x, kernel, (before, after)), weight, bias, stride=2)
 
 
 def nearest_up(x: Tensor) -> Tensor:
