@@ -7,6 +7,7 @@ command where a person would meet it. A line is complete: what, where, what is w
 from __future__ import annotations
 
 import io
+import json
 import os
 import struct
 import subprocess
@@ -21,6 +22,8 @@ import numpy as np
 import pytest
 from conftest import make_network
 from PIL import Image
+
+from gantools.io.image import story
 
 Run = Callable[..., Any]
 
@@ -179,14 +182,14 @@ def tar_of(name: str, data: bytes, size: int | None = None) -> bytes:
 def test_a_name_that_is_not_utf8(gt: Run, tmp_path: Path) -> None:
     """The key is the name as `cp` would keep it: in outputs, stories, seeds and reports."""
     name = os.fsencode(tmp_path) + b"/bad\xffname"
-    Path(os.fsdecode(name + b".png")).write_bytes(encode(np.full((80, 80, 3), 90, np.uint8)))
-    out, picture = f"{tmp_path}/out/", os.fsdecode(name + b".png")
-    result = gt("project", picture, "--steps", 1, "--align", "never", "-o", out + "{}.png")
+    Path(os.fsdecode(name + b".png")).write_bytes(picture())
+    out, source = f"{tmp_path}/out/", os.fsdecode(name + b".png")
+    result = gt("project", source, "--steps", 1, "--align", "never", "-o", out + "{}.png")
     assert result.code == 0, result.err
     made = Path(os.fsdecode(os.fsencode(out) + b"bad\xffname.png"))
     read = story(made.read_bytes())
     assert read is not None and read["key"] == "bad\udcffname"
-    result = gt("prefilter", picture, "-o", out, "--report", tmp_path / "r.jsonl")
+    result = gt("prefilter", source, "-o", out, "--report", tmp_path / "r.jsonl")
     assert json.loads((tmp_path / "r.jsonl").read_text())["key"] == "bad\udcffname"
 
 

@@ -164,7 +164,9 @@ class Ledger:
         line = decision.line()
         if decision.reason == THERE:
             line = self._earlier.get(decision.key, line)
-        self._file.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+        self._file.write(
+            json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        )
 
     def summary(self) -> str:
         """`3 accepted, 1 rejected, 0 unreadable, 4 in all`."""

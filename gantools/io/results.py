@@ -59,13 +59,13 @@ def _to_file(path: Path, results: Mapping[str, Any], rows: Rows) -> None:
     from gantools.io.atomic import real_target, write_bytes
 
     text = as_object(results) if path.suffix.lower() == ".json" else _tsv(rows)
-    write_bytes(real_target(path), text.encode())
+    write_bytes(real_target(path), _utf8(text).encode())
 
 
 def _print(results: Mapping[str, Any], rows: Rows, columns: Sequence[str], as_json: bool) -> None:
     if not as_json and sys.stdout.isatty():
         return _print_table(rows, columns)
-    sys.stdout.write(as_object(results) if as_json else _tsv(rows))
+    sys.stdout.write(_utf8(as_object(results) if as_json else _tsv(rows)))
     sys.stdout.flush()
 
 
@@ -80,6 +80,11 @@ def _print_table(rows: Rows, columns: Sequence[str]) -> None:
     for row in rows:
         table.add_row(*(Text(_short(cell)) for cell in row))
     Console(file=sys.stdout).print(table)
+
+
+def _utf8(text: str) -> str:
+    """The text with escapes such as \\udcff for what a file name that is not UTF-8 left in it."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def as_object(results: Mapping[str, Any]) -> str:
