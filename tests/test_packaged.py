@@ -1,0 +1,80 @@
+"""What comes with the package: a network, its directions, and the README's first command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gantools.io import direction, image, network
+from gantools.io.latent import Latent
+
+ASSETS = network.assets_folder()
+
+
+def test_the_package_stays_small() -> None:
+    """Code, network and directions together: 20 MB at most."""
+    files = [p for p in ASSETS.parent.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    assert sum(p.stat().st_size for p in files) < 20e6
+
+
+def test_the_network_says_what_it_is() -> None:
+    """Found without a name; both halves; trained on, licence and framing are told."""
+    path = network.find(None)
+    assert path.parent == ASSETS
+    ckpt = network.load(path)
+    assert ckpt.part("g_ema") and ckpt.part("d")
+    assert ckpt.config["g"]["resolution"] >= 64
+    assert "research" in ckpt.meta["licence"]
+    assert ckpt.meta["trained_on"] and ckpt.meta["images_shown"] > 0
+    assert len(ckpt.meta["crop"]["landmarks"]) == 5
+
+
+def test_the_directions_are_this_network_s(gt: Any) -> None:
+    """age, smile, male and yaw, for this very network, with a strength each."""
+    found = direction.read(ASSETS / f"{network.PACKAGED}.directions.safetensors")
+    assert {"age", "smile", "male", "yaw"} <= set(found)
+    identity = network.header(network.find(None))["id"]
+    for one in found.values():
+        assert one.network["id"] == identity
+        assert one.default_strength > 0
+        assert one.unit == "sd"
+    listed = gt("edit", "--list").text
+    assert all(name in listed for name in found)
+
+
+def test_a_direction_moves_what_it_names(gt: Any, tmp_path: Path) -> None:
+    """S2.8: brightness up and down shows in the pixels of generated faces."""
+    assert gt("generate", "--seeds", "0-7", "--space", "w", "-o", tmp_path / "w.tar").code == 0
+    means = []
+    for strength in ("-2", "2"):
+        out = tmp_path / strength
+        words = ("--dir", "brightness", "--strength", strength, "-o", f"{out}/{{}}.png")
+        assert gt("edit", tmp_path / "w.tar", *words).code == 0
+        means.append(sum(image.decode(p.read_bytes()).mean() for p in out.iterdir()) / 8)
+    assert means[1] - means[0] > 20
+
+
+@pytest.mark.long
+def test_readme_command_one(tmp_path: Path) -> None:
+    """From a photograph to an older face, as real processes; the projection reaches 20 dB."""
+    g = f"{sys.executable} -m gantools"
+    run = subprocess.run(
+        ["bash", "-o", "pipefail", "-c",
+         f"{g} project example:portrait | tee face.tar | {g} edit --dir age -o older.png"],
+        cwd=tmp_path, capture_output=True, check=False, env={**os.environ},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    older = (tmp_path / "older.png").read_bytes()
+    assert image.decode(older).shape[0] >= 64
+    story = image.story(older)
+    assert story is not None
+    assert [entry["command"] for entry in story["history"]] == ["project", "edit"]
+    subprocess.run(["tar", "xf", "face.tar"], cwd=tmp_path, check=True)
+    latent = Latent.from_bytes((tmp_path / "portrait.safetensors").read_bytes(), "portrait")
+    assert latent.header["projection"]["psnr"] >= 20, json.dumps(latent.header["projection"])
