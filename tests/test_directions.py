@@ -224,6 +224,8 @@ def test_train_direction_from_latents(gt, tmp_path: Path) -> None:  # type: igno
     assert age.sd_in_label_units == pytest.approx(a[:280].std(), rel=1e-6)
     assert abs(cosine(age.vector, other.vector)) < 1e-6
     assert age.vector @ v == pytest.approx(a.std(), rel=0.05)
+    done = gt("train", "direction", folder, "--labels", table, *asked, "--epochs", "3", "-o", out)
+    assert (done.code, "--epochs is for labelled pictures" in done.err) == (2, True)
     edited = tmp_path / "e.safetensors"
     start = folder / "00000.safetensors"
     assert gt("edit", start, "--dir", f"{out}:other", "--layers", "0", "-o", edited).code == 1
@@ -245,6 +247,9 @@ def test_train_direction_without_labels(gt, tmp_path: Path, tiny_network: Path) 
                   "--samples", "200", "--components", "3", "-o", tmp_path / "again.safetensors",
                   ).code == 0  # fmt: skip
         assert (tmp_path / "again.safetensors").read_bytes() == out.read_bytes()
+        done = gt("train", "direction", "--method", method, "--net", tiny_network,
+                  "--layers", "99", "-o", out)  # fmt: skip
+        assert (done.code, "--layers 99: the network has layers 0-" in done.err) == (2, True)
 
 
 def pictures_of_brightness(count: int) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -293,6 +298,13 @@ def test_train_direction_from_pictures(gt, tmp_path: Path, tiny_network: Path) -
         (["--labels", "L", "--attribute", "age", "--orthogonal-to", "male"], "not among"),
         (["--labels", "L", "--attribute", "age", "--attribute", "age"], "name of its own"),
         (["--method", "pca", "--attribute", "age"], "neither operands nor labels"),
+        (["--method", "pca", "--labels", "L"], "neither operands nor labels"),
+        (["--method", "pca", "--reader", "x"], "--reader does nothing with --method pca"),
+        (["--method", "sefa", "--epochs", "8"], "--epochs does nothing with --method sefa"),
+        (["--method", "sefa", "--hold-out", "0"], "--hold-out does nothing"),
+        (["--method", "pca", "--convention", "genforce"], "--convention does nothing"),
+        (["--labels", "L", "--attribute", "age", "--share", "0.1"], "--share does nothing"),
+        (["--labels", "L", "--attribute", "age", "--components", "3"], "--components does nothing"),
         (["--labels", "L", "--attribute", "age", "--default-strength", "1"] * 2, "name of its own"),
     ],
 )

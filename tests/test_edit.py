@@ -370,8 +370,62 @@ def test_names_beside_the_network(gt, tmp_path: Path, tiny_network: Path, monkey
     (other,) = save(tmp_path, stranger)
     done = gt("edit", other, path, "--dir", "age", "--net", net, "-o", f"{tmp_path}/out/")
     assert done.code == 1
-    assert "s: no direction age is known for its network other" in done.err
+    assert "s: a latent of network other (ffffffffffff), not of net (" in done.err
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["x.safetensors"]
+    done = gt("edit", "--list", "--net", net, "-o", tmp_path / "l.json")
+    assert (done.code, done.out) == (0, b"")
+    assert json.loads((tmp_path / "l.json").read_text()) == table
+    assert gt("edit", "--list", "--net", net, "-o", tmp_path / "l.tsv").code == 0
+    assert (tmp_path / "l.tsv").read_text() == listed.text
+    assert gt("edit", "--list", "--net", net, "-o", tmp_path / "l.png").code == 2
+    done = gt("edit", path, "--dir", "age", "--net", net, "--layers", "99", "-o", out)
+    last = 2 * len(head["config"]["g"]["widths"]) - 1
+    assert (done.code, f"layers 0-{last}" in done.err) == (1, True)
+
+
+def test_the_network_that_is_named_counts(
+    gt, tmp_path: Path, tiny_network: Path, ours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    """--net and $GANTOOLS_NET are checked where latents come out, too, as in generate."""
+    start, out = latent("w"), tmp_path / "out.safetensors"
+    path, other = save(tmp_path, start, latent("w", 1, key="b"))
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0 no network")
+    edit_it = ["edit", path, "--dir", f"{ours}:age", "-o", out]
+    mix_it = ["mix", path, other, "-o", out]
+    for wrong in (tmp_path / "photo.jpg", ours, path, "nonsense"):
+        for args in (edit_it, mix_it, ["edit", "--list"]):
+            done = gt(*args, "--net", wrong)
+            assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    for args, code in ((edit_it, 1), (mix_it, 2)):
+        done = gt(*args, "--net", tiny_network)
+        assert done.code == code
+        assert "a latent of network tiny (aaaaaaaaaaaa), not of" in done.err
+    monkeypatch.setenv("GANTOOLS_NET", "nonsense")
+    for args in (edit_it, mix_it, ["edit", "--list"]):
+        done = gt(*args)
+        assert (done.code, "nonsense: no such network" in done.err) == (2, True)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--dir", "age"],
+        ["--strength", "2"],
+        ["--layers", "0"],
+        ["--orthogonal-to", "age"],
+        ["--frames", "4"],
+        ["--absolute"],
+        ["--scale", "2"],
+        ["--paste", "x.jpg"],
+        ["--batch", "2"],
+        ["--no-clobber"],
+    ],
+)
+def test_list_takes_nothing_that_it_would_not_heed(gt, flags: list[str]) -> None:  # type: ignore[no-untyped-def]
+    done = gt("edit", "--list", *flags)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert f"{flags[0]} does nothing with --list" in done.err
 
 
 def test_a_direction_of_another_network_is_refused(gt, tmp_path: Path, ours: Path) -> None:  # type: ignore[no-untyped-def]
@@ -397,6 +451,10 @@ def test_a_direction_of_another_network_is_refused(gt, tmp_path: Path, ours: Pat
         (["--dir", "FILE:age", "--strength", "1:2"], "needs --frames"),
         (["--dir", "FILE:age", "--strength", "1", "--strength", "2"], "2 times for 1"),
         (["--dir", "FILE:age", "--layers", "7-2"], "backwards"),
+        (["--dir", "FILE:age", "--layers", "0-99999999"], "no network has so many layers"),
+        (["--dir", "FILE:age", "--orthogonal-to", "nope"], "--orthogonal-to nope: no such"),
+        (["--dir", "nope", "--orthogonal-to", "FILE:age"], "--dir nope: no such"),
+        (["--dir", "FILE:age", "--json"], "--json goes with --list"),
         (["--dir", "FILE:age", "--orthogonal-to", "FILE:age"], "combination"),
     ],
 )
@@ -435,6 +493,7 @@ def test_paste_into_the_photograph(gt, tmp_path: Path, tiny_network: Path) -> No
     assert image.decode(out.read_bytes()).shape == (120, 160, 3)
     done = gt("edit", path, *flags, "-o", tmp_path / "x.tar")
     assert (done.code, "--paste makes pictures" in done.err) == (2, True)
+    assert "-o DIR/{}.png" in done.err
     done = gt("edit", path, *flags[:4], "--scale", "2", "-o", out)
     assert (done.code, "--paste PHOTO" in done.err) == (2, True)
 
@@ -448,3 +507,33 @@ def test_no_torch_for_w(tmp_path: Path, ours: Path) -> None:
         "assert code == 0, code; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_networks_of_other_projects_are_compared_without_torch(
+    fixtures: Path, tmp_path: Path
+) -> None:
+    """--net foreign.pkl: its own w, by the file's sha256 or its id, is edited; a stranger fails."""
+    import hashlib
+
+    from gantools.io import network
+
+    net = fixtures / "sg2ada_pt_r32_skip.pkl"
+    found = network.load(net)
+    dim, widths = found.config["g"]["w_dim"], found.config["g"]["widths"]
+    ids = (hashlib.sha256(net.read_bytes()).hexdigest(), found.meta["id"], "f" * 64)
+    zero = {"w": np.zeros((1, dim), np.float32)}
+    named = [{"network": {"name": "n", "id": i}} for i in ids]
+    latents = [Latent(k, "w", zero, head) for k, head in zip("abc", named, strict=True)]
+    paths = [str(p) for p in save(tmp_path, *latents)]
+    np.save(tmp_path / "d.npy", np.ones(dim))
+    args = ["edit", *paths, "--dir", str(tmp_path / "d.npy"), "--net", str(net), "--layers", "0"]
+    args += ["-o", f"{tmp_path}/out/"]
+    code = (
+        f"import sys; from gantools import cli; code = cli.run({args!r}); "
+        "assert code == 1, code; assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stderr.startswith("gantools edit: c: a latent of network n (ffffffffffff), not of")
+    made = sorted((tmp_path / "out").iterdir())
+    assert [p.stem for p in made] == ["a", "b"]
+    assert load(made[0]).tensors["w"].shape == (2 * len(widths), dim)

@@ -114,7 +114,10 @@ def test_truncation(generate: Run, network: Network) -> None:
     half = pictures(generate("--seeds", "1", "--psi", "-0.5", "--cutoff", "2").out)
     want = rendered(network, 1, psi=-0.5, cutoff=2)
     np.testing.assert_array_equal(half["seed000001"], want)
-    assert (want != rendered(network, 1, psi=-0.5)).any()
+    whole = rendered(network, 1, psi=-0.5)
+    assert (want != whole).any()
+    all_six = pictures(generate("--seeds", "1", "--psi", "-0.5", "--cutoff", "6").out)
+    np.testing.assert_array_equal(all_six["seed000001"], whole)
 
 
 def test_truncation_is_linear_in_w(generate: Run, network: Network) -> None:
@@ -400,6 +403,11 @@ def test_encoding_ahead_gives_the_same_stream(
         (["--seeds", "1", "--psi", "nan"], "expected a number such as 0.7"),
         (["--seeds", "1", "--psi", "1,0"], "only with --figure truncation"),
         (["--seeds", "1", "--cutoff", "-1"], "--cutoff"),
+        (["--seeds", "1", "--psi", "0.5", "--cutoff", "30"], "--cutoff 30: the network has layers"),
+        (
+            ["--seeds", "1", "--psi", "0.5", "--cutoff", "30", "--space", "z"],
+            "--cutoff 30: the network has layers",
+        ),
         (["--seeds", "1", "--grid", "3"], "ROWSxCOLUMNS"),
         (["--seeds", "1", "--grid", "2x2", "--figure", "noise"], "give one of them"),
         (["--seeds", "1", "--figure", "mixing"], "--sources"),

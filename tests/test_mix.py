@@ -224,6 +224,8 @@ def test_layers_of_w_come_from_the_network(gt, tmp_path: Path, tiny_network: Pat
         (["--at", "x"], "expected a share"),
         (["--at", "0.1", "--frames", "4"], "--at and --frames"),
         (["--layers", "3-1"], "runs backwards"),
+        (["--layers", "99"], "the latents have layers 0-5"),
+        (["--at", "0.2,0.3"], "--at has 2 shares, and 2 latents take 1:"),
     ],
 )
 def test_wrong_usage_is_one_line(gt, tmp_path: Path, args: list[str], words: str) -> None:  # type: ignore[no-untyped-def]
@@ -250,6 +252,21 @@ def test_what_cannot_be_mixed(gt, tmp_path: Path) -> None:  # type: ignore[no-un
     assert done.code == 2
     assert "b.safetensors" in done.err
     assert not out.exists()
+
+
+def test_one_share_for_three(gt, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    paths = save(tmp_path, *(latent(k, seed=i) for i, k in enumerate("abc")))
+    done = gt("mix", *paths, "--at", "0.3", "-o", tmp_path / "out.safetensors")
+    assert done.code == 2
+    assert "--at has 1 share, and 3 latents take 2: one for each after the first" in done.err
+
+
+def test_labelled_z_of_two_truncations_is_refused(gt, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    label = np.eye(3, dtype=np.float32)[0]
+    pair = [latent(k, "z", seed=i, psi=psi) for i, (k, psi) in enumerate((("a", 1.0), ("b", 0.5)))]
+    labelled = [Latent(x.key, "zy", {**x.tensors, "y": label}, x.header) for x in pair]
+    done = gt("mix", *save(tmp_path, *labelled), "-o", tmp_path / "out.safetensors")
+    assert (done.code, "differ in their truncation" in done.err) == (2, True)
 
 
 def test_long_keys_are_counted() -> None:

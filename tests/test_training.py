@@ -195,6 +195,40 @@ def test_changed_flags_are_named_and_the_start_never_counts() -> None:
     assert TrainConfig.from_dict(json.loads(json.dumps(before.to_dict()))) == before
 
 
+def test_settings_that_follow_a_changed_one_are_not_named() -> None:
+    """auto's gamma and EMA follow the batch, nearly everything follows the preset."""
+
+    def made(preset: str = "auto", resolution: int = 64, **given: Any) -> TrainConfig:
+        return presets.resolve(preset, resolution, given)
+
+    assert presets.changed(made(), made(batch=16)) == ["--batch"]
+    assert presets.changed(made(batch=16), made()) == ["--batch"]
+    assert presets.changed(made(batch=16, gamma=3.0), made()) == ["--batch", "--gamma"]
+    assert presets.changed(made(), made(batch=16, ema_kimg=1.0)) == ["--batch", "--ema-kimg"]
+    assert presets.changed(made(), made(gamma=3.0)) == ["--gamma"]
+    assert presets.changed(made(), made(resolution=1024)) == ["--resolution"]
+    assert presets.changed(made(), made("cifar")) == ["--preset"]
+    assert presets.changed(made("faces64"), made("faces64", mirror=False)) == ["--mirror"]
+
+
+@pytest.mark.parametrize("bad", [{"preset": "x"}, {"batch": 0}, {"resolution": "64"}])
+def test_impossible_saved_settings_are_one_line(bad: dict[str, Any]) -> None:
+    with pytest.raises(Usage, match=r"another version|damaged"):
+        TrainConfig.from_dict({**config().to_dict(), **bad})
+
+
+@pytest.mark.parametrize("flag", ["--lr", "--gamma", "--ada-target", "--ema-kimg"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_numbers_have_to_be_finite(
+    gt: Any, faces: Path, tmp_path: Path, flag: str, value: str
+) -> None:
+    result = gt("train", "stylegan2", faces, *SMALL, "-o", tmp_path / "run", flag, value)
+    assert result.code == 2
+    assert flag in result.err
+    assert f"{value} is not a finite number" in result.err
+    assert not (tmp_path / "run").exists()
+
+
 # ------------------------------------------------------------------------------------- iteration
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gantools.networks.network import Network
 
 DEFAULT_STRENGTH = 3.0
+EPOCHS = 8
 MEASURED = 512  # samples on which a direction's effect is measured
 
 
@@ -37,8 +38,8 @@ class Job:
     device: str
     dtype: str
     layers: list[int] | None
-    hold_out: int
-    epochs: int
+    hold_out: int | None
+    epochs: int | None
     method: str
     share: float | None
     reader: Path | None
@@ -48,7 +49,14 @@ class Job:
         from gantools.networks.network import open_network
         from gantools.options import pick_device
 
-        return open_network(self.net, device=pick_device(self.device), dtype=self.dtype)
+        network = open_network(self.net, device=pick_device(self.device), dtype=self.dtype)
+        self.check_layers(network.g.num_ws)
+        return network
+
+    def check_layers(self, count: int) -> None:
+        """Usage where --layers names one that a network of `count` layers has not."""
+        if self.layers is not None and self.layers[-1] >= count:
+            raise Usage(f"--layers {self.layers[-1]}: the network has layers 0-{count - 1}")
 
 
 @dataclass(frozen=True)
@@ -118,11 +126,17 @@ def labelled(job: Job, asked: Asked, operands: Sequence[str] | None) -> list[Dir
 def _from_latents(job: Job, asked: Asked, samples: Iterator[Sample]) -> list[Direction]:
     import numpy as np
 
+    unused = {"--reader": job.reader, "--epochs": job.epochs, "--hold-out": job.hold_out}
+    for flag, value in unused.items():
+        if value is not None:
+            raise Usage(f"{flag} is for labelled pictures, and these are latents: leave it out")
     columns = list(asked.columns.values())
     latents, rows = _labelled.latents(asked.labels, columns, samples)
     first = latents[0]
     name = "z" if first.space == "z" else "w"
     shape = first.tensors[name].shape
+    if first.space in {"w+", "nw+"}:
+        job.check_layers(len(first.tensors["w"]))
     x = np.stack([latent.tensors[name].ravel() for latent in latents])
     fits = _fit(job, asked, x, rows)
     network = first.header.get("network") or {}
@@ -177,14 +191,15 @@ def _reader(job: Job, asked: Asked, samples: Iterator[Sample], device: str) -> R
                 f"{path.name} does not read {missing[0]}; it reads {', '.join(reader.columns)}"
             )
     else:
-        pictures = _labelled.pictures(asked.labels, columns, samples, job.hold_out)
-        count = attributes.steps(int((~pictures.held).sum()), job.epochs)
+        pictures = _labelled.pictures(asked.labels, columns, samples, job.hold_out or 0)
+        epochs = job.epochs or EPOCHS
+        count = attributes.steps(int((~pictures.held).sum()), epochs)
         bar = report.progress_bar(total=count, desc="attribute network")
         try:
             reader, quality = attributes.train(
                 pictures,
                 columns,
-                epochs=job.epochs,
+                epochs=epochs,
                 seed=job.seed,
                 device=device,
                 step=lambda: bar.update(1),

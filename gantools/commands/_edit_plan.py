@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gantools import options, report
+from gantools import report
 from gantools.commands._latents import NetworkFile
 from gantools.report import SampleError, Usage
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from gantools.io.latent import Latent
     from gantools.latents.edit import Step
 
-MOST_LAYERS = 64
-
 
 @dataclass
 class Plan:
@@ -26,7 +24,7 @@ class Plan:
 
     directions: list[str]
     strengths: list[tuple[float | None, float] | None]  # (FROM, TO) or the direction's own
-    layers: tuple[int, ...] | None
+    layers: list[int] | None
     orthogonal_to: list[str]
     absolute: bool
     frames: int | None
@@ -37,8 +35,10 @@ class Plan:
     def __post_init__(self) -> None:
         from gantools.io import direction_library as library
 
-        for text in [*self.directions, *self.orthogonal_to]:
-            library.check(text, self.net)
+        for text in self.directions:
+            library.check(text, self.net, "--dir")
+        for text in self.orthogonal_to:
+            library.check(text, self.net, "--orthogonal-to")
 
     def run(self, latents: Iterator[Latent]) -> Iterator[Latent]:
         """Every latent edited, or its frames; one that the directions do not fit is reported."""
@@ -52,6 +52,7 @@ class Plan:
         """The edited latent, or its frames in order. SampleError where a direction does not fit."""
         from gantools.latents.edit import edit, frames
 
+        self.network.check(latent)
         steps, starts = self.steps_for(latent)
         layered = latent.space in {"w", "nw"} and any(step.layered for step in steps)
         num_ws = self.network.num_ws(latent) if layered else None
@@ -76,15 +77,15 @@ class Plan:
         from gantools.io import direction_library as library
         from gantools.latents.edit import Step
 
-        def pick(text: str) -> Direction:
-            return library.pick(text, self.net, named, self.network.header)
+        def pick(text: str, flag: str = "--dir") -> Direction:
+            return library.pick(text, self.net, named, self.network.header, flag)
 
-        conditions = [pick(text) for text in self.orthogonal_to]
+        conditions = [pick(text, "--orthogonal-to") for text in self.orthogonal_to]
         steps, starts = [], []
         for text, strength in zip(self.directions, self.strengths, strict=True):
             d = self._without(pick(text), conditions)
             start, end = strength or (None, d.default_strength)
-            layers = d.layers if self.layers is None else self.layers
+            layers = d.layers if self.layers is None else tuple(self.layers)
             steps.append(Step(d.name, d.vector, end, layers, d.space))
             starts.append(0.0 if start is None else start)
         return steps, starts
@@ -140,9 +141,3 @@ def _strength(text: str, *, sweep: bool) -> tuple[float | None, float]:
     if colon and not sweep:
         raise Usage(f"--strength {text}: FROM:TO needs --frames N")
     return first, last
-
-
-def parse_layers(text: str | None) -> tuple[int, ...] | None:
-    """--layers, before any latent says how many there are."""
-    parsed = options.parse_layers(text, MOST_LAYERS)
-    return None if parsed is None else tuple(parsed)

@@ -152,7 +152,7 @@ class Plan:
         if self.noise_layers is not None:
             count = len(origin.network.open.g.noise_shapes)
             layers = options.parse_layers(self.noise_layers, count, "--noise-layers")
-        return Look(origin.psi, origin.cutoff, self.noise, layers, origin.seed)
+        return Look(origin.psi, origin.checked_cutoff, self.noise, layers, origin.seed)
 
     def _wanted(self, sink: Sink) -> Iterator[Picture]:
         """The pictures of this shard that are not there yet, made when they are asked for."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gantools import report
+from gantools import options, report
+from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,31 +30,58 @@ def read(operands: Sequence[str] | None, shard: str | None = None) -> Iterator[L
     for sample in samples(operands, kinds=("latent",), shard=shard):
         try:
             latent = Latent.from_bytes(sample.data, sample.key)
-        except report.SampleError as e:
+        except SampleError as e:
             report.failed(sample.name, e)
             continue
         yield latent
 
 
+def parse_layers(text: str | None) -> list[int] | None:
+    """--layers, sorted, before a network or a latent says how many there are."""
+    if text is None:
+        return None
+    if re.search(r"\d{5}", text):  # a list this long would be made before it is refused
+        raise Usage(f"--layers {text}: no network has so many layers")
+    return sorted(set(options.parse_ranges(text, "--layers")))
+
+
 class NetworkFile:
-    """The file of --net as far as it is known without torch: its header and its layers."""
+    """The file of --net as far as it is known without torch: its header and its layers.
+
+    named: whether --net or $GANTOOLS_NET names it. Usage where that is no network.
+    """
 
     def __init__(self, net: str | None) -> None:
         from gantools.io import network
 
+        self.named = bool(net or os.environ.get("GANTOOLS_NET"))
         self.path: Path | None = None
         try:
             self.path = network.find(net)
-        except report.Usage:
-            if net is not None:  # without --net, latents can be edited where no network is
+        except Usage:
+            if self.named:  # else latents can be edited where no network is
                 raise
         self.header: dict[str, Any] = network.header(self.path) if self.path else {}
+        if self.header.get("kind") != "network":
+            self.header = {}
+        if self.named:
+            self.meta()
+
+    def check(self, latent: Latent) -> None:
+        """SampleError where the network that was named is not the latent's."""
+        if not self.named or self.path is None or self.fits(latent):
+            return
+        theirs = latent.header.get("network") or {}
+        raise SampleError(
+            f"a latent of network {theirs.get('name')} ({str(theirs.get('id'))[:12]}), not of "
+            f"{self.path.stem} ({str(self.meta().get('id'))[:12]}); give its own with --net"
+        )
 
     def fits(self, latent: Latent) -> bool:
         """Whether the latent may be of this network, by its header."""
         from gantools.io.network import fits
 
-        return fits(latent.header.get("network", {}), self.meta())
+        return fits(latent.header.get("network") or {}, self.meta())
 
     def num_ws(self, latent: Latent) -> int | None:
         """L of the network, where the latent may be its own; None where it is not known."""
@@ -97,7 +127,7 @@ def write(
     for latent, pixels in _rendered(wanted, net, batch, device, dtype, threads):
         try:
             finished = finish(latent, pixels) if finish else pixels
-        except report.SampleError as e:
+        except SampleError as e:
             report.failed(latent.key, e)
             continue
         _put(latent.key, partial(sink.put_frame, latent.key, finished, latent.story()))
@@ -123,13 +153,8 @@ def _rendered(
             yield picture.cells[0].latent, pixels
 
 
-def truncation_of(latent: Latent) -> tuple[float, int | None]:
-    """`latent.truncation`."""
-    return latent.truncation
-
-
 def _put(key: str, put: Callable[[], None]) -> None:
     try:
         put()
-    except report.SampleError as e:
+    except SampleError as e:
         report.failed(key, e)

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gantools import options, report
-from gantools.commands._latents import NetworkFile, truncation_of
+from gantools import report
+from gantools.commands._latents import NetworkFile, parse_layers
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
     from gantools.io.latent import Latent
 
-MOST_LAYERS = 64
 LONGEST_KEY = 120
 # What a mixture keeps of its parents' headers where they all agree.
 INHERITED = ("network", "psi", "cutoff", "crop")
@@ -42,7 +41,7 @@ class Wanted:
         """Read the flags; Usage where they contradict each other."""
         if at is not None and frames is not None:
             raise Usage("--at and --frames together: frames go from the first latent to the last")
-        chosen = options.parse_layers(layers, MOST_LAYERS)
+        chosen = parse_layers(layers)
         return cls(None if at is None else parse_at(at), chosen, arc, frames, network)
 
     def run(self, incoming: Iterator[Latent]) -> Iterator[Latent]:
@@ -64,6 +63,8 @@ class Wanted:
 
     def check(self, latents: Sequence[Latent]) -> None:
         """SampleError where they are of different networks, or render differently."""
+        for latent in latents:
+            self.network.check(latent)
         first = latents[0]
         for latent in latents[1:]:
             mine, other = (x.header.get("network") or {} for x in (first, latent))
@@ -72,7 +73,7 @@ class Wanted:
                     f"{first.key} is of network {mine.get('name')} ({mine['id'][:12]}) and "
                     f"{latent.key} of network {other.get('name')} ({other['id'][:12]})"
                 )
-            if latent.space == "z" and truncation_of(latent) != truncation_of(first):
+            if "z" in latent.tensors and latent.truncation != first.truncation:
                 raise SampleError(f"{first.key} and {latent.key} differ in their truncation")
 
     def shares_of(self, count: int) -> list[float]:
@@ -82,7 +83,11 @@ class Wanted:
                 return [1 / count] * count
             return [0.0, *[1 / (count - 1)] * (count - 1)]
         if len(self.shares) != count - 1:
-            raise Usage(f"--at has {len(self.shares)} shares for the {count - 1} later latents")
+            given = f"{len(self.shares)} share" + "s" * (len(self.shares) != 1)
+            raise Usage(
+                f"--at has {given}, and {count} latents take {count - 1}: one for each after the "
+                "first, which gets the rest"
+            )
         return [1 - math.fsum(self.shares), *self.shares]
 
     def walk(self, latents: Sequence[Latent], key: str) -> Iterator[Latent]:

@@ -106,6 +106,17 @@ class Origin:
         """How many there are, where it is known."""
         return len(self.seeds) if self.seeds else self.walk.frames if self.walk else None
 
+    @cached_property
+    def checked_cutoff(self) -> int | None:
+        """--cutoff; Usage where the network has fewer layers."""
+        layers = self.network.open.g.num_ws
+        if self.cutoff is not None and self.cutoff > layers:
+            raise Usage(
+                f"--cutoff {self.cutoff}: the network has layers 0-{layers - 1}, "
+                f"so give 0 to {layers}"
+            )
+        return self.cutoff
+
     def of_seeds(self, seeds: Iterable[int]) -> Iterator[Source]:
         """z of NVIDIA's seeds."""
         for seed in seeds:
@@ -144,7 +155,7 @@ class Origin:
         """A z with the truncation of the command line in its header, and with its class."""
         if "z" not in latent.tensors:
             return latent
-        truncation = {"psi": self.psi, "cutoff": self.cutoff}
+        truncation = {"psi": self.psi, "cutoff": self.checked_cutoff}
         header = {**latent.header, **{n: v for n, v in truncation.items() if v is not None}}
         return self._with_class(replace(latent, header=header))
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from gantools.io.latent import Latent
 
+NO_PICTURES = (
+    "--paste makes pictures: name them with -o, such as -o whole.png, or -o DIR/{}.png for several"
+)
 Paste = Annotated[
     str | None,
     typer.Option(

@@ -10,7 +10,7 @@ import typer
 
 from gantools import options, report
 from gantools.commands import _edit_plan, _latents, _paste
-from gantools.commands._paste import Paste, Scale
+from gantools.commands._paste import NO_PICTURES, Paste, Scale
 from gantools.report import Usage
 
 if TYPE_CHECKING:
@@ -66,7 +66,11 @@ Absolute = Annotated[
     ),
 ]
 ListThem = Annotated[
-    bool, typer.Option("--list", help="Print the directions of the network, and do nothing else.")
+    bool,
+    typer.Option(
+        "--list",
+        help="Print the directions of the network (--json, -o x.json, x.tsv), and nothing else.",
+    ),
 ]
 Frames = Annotated[
     int | None,
@@ -117,8 +121,29 @@ def edit(
     report.begin("edit", quiet=quiet)
     network = _latents.NetworkFile(net)
     if list_them:
-        _print_list(net, network.meta(), as_json=json)
+        _check_alone(
+            {
+                "INPUT": operands,
+                "--dir": directions,
+                "--strength": strength,
+                "--layers": layers,
+                "--orthogonal-to": orthogonal_to,
+                "--absolute": absolute,
+                "--frames": frames,
+                "--paste": paste,
+                "--scale": scale != 1,
+                "--batch": batch != 8,
+                "--device": device != "auto",
+                "--dtype": dtype != options.Dtype.fp32,
+                "--threads": threads,
+                "--shard": shard,
+                "--no-clobber": no_clobber,
+            }
+        )
+        _print_list(net, network.meta(), None if output is None else [output], as_json=json)
         return
+    if json:
+        raise Usage("--json goes with --list")
     if scale != 1 and paste is None:
         raise Usage("--scale goes with --paste PHOTO")
     if not directions:
@@ -126,7 +151,7 @@ def edit(
     plan = _edit_plan.Plan(
         directions,
         _edit_plan.parse_strengths(strength, len(directions), sweep=frames is not None),
-        _edit_plan.parse_layers(layers),
+        _latents.parse_layers(layers),
         orthogonal_to or [],
         absolute,
         frames,
@@ -138,7 +163,7 @@ def edit(
     with open_sink(output, own="latent", no_clobber=no_clobber) as sink:
         finish = None if paste is None else partial(_paste.paste_back, where=paste, scale=scale)
         if finish and sink.kind == "latent":
-            raise Usage("--paste makes pictures: name one with -o, such as -o whole.png")
+            raise Usage(NO_PICTURES)
         edited = plan.run(_latents.read(operands, shard))
         _latents.write(
             sink,
@@ -152,11 +177,21 @@ def edit(
         )
 
 
-def _print_list(net: str | None, header: Mapping[str, Any], *, as_json: bool) -> None:
+def _check_alone(given: Mapping[str, object]) -> None:
+    """Usage where a flag is given that --list would not heed."""
+    useless = [flag for flag, value in given.items() if value]
+    if useless:
+        raise Usage(f"{useless[0]} does nothing with --list: leave one of them out")
+
+
+def _print_list(
+    net: str | None, header: Mapping[str, Any], outputs: list[str] | None, *, as_json: bool
+) -> None:
     """The directions that fit the network: text, tabs between the columns, or one JSON object."""
     from gantools.io import direction_library as library
     from gantools.io import results
 
+    results.check(outputs)
     found: dict[str, Direction] = {}
     for direction in library.known(net):
         if library.belongs(direction, {"id": header.get("id")}, header):
@@ -168,7 +203,7 @@ def _print_list(net: str | None, header: Mapping[str, Any], *, as_json: bool) ->
         )
     table = {name: {**d.story(), "network": d.network} for name, d in found.items()}
     rows = [_row(d) for d in found.values()]
-    results.write(table, as_json=as_json, rows=rows, columns=COLUMNS)
+    results.write(table, outputs, as_json=as_json, rows=rows, columns=COLUMNS)
 
 
 def _row(d: Direction) -> tuple[str, str, str, str, str]:

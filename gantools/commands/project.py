@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gantools import options, report
-from gantools.commands._paste import Scale
+from gantools.commands._paste import NO_PICTURES, Scale
 
 
 class Space(StrEnum):
@@ -258,7 +258,7 @@ def project(
     )
     with open_sink(output, own="latent", no_clobber=no_clobber) as sink:
         if paste and sink.kind == "latent":
-            raise report.Usage("--paste makes pictures: name one with -o, such as -o whole.png")
+            raise report.Usage(NO_PICTURES)
         found = samples(operands, shard=shard)
         options.set_threads(threads)
         with _project.Film(progress_video) as film:

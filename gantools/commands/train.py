@@ -48,8 +48,8 @@ Data = Annotated[
     list[str],
     typer.Argument(
         metavar="DATA...",
-        help="Pictures: folders, tar or zip archives, files. Square, at least --resolution wide; "
-        "larger ones are reduced (Lanczos).",
+        help="Pictures: folders, tar or zip archives, files. Square, at least --resolution pixels "
+        "wide; larger ones are reduced (Lanczos).",
     ),
 ]
 RunFolder = Annotated[
@@ -59,15 +59,20 @@ RunFolder = Annotated[
     ),
 ]
 Images = Annotated[
-    str, typer.Option("--images", metavar="N", help="Train until so many pictures are shown.")
+    str,
+    typer.Option(
+        "--images",
+        metavar="N",
+        help="Train until the discriminator has seen so many pictures, such as 300k or 25M.",
+    ),
 ]
 Snapshot = Annotated[
     str,
     typer.Option(
         "--snapshot",
-        metavar="IMAGES",
-        help="Network file, samples, score, state and report every so many pictures. The state is "
-        "written every ten minutes besides.",
+        metavar="N",
+        help="Write a network file, samples, the score of --metric, the state and the report every "
+        "so many pictures, 1k or more; the state every ten minutes too.",
     ),
 ]
 Start = Annotated[
@@ -75,7 +80,8 @@ Start = Annotated[
     typer.Option(
         "--net",
         metavar="START",
-        help="Start from this network's weights, and its shape; counts only at the start.",
+        help="Start from the weights of this network, a file or a name, and with its shape; "
+        "without effect when a run is resumed.",
         show_default=False,
     ),
 ]
@@ -93,14 +99,27 @@ def stylegan2(
     data: Data,
     output: RunFolder,
     preset: Annotated[
-        Preset, typer.Option("--preset", help="Settings that the other flags override.")
+        Preset,
+        typer.Option(
+            "--preset",
+            help="Settings for everything that is not given. auto: by the resolution, for small "
+            "sets of pictures; faces64: the packaged network's; the others: NVIDIA's.",
+        ),
     ] = Preset.auto,
     resolution: Annotated[
         int | None,
-        _number("--resolution", "N", "A power of two. Default: the preset's, or the pictures'."),
+        _number(
+            "--resolution",
+            "N",
+            "Side of the network's pictures in pixels, a power of two from 8 on. Default: the "
+            "preset's, else the side of the first picture.",
+        ),
     ] = None,
     images: Images = "25M",
-    batch: Annotated[int | None, _number("--batch", "N", "Pictures per step.", min=1)] = None,
+    batch: Annotated[
+        int | None,
+        _number("--batch", "N", "Pictures per step. Default: the preset's.", min=1),
+    ] = None,
     snapshot: Snapshot = "200k",
     seed: options.Seed = 0,
     net: Start = None,
@@ -108,7 +127,7 @@ def stylegan2(
         bool | None,
         typer.Option(
             "--mirror/--no-mirror",
-            help="Show each picture mirrored too. Default: the preset's.",
+            help="Show each picture mirrored too. Default: the preset's (only faces64 does).",
             show_default=False,
         ),
     ] = None,
@@ -118,7 +137,7 @@ def stylegan2(
             "--hold-out",
             "N",
             "Never train on pictures whose number (the last digits of the key) is divisible by N; "
-            "0: train on all. --metric measures against them.",
+            "0: train on all. --metric needs those held out. Default: 10 with faces64, else 0.",
             min=0,
         ),
     ] = None,
@@ -128,42 +147,85 @@ def stylegan2(
             "--gamma",
             "X",
             "R1 weight, in StyleGAN's convention gamma/2 |grad|^2: twice the lambda of papers "
-            "that write no half.",
+            "that write no half. Default: the preset's.",
             min=0.0,
+            callback=options.finite,
         ),
     ] = None,
-    lr: Annotated[float | None, _number("--lr", "X", "Adam's learning rate.", min=0.0)] = None,
+    lr: Annotated[
+        float | None,
+        _number(
+            "--lr",
+            "X",
+            "Adam's learning rate. Default: the preset's.",
+            min=0.0,
+            callback=options.finite,
+        ),
+    ] = None,
     aug: Annotated[
         Augment | None,
         _number(
-            "--aug", "ada|none", "Adaptive augmentation (blits, geometry, colour); default ada."
+            "--aug",
+            "ada|none",
+            "ada: flip, move, turn and recolour what the discriminator sees, more often the more "
+            "it overfits. Default: ada.",
         ),
     ] = None,
     ada_target: Annotated[
         float | None,
-        _number("--ada-target", "X", "Wanted mean sign of D on real pictures; default 0.6."),
+        _number(
+            "--ada-target",
+            "X",
+            "Mean sign of the discriminator's output for real pictures that --aug ada keeps to. "
+            "Default: 0.6.",
+            callback=options.finite,
+        ),
     ] = None,
     ema_kimg: Annotated[
         float | None,
-        _number("--ema-kimg", "X", "Half-life of the averaged generator, in thousands.", min=0.0),
+        _number(
+            "--ema-kimg",
+            "X",
+            "Half-life of the generator's moving average, in thousands of pictures. Default: the "
+            "preset's.",
+            min=0.0,
+            callback=options.finite,
+        ),
     ] = None,
     map_depth: Annotated[
-        int | None, _number("--map-depth", "N", "Layers of the mapping network.", min=1)
+        int | None,
+        _number("--map-depth", "N", "Layers of the mapping network. Default: the preset's.", min=1),
     ] = None,
     channel_base: Annotated[
         int | None,
-        _number("--channel-base", "N", "Channels at resolution r: min(N / r, max).", min=1),
+        _number(
+            "--channel-base",
+            "N",
+            "N / r channels in the layers of r x r pixels, up to --channel-max. Default: the "
+            "preset's.",
+            min=1,
+        ),
     ] = None,
     channel_max: Annotated[
-        int | None, _number("--channel-max", "N", "At most so many channels.", min=1)
+        int | None,
+        _number("--channel-max", "N", "At most so many channels. Default: the preset's.", min=1),
     ] = None,
     metric: Annotated[
         Metric | None,
-        _number("--metric", "fid|kid", "Keep the snapshot with the smallest as best.safetensors."),
+        _number(
+            "--metric",
+            "fid|kid",
+            "Measure each snapshot against the pictures of --hold-out, and keep the best as "
+            "best.safetensors.",
+        ),
     ] = None,
     features: Annotated[
         str | None,
-        _number("--features", "NAME", "Features of --metric: inception (default), mobilenet."),
+        _number(
+            "--features",
+            "NAME",
+            "Network whose features --metric compares: inception or mobilenet. Default: inception.",
+        ),
     ] = None,
     licence: Annotated[
         str | None,
@@ -175,7 +237,7 @@ def stylegan2(
             "--crop",
             "FILE",
             'JSON with the pictures\' mean landmarks, {"landmarks": [[x, y], ...]} as fractions of '
-            "the side (eyes, nose, mouth corners): `project` aligns by them.",
+            "the side (eyes, nose, mouth corners): `project` will align faces to them.",
         ),
     ] = None,
     workers: Workers = 4,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gantools import options, report
-from gantools.commands import _directions
+from gantools.commands import _directions, _latents
 from gantools.report import Usage
 
 
@@ -90,13 +90,22 @@ Samples = Annotated[
     int, typer.Option("--samples", metavar="N", min=100, help="Generated samples, psi 1.")
 ]
 Components = Annotated[
-    int, typer.Option("--components", metavar="K", min=1, help="sefa, pca: how many directions.")
+    int | None,
+    typer.Option(
+        "--components",
+        metavar="K",
+        min=1,
+        help="sefa, pca: how many directions. Default: 10.",
+        show_default=False,
+    ),
 ]
 ConventionOption = Annotated[
-    Convention,
+    Convention | None,
     typer.Option(
         "--convention",
-        help="sefa: style channels brought to one length (genforce), or as they are (rosinality).",
+        help="sefa: style channels brought to one length (genforce), or as they are (rosinality). "
+        "Default: genforce.",
+        show_default=False,
     ),
 ]
 Reader = Annotated[
@@ -109,16 +118,24 @@ Reader = Annotated[
     ),
 ]
 Epochs = Annotated[
-    int, typer.Option("--epochs", metavar="N", min=1, help="Rounds over the labelled pictures.")
+    int | None,
+    typer.Option(
+        "--epochs",
+        metavar="N",
+        min=1,
+        help="Rounds over the labelled pictures. Default: 8.",
+        show_default=False,
+    ),
 ]
 HoldOut = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--hold-out",
         metavar="N",
         min=0,
-        help="Pictures whose number is divisible by N only measure the attribute network; 0: a "
-        "tenth of them, by their keys.",
+        help="Pictures whose number is divisible by N only measure the attribute network. "
+        "Default: 0, a tenth of them, by their keys.",
+        show_default=False,
     ),
 ]
 
@@ -135,11 +152,11 @@ def direction(
     default_strength: Strengths = None,
     output: options.Output = None,
     samples: Samples = 10_000,
-    components: Components = 10,
-    convention: ConventionOption = Convention.genforce,
+    components: Components = None,
+    convention: ConventionOption = None,
     reader: Reader = None,
-    epochs: Epochs = 8,
-    hold_out: HoldOut = 0,
+    epochs: Epochs = None,
+    hold_out: HoldOut = None,
     net: options.Net = None,
     seed: options.Seed = 0,
     batch: options.Batch = 32,
@@ -170,20 +187,32 @@ def direction(
         batch,
         device,
         dtype,
-        options.parse_layers(layers, 64),
+        _latents.parse_layers(layers),
         hold_out,
         epochs,
         method,
         share,
         None if reader is None else Path(reader),
     )
+    free = method in (Method.sefa, Method.pca)
+    if free and (operands or labels or attribute or orthogonal_to):
+        raise Usage(f"--method {method} takes neither operands nor labels")
+    given = {
+        "--share": share is not None and method not in (Method.logistic, Method.svm),
+        "--components": components is not None and not free,
+        "--convention": convention is not None and method is not Method.sefa,
+        "--reader": reader is not None and free,
+        "--epochs": epochs is not None and free,
+        "--hold-out": hold_out is not None and free,
+    }
+    for flag, useless in given.items():
+        if useless:
+            raise Usage(f"{flag} does nothing with --method {method}: leave it out")
     options.set_threads(threads)
-    if method in (Method.sefa, Method.pca):
-        if operands or labels or attribute or orthogonal_to:
-            raise Usage(f"--method {method} takes neither operands nor labels")
+    if free:
         strength = _directions.strengths(default_strength, 1)[0]
         found = _directions.unlabelled(
-            job, components, strength, first_rgb=convention is Convention.rosinality
+            job, components or 10, strength, first_rgb=convention is Convention.rosinality
         )
     else:
         asked = _directions.Asked.of(labels, attribute, orthogonal_to, default_strength)

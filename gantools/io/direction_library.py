@@ -43,18 +43,25 @@ def belongs(direction: Direction, named: Mapping[str, Any], header: Mapping[str,
     return networks.fits(own, header) and networks.fits(named, header)
 
 
-def check(text: str, net: str | None) -> None:
-    """Usage where `--dir TEXT` names nothing, whatever the latents are; for before any work."""
+def check(text: str, net: str | None, flag: str = "--dir") -> None:
+    """Usage where `--dir TEXT` (or another flag's text) names nothing, whatever the latents are.
+
+    For before any work.
+    """
     if _split(text) is None:
         there = list(known(net))
         if text not in {d.name for d in there}:
-            raise Usage(unknown(text, there))
+            raise Usage(unknown(text, there, flag))
     else:
         _in_file(text)
 
 
 def pick(
-    text: str, net: str | None, named: Mapping[str, Any], header: Mapping[str, Any]
+    text: str,
+    net: str | None,
+    named: Mapping[str, Any],
+    header: Mapping[str, Any],
+    flag: str = "--dir",
 ) -> Direction:
     """The direction of `--dir NAME`, `--dir FILE` or `--dir FILE:NAME` for a latent's network.
 
@@ -71,7 +78,7 @@ def pick(
                 "(--net FILE looks beside the network's file)"
             )
         if found is None:
-            raise Usage(unknown(text, there))
+            raise Usage(unknown(text, there, flag))
         return found
     direction = _in_file(text)
     if not belongs(direction, named, header):
@@ -106,11 +113,11 @@ def _split(text: str) -> tuple[Path, str | None] | None:
     return (Path(file), name) if colon and Path(file).is_file() else None
 
 
-def unknown(text: str, there: list[Direction]) -> str:
+def unknown(text: str, there: list[Direction], flag: str = "--dir") -> str:
     """The line for a name that no file and no direction has."""
     names = _list(dict.fromkeys(d.name for d in there))
     what = f"there is {names}" if names else "no direction is known for this network"
-    return f"--dir {text}: no such direction or file; {what} (gantools edit --list)"
+    return f"{flag} {text}: no such direction or file; {what} (gantools edit --list)"
 
 
 def _list(names: Iterable[str]) -> str:

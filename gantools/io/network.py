@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -146,20 +145,3 @@ def fits(story: Mapping[str, Any], network: Mapping[str, Any]) -> bool:
     ids = {network.get("id"), *network.get("derived_from", [])}
     ids.update(source.get("sha256") for source in network.get("sources", []))
     return wanted in ids
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place when the block ends well."""
-    from gantools import report
-
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    report.cleanup(temporary)
-    try:
-        yield temporary
-        temporary.replace(path)
-    except OSError as e:
-        raise Usage(f"{path}: {(e.strerror or str(e)).lower()}; nothing was written") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-        report.forget(temporary)

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from gantools.io import seeds
+from gantools.networks.network import DTYPES
 from gantools.training import augment, control, losses
 from gantools.training.data import Order
 from gantools.training.networks import Networks
 from gantools.training.presets import TrainConfig
-
-DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Sums:

@@ -13,7 +13,6 @@ from gantools.report import Usage
 from gantools.training import snapshots
 from gantools.training.presets import TrainConfig
 
-METRICS = ("fid", "kid")
 FEWEST = 100  # held-out pictures
 
 Score = Callable[[Generator], float]

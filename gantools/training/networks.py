@@ -12,6 +12,7 @@ import torch
 from gantools.io import network as files
 from gantools.io import seeds
 from gantools.networks import stylegan2
+from gantools.networks.network import fill
 from gantools.networks.stylegan2 import Generator, GeneratorConfig
 from gantools.networks.stylegan2_discriminator import Discriminator, DiscriminatorConfig
 from gantools.report import Usage
@@ -70,10 +71,9 @@ def from_file(net: str, config: TrainConfig) -> tuple[Networks, list[str]]:
 
 
 def _fill(module: torch.nn.Module, tensors: dict[str, np.ndarray]) -> None:
-    state = {n: torch.from_numpy(np.array(t, np.float32)) for n, t in tensors.items()}
     try:
-        module.load_state_dict(state)
-    except RuntimeError as e:
+        fill(module, tensors)
+    except ValueError as e:
         raise Usage(f"--net: the file's tensors do not fit its configuration ({e})") from None
 
 

@@ -56,7 +56,12 @@ class TrainConfig:
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
         if unknown:
             raise Usage(f"the run was made by another version: unknown setting {unknown[0]}")
-        return cls(**values)
+        config = cls(**values)
+        if config.preset not in NAMES:
+            raise Usage(f"the run was made by another version: unknown preset {config.preset}")
+        if not all(isinstance(n, int) and n > 0 for n in (config.resolution, config.batch)):
+            raise Usage("damaged training state: its resolution or batch is no number above 0")
+        return config
 
 
 def auto(resolution: int, gpus: int = 1) -> dict[str, Any]:
@@ -108,12 +113,18 @@ def resolve(preset: str, resolution: int | None, given: dict[str, Any]) -> Train
     """
     if preset not in NAMES:
         raise Usage(f"--preset {preset}: expected one of {', '.join(NAMES)}")
-    values: dict[str, Any] = {"preset": preset, **_SCALED.get(preset, {})}
-    resolution = resolution or values.get("resolution")
+    resolution = resolution or _SCALED.get(preset, {}).get("resolution")
     if resolution is None:
         raise Usage("--resolution is needed with this preset")
     if resolution < 8 or resolution & (resolution - 1):
         raise Usage(f"--resolution {resolution}: expected a power of two from 8 on")
+    config = _settings(preset, resolution, given)
+    _check(config)
+    return config
+
+
+def _settings(preset: str, resolution: int, given: dict[str, Any]) -> TrainConfig:
+    values: dict[str, Any] = {"preset": preset, **_SCALED.get(preset, {})}
     if preset == "auto":
         values.update(auto(resolution))
     values["resolution"] = resolution
@@ -123,9 +134,7 @@ def resolve(preset: str, resolution: int | None, given: dict[str, Any]) -> Train
         values.setdefault("gamma", 0.0002 * resolution**2 / batch)
         values.setdefault("ema_kimg", batch * 10 / 32)
     values["mbstd_group"] = min(values.get("mbstd_group", 4), batch)
-    config = TrainConfig(**values)
-    _check(config)
-    return config
+    return TrainConfig(**values)
 
 
 def _check(config: TrainConfig) -> None:
@@ -139,6 +148,24 @@ def _check(config: TrainConfig) -> None:
 
 
 def changed(before: TrainConfig, now: TrainConfig) -> list[str]:
-    """The flags that differ from those the run was started with, by name; --net never counts."""
+    """The flags that differ from those the run was started with, by name; --net never counts.
+
+    A setting that on both sides only follows the preset, the resolution or the batch is not named:
+    what it follows is.
+    """
     old, new = before.to_dict(), now.to_dict()
-    return ["--" + n.replace("_", "-") for n in old if n != "net" and old[n] != new[n]]
+    old_own, new_own = _follows(before), _follows(now)
+    return [
+        "--" + n.replace("_", "-")
+        for n in old
+        if n != "net"
+        and old[n] != new[n]
+        and (n in {"preset", "resolution"} or old[n] != old_own[n] or new[n] != new_own[n])
+    ]
+
+
+def _follows(config: TrainConfig) -> dict[str, Any]:
+    """What each setting would be without a flag of its own."""
+    values = _settings(config.preset, config.resolution, {"batch": config.batch}).to_dict()
+    values["batch"] = _settings(config.preset, config.resolution, {}).batch
+    return values

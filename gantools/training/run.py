@@ -13,7 +13,6 @@ from typing import IO, Any
 
 from gantools import report
 from gantools.io import atomic
-from gantools.io.network import replacing
 from gantools.report import Usage
 from gantools.training import control, data, folders, presets, report_html, snapshots, state
 from gantools.training.data import Pictures
@@ -237,8 +236,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    with replacing(target) as temporary:
-        shutil.copyfile(source, temporary)
+    with source.open("rb") as whole, atomic.AtomicFile(target) as copy:
+        shutil.copyfileobj(whole, copy)
+        copy.sync()
 
 
 def _meta(job: Job, config: TrainConfig, pictures: Pictures, progress: Progress) -> dict[str, Any]:

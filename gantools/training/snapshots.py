@@ -12,7 +12,9 @@ from torch import Tensor
 
 from gantools.io import atomic, image, network, seeds
 from gantools.io.network import Checkpoint
+from gantools.networks.network import numbers
 from gantools.networks.stylegan2 import Generator
+from gantools.ops.pixels import to_uint8
 from gantools.training.loop import Trainer
 
 
@@ -29,9 +31,9 @@ def sample_name(images: int) -> str:
 def save_network(path: Path, trainer: Trainer, meta: dict[str, Any]) -> str:
     """Write g_ema, g and d as a network file; returns its identity."""
     tensors = {
-        f"{part}.{name}": value.detach().cpu().contiguous().numpy()
+        f"{part}.{name}": value
         for part, module in (("g_ema", trainer.g_ema), ("g", trainer.g), ("d", trainer.d))
-        for name, value in module.state_dict().items()
+        for name, value in numbers(module).items()
     }
     config = {"g": trainer.g.cfg.to_dict(), "d": trainer.d.cfg.to_dict()}
     meta = {**meta, "images_shown": trainer.images}
@@ -51,9 +53,7 @@ def sample(
         numbers = range(start, min(start + batch, count))
         drawn = [_draw(g, seeds.derive(seed, str(i), purpose)) for i in numbers]
         z, *noise = (torch.stack(one).to(device) for one in zip(*drawn, strict=True))
-        images = g.synthesis(g.mapping(z), noise, dtype)
-        pixels = ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        yield pixels.permute(0, 2, 3, 1).cpu().numpy()
+        yield to_uint8(g.synthesis(g.mapping(z), noise, dtype))
 
 
 def _draw(g: Generator, seed: int) -> list[Tensor]:
