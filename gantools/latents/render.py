@@ -32,17 +32,14 @@ def styles(
 
 def _styles(network: Network, latent: Latent, psi: float | None, cutoff: int | None) -> Tensor:
     # One latent at a time: a matrix product over a batch rounds differently from one over a row.
+    _check_renderable(network, latent)
     tensors = latent.tensors
     if "z" in tensors:
         z = torch.from_numpy(tensors["z"]).to(network.device)[None]
         label = torch.from_numpy(tensors["y"]).to(network.device)[None] if "y" in tensors else None
-        if network.g.cfg.c_dim and label is None:
-            raise SampleError("a conditional network needs a class, and this latent has none")
         if psi is None:
             psi, cutoff = latent.truncation
         return network.g.mapping(z, label, psi, cutoff)
-    if "w" not in tensors:
-        raise SampleError(f"latents of the space {latent.space} are not rendered by this version")
     w = torch.from_numpy(np.ascontiguousarray(tensors["w"])).to(network.device)
     return w.expand(network.g.num_ws, -1)[None]
 
@@ -138,7 +135,7 @@ def render(
         for latent in latents:
             try:
                 network.check(latent)
-                _styles_exist(network, latent)
+                _check_renderable(network, latent)
             except SampleError as e:
                 report.failed(latent.key, e)
                 continue
@@ -154,7 +151,8 @@ def render(
         yield from pictures(group)
 
 
-def _styles_exist(network: Network, latent: Latent) -> None:
+def _check_renderable(network: Network, latent: Latent) -> None:
+    """SampleError where the latent has no styles for this network."""
     if not {"z", "w"} & set(latent.tensors):
         raise SampleError(f"latents of the space {latent.space} are not rendered by this version")
     if network.g.cfg.c_dim and "z" in latent.tensors and "y" not in latent.tensors:

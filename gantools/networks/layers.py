@@ -13,18 +13,6 @@ from gantools.ops.resample import conv_down
 SQRT2 = math.sqrt(2)
 
 
-def biased_lrelu(
-    x: Tensor, bias: Tensor | None, gain: float = SQRT2, clamp: float | None = None
-) -> Tensor:
-    """lrelu(x + b, 0.2) · gain, clamped to ±clamp; x [N, C, …], b [C]."""
-    if bias is not None:
-        x = x + bias.to(x.dtype).view(1, -1, *[1] * (x.ndim - 2))
-    x = F.leaky_relu(x, 0.2)
-    if gain != 1.0:
-        x = x * gain
-    return x if clamp is None else x.clamp(-clamp, clamp)
-
-
 class Dense(nn.Module):
     """Fully connected, equalised learning rate: act(x (W g)ᵀ + b lr_mult), g = lr_mult / √in.
 

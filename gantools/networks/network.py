@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -116,14 +115,14 @@ def generator(
 ) -> nn.Module:
     """The generator of a family with its numbers."""
     module: nn.Module
-    if family == "stylegan2":
-        with _uninitialised():
+    # What is filled next must draw no number from anybody's random stream.
+    with torch.random.fork_rng(devices=[]):
+        if family == "stylegan2":
             module = stylegan2.Generator(stylegan2.GeneratorConfig.from_dict(dict(config)))
-    elif family == "stylegan3":
-        with _uninitialised():
+        elif family == "stylegan3":
             module = stylegan3.Generator(stylegan3.GeneratorConfig.from_dict(dict(config)))
-    else:
-        raise Usage(f"networks of the family {family} are not read by this version")
+        else:
+            raise Usage(f"networks of the family {family} are not read by this version")
     return fill(module, tensors)
 
 
@@ -131,20 +130,10 @@ def _discriminator(ckpt: files.Checkpoint) -> nn.Module:
     config = ckpt.config.get("d")
     if not config:
         raise Usage("the network file holds no discriminator")
-    with _uninitialised():
+    with torch.random.fork_rng(devices=[]):
         cfg = stylegan2_discriminator.DiscriminatorConfig.from_dict(dict(config))
         module = stylegan2_discriminator.Discriminator(cfg)
     return fill(module, ckpt.part("d"))
-
-
-@contextlib.contextmanager
-def _uninitialised() -> Any:
-    """Building a module that is filled next draws no number from anybody's random stream."""
-    state = torch.random.get_rng_state()
-    try:
-        yield
-    finally:
-        torch.random.set_rng_state(state)
 
 
 def fill(module: nn.Module, tensors: Mapping[str, np.ndarray]) -> nn.Module:
