@@ -17,6 +17,7 @@ from torch.nn import functional
 from gantools.inversion import noise, optimise, quality, schedule, start, tune
 from gantools.inversion.methods import METHODS, Method
 from gantools.inversion.perceptual import Embed
+from gantools.inversion.prior import Prior
 from gantools.inversion.project import Projector, default_perceptual, to_tensor
 from gantools.io.latent import Latent
 from gantools.latents.render import images as latent_images
@@ -166,9 +167,37 @@ def test_w_statistics_equal_the_reference(
         w = functional.leaky_relu(z @ run["G.map_w"].T + run["G.map_b"], 0.2)
         return w[:, None].repeat(1, 2, 1)
 
-    mean, deviation = start.w_statistics(mapping, 6, count=500)
+    mean, deviation = start.statistics(start.own_w(mapping, 6, count=500))
     torch.testing.assert_close(mean, run["w_avg"], rtol=0, atol=1e-5)
     assert deviation == pytest.approx(run_values["w_std"], rel=1e-5)
+
+
+def test_prior_is_a_whitened_square() -> None:
+    """1 on average over the network's own w, 0 at their mean, growing as a square from there."""
+    g = torch.Generator().manual_seed(3)
+    p = torch.randn(4000, 5, generator=g) @ torch.randn(5, 5, generator=g) + torch.arange(5.0)
+    own = functional.leaky_relu(p, 0.2)
+    prior = Prior.of(own)
+    assert prior(own[:, None]).mean().item() == pytest.approx(1, rel=1e-4)
+
+    def at(distance: float) -> float:
+        away = p.mean(0) + distance * torch.ones(5)
+        return float(prior(functional.leaky_relu(away, 0.2).view(1, 1, 5)))
+
+    assert at(0) == pytest.approx(0, abs=1e-9)
+    assert at(4) == pytest.approx(4 * at(2), rel=1e-3)
+    rows = own[:6].view(2, 3, 5)  # a mean over the rows, one number for each sample
+    each = prior(own[:6, None])
+    torch.testing.assert_close(prior(rows), each.view(2, 3).mean(1))
+
+
+def test_prior_bounds_flat_directions() -> None:
+    """A dimension that the network never uses costs much, but is no division by zero."""
+    w = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)).abs()
+    w[:, 2] = 1
+    away = w[:1, None] + torch.tensor([0, 0, 0.1])
+    prior = Prior.of(w)
+    assert 10 < float(prior(away)) < 1e4
 
 
 # The whole projector on a tiny network.
@@ -265,6 +294,21 @@ def test_another_seed_is_another_start_and_the_same_seed_the_same(network: Netwo
     ]
     np.testing.assert_array_equal(w[0], w[1])
     assert np.abs(w[0] - w[2]).max() > 0.1
+
+
+def test_prior_keeps_strange_pictures_near_the_networks_own_w(network: Network) -> None:
+    pixels = [pictures_of(network, 1)[1][0][::-1].copy()]  # upside down: out of the domain
+    method = replace(STILL, lr=0.1, steps=100)
+    own = Prior.of(start.own_w(network.g.mapping, network.g.cfg.z_dim))
+    strayed, psnr = {}, {}
+    for weight in (0.0, 0.1):
+        p = projector(network, "w+", replace(method, prior=weight))
+        (latent,) = p.run(["a"], pixels)
+        strayed[weight] = float(own(torch.from_numpy(latent.tensors["w"])[None]))
+        psnr[weight] = latent.header["projection"]["psnr"]
+        assert latent.header["projection"]["prior_weight"] == weight
+    assert strayed[0.1] < 0.2 * strayed[0.0]
+    assert psnr[0.1] < psnr[0.0]
 
 
 def test_pivotal_tuning_moves_the_network_to_the_picture(network: Network) -> None:

@@ -103,9 +103,9 @@ def test_batch_and_shard_change_nothing(gt: Run, net: Path, photos: Path) -> Non
 @pytest.mark.parametrize(
     ("method", "space", "settings"),
     [
-        ("stylegan2", "nw", {"lr": 0.1, "mse_weight": 0.0, "noise_reg": 1e5}),
+        ("stylegan2", "nw", {"mse_weight": 0.0, "noise_reg": 1e5, "prior_weight": 0.0}),
         ("thesis", "nw+", {"mse_weight": 0.25, "noise_reg": 4e5, "noise_rule": "thesis"}),
-        ("i2s", "w+", {"lr": 0.01, "mse_weight": 1.0}),
+        ("i2s", "w+", {"lr": 0.01, "mse_weight": 1.0, "prior_weight": 0.0}),
     ],
 )
 def test_methods_are_the_published_ones(

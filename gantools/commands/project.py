@@ -119,6 +119,19 @@ def project(
             show_default=False,
         ),
     ] = None,
+    prior_weight: Annotated[
+        float | None,
+        typer.Option(
+            "--prior-weight",
+            metavar="X",
+            min=0,
+            callback=options.finite,
+            help="Weight of the prior of w: higher keeps to what the mapping network makes, which "
+            "edits better; 0 lets w go anywhere, which copies better. Default: quick 0.03, the "
+            "others 0.",
+            show_default=False,
+        ),
+    ] = None,
     noise_reg: Annotated[
         float | None,
         typer.Option(
@@ -241,6 +254,7 @@ def project(
         "lr": lr,
         "perceptual": perceptual_weight,
         "mse": mse_weight,
+        "prior": prior_weight,
         "noise_reg": noise_reg,
     }
     wishes = _project.Wishes(

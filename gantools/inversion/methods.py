@@ -21,6 +21,7 @@ class Method:
     w_noise_length: float = 0.75  # share of the steps until it has gone
     perceptual: float = 1.0  # weight of the perceptual distance
     mse: float = 0.0  # weight of the mean squared difference of pixels in [-1,1]
+    prior: float = 0.0  # weight of the prior of w (inversion.prior)
     noise_reg: float = 1e5  # weight of the regulariser of optimised noise maps
     noise_rule: Rule = "official"
     betas: tuple[float, float] = (0.9, 0.999)
@@ -32,8 +33,9 @@ class Method:
 
 
 METHODS = {
-    # gantools' own: as much picture as a minute of two CPU cores gives.
-    "quick": Method(steps=400, ramp_down=0.5, w_noise=0.0, mse=5.0),
+    # gantools' own: as much picture as a minute of two CPU cores gives, near enough to the
+    # network's own w that it can be edited.
+    "quick": Method(steps=400, ramp_down=0.5, w_noise=0.0, mse=5.0, prior=0.03),
     # The StyleGAN2 projector (S2.12, second baseline): one w for all layers, and noise maps.
     "stylegan2": Method(space="nw"),
     # Paper 002 (S2.12): a w per layer and noise maps, warm-up of 50 steps, no ramp-down.

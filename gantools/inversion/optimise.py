@@ -19,6 +19,7 @@ from gantools.inversion.perceptual import Embed, distance
 
 Synthesis = Callable[[Tensor, list[Tensor]], Tensor]  # w [N,K,w_dim], maps -> [N,C,H,W]
 Loss = Callable[[Tensor], Tensor]  # pictures -> one loss per sample, [N]
+Usual = Callable[[Tensor], Tensor]  # w [N,K,w_dim] -> how far from the network's own, [N]
 Draw = Callable[[int], Tensor]  # step -> standard normal numbers, shaped as w
 Watch = Callable[[int, Tensor, Tensor, Tensor], None]  # step, w after it, pictures, losses
 
@@ -54,14 +55,16 @@ def optimise(
     method: Method,
     *,
     w_std: float = 1.0,
+    prior: Usual | None = None,
     draw: Draw | None = None,
     watch: Watch | None = None,
 ) -> Projection:
-    """Minimise loss(synthesis(w, noise)) + noise_reg · regularisation(noise) from `start`.
+    """Minimise the loss of synthesis(w, noise) and, weighted, prior(w) and the noise regulariser.
 
     start [N,K,w_dim], K = 1 (one w for all layers) or the number of layers. noise: maps
     [N,1,H,W] to be optimised, brought to mean 0 and deviation 1 after every step; empty where
-    noise is no variable. draw: numbers for the noise on w; needed if method.w_noise > 0.
+    noise is no variable. prior: needed if method.prior > 0. draw: numbers for the noise on w;
+    needed if method.w_noise > 0.
     """
     w = start.detach().clone().requires_grad_(True)
     maps = [n.detach().clone().requires_grad_(True) for n in noise]
@@ -72,6 +75,8 @@ def optimise(
         adam.param_groups[0]["lr"] = rate
         images = synthesis(_jittered(w, step, method, w_std, draw), maps)
         losses = loss(images)
+        if prior is not None and method.prior:
+            losses = losses + method.prior * prior(w)
         if maps and method.noise_reg:
             losses = losses + method.noise_reg * noise_maps.regularisation(maps, method.noise_rule)
         adam.zero_grad()

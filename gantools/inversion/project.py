@@ -18,6 +18,7 @@ from gantools.inversion import perceptual, quality, start
 from gantools.inversion.methods import Method
 from gantools.inversion.optimise import Watch, objective, optimise
 from gantools.inversion.perceptual import Embed
+from gantools.inversion.prior import Prior
 from gantools.inversion.tune import Tuning, tune
 from gantools.io.latent import Latent
 from gantools.io.seeds import derive
@@ -86,9 +87,9 @@ class Projector:
         if self.space.startswith("n") and not g.noise_shapes:
             raise Usage(f"--space {self.space}: {self.network.name} has no noise maps")
         self.embed = embedding(self.perceptual, self.network)
-        self.mean, self.w_std = start.w_statistics(
-            g.mapping, g.cfg.z_dim, c_dim=g.cfg.c_dim, device=self.network.device
-        )
+        own = start.own_w(g.mapping, g.cfg.z_dim, c_dim=g.cfg.c_dim, device=self.network.device)
+        self.mean, self.w_std = start.statistics(own)
+        self.prior = Prior.of(own) if self.method.prior else None
 
     @property
     def rows(self) -> int:
@@ -115,6 +116,7 @@ class Projector:
             objective(self.embed, target, self.method),
             self.method,
             w_std=self.w_std,
+            prior=self.prior,
             draw=self._draws(keys),
             watch=watch,
         )
@@ -183,6 +185,7 @@ class Projector:
             "perceptual": self.perceptual,
             "perceptual_weight": method.perceptual,
             "mse_weight": method.mse,
+            "prior_weight": method.prior,
             "init": self.init if isinstance(self.init, str) else "latent",
         }
         if self.space.startswith("n"):

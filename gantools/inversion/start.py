@@ -1,4 +1,4 @@
-"""Where a projection starts: the mean w of the network, and how far w strays from it."""
+"""Where a projection starts: w of the network's own, their mean and how far they stray from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Mapping = Callable[[Tensor, Tensor | None], Tensor]  # z [N,z_dim], label -> ws 
 
 
 @torch.no_grad()
-def w_statistics(
+def own_w(
     mapping: Mapping,
     z_dim: int,
     *,
@@ -21,11 +21,10 @@ def w_statistics(
     count: int = 10_000,
     seed: int = 123,
     device: str = "cpu",
-) -> tuple[Tensor, float]:
-    """(mean w [w_dim], deviation) over `count` z of RandomState(seed) (S2.12).
+) -> Tensor:
+    """w [count, w_dim] of `count` z of RandomState(seed), psi 1 (S2.12).
 
-    The deviation is √(mean over samples of Σ over dimensions (w − mean)²). A conditional network
-    (c_dim > 0) gets its classes in turn.
+    A conditional network (c_dim > 0) gets its classes in turn.
     """
     z = torch.from_numpy(np.random.RandomState(seed).randn(count, z_dim).astype(np.float32))
     parts = []
@@ -34,9 +33,17 @@ def w_statistics(
         turn = torch.arange(first, first + len(part), device=device)
         label = torch.eye(c_dim, device=device)[turn % c_dim] if c_dim else None
         parts.append(mapping(part, label)[:, 0])
-    w = torch.cat(parts).double()
-    mean = w.mean(0)
-    deviation = math.sqrt(float((w - mean).square().sum()) / count)
+    return torch.cat(parts)
+
+
+def statistics(w: Tensor) -> tuple[Tensor, float]:
+    """(mean w [w_dim], deviation) of w [N, w_dim] (S2.12).
+
+    The deviation is √(mean over samples of Σ over dimensions (w − mean)²).
+    """
+    exact = w.double()
+    mean = exact.mean(0)
+    deviation = math.sqrt(float((exact - mean).square().sum()) / len(w))
     return mean.float(), deviation
 
 
