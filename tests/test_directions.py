@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from gantools import report
@@ -16,7 +19,7 @@ from gantools.evaluation import attributes, faceapi
 from gantools.io import direction as files
 from gantools.io import image, labels, network
 from gantools.io.latent import Latent
-from gantools.latents import directions, fitting, labelling
+from gantools.latents import directions, fitting, gradient, labelling
 from gantools.report import SampleError, Usage
 
 
@@ -153,6 +156,82 @@ def test_labels_without_relation_are_refused() -> None:
         directions.fit(x[:5], a[:5], "regression", share=None, rng=np.random.default_rng(0))
 
 
+# --- by gradient ---
+
+
+def linear_world(**more: Any) -> tuple[gradient.World, torch.Tensor, torch.Tensor]:
+    """A generator and three labels that are linear in w [3, 4]; the two matrices too."""
+    draws = torch.Generator().manual_seed(7)
+    paint = torch.randn(12, 48, generator=draws) / 4
+    tell = torch.randn(12, 3, generator=draws)
+    inverse = torch.linalg.pinv(paint)
+    world = gradient.World(
+        lambda w: (w.flatten(1) @ paint).view(-1, 3, 4, 4),
+        lambda images: images.flatten(1) @ inverse @ tell,
+        3,
+        **more,
+    )
+    return world, paint, tell
+
+
+ANY = (-math.inf, math.inf)
+
+
+def test_gradient_finds_the_least_change_of_pixels() -> None:
+    """GANalyze in a linear world: the minimum is the solution of its normal equations."""
+    world, paint, tell = linear_world()
+    w = torch.randn(500, 4, generator=torch.Generator().manual_seed(1))
+    fit = gradient.learn(world, w, 0, ANY, steps=2000, seed=0)
+    own, others = tell[:, :1], tell[:, 1:]
+    a = (
+        own @ own.T
+        + gradient.OTHERS * others @ others.T / 2
+        + gradient.PIXELS * paint @ paint.T / 48
+    )
+    wanted = torch.linalg.solve(a, own)[:, 0].numpy()
+    assert fit.normal.shape == (3, 4)
+    assert cosine(fit.normal.ravel(), wanted) > 0.999
+    assert fit.slope == pytest.approx(cosine(fit.normal.ravel(), own[:, 0].numpy())
+                                      * float(own.norm()), rel=1e-3)  # fmt: skip
+    assert fit.quality["r"] == pytest.approx(1, abs=1e-3)
+    again = gradient.learn(world, w, 0, ANY, steps=2000, seed=0, batch=5)
+    np.testing.assert_allclose(again.normal, fit.normal, atol=1e-4)
+
+
+def test_gradient_moves_only_the_layers_that_it_may() -> None:
+    world, _, _ = linear_world(layers=[1])
+    w = torch.randn(100, 4, generator=torch.Generator().manual_seed(1))
+    fit = gradient.learn(world, w, 2, ANY, steps=50, seed=0)
+    assert np.abs(fit.normal[[0, 2]]).max() == 0
+    assert np.linalg.norm(fit.normal[1]) == pytest.approx(1)
+
+
+def test_gradient_keeps_to_what_the_discriminator_finds_real() -> None:
+    """A judge that dislikes one layer moves the direction out of it."""
+    free, paint, _ = linear_world()
+    inverse = torch.linalg.pinv(paint)
+
+    def dislikes_the_first(images: torch.Tensor) -> torch.Tensor:
+        return -10 * (images.flatten(1) @ inverse)[:, :4].square().sum(1)
+
+    strict, _, _ = linear_world(realism=dislikes_the_first)
+    w = torch.randn(100, 4, generator=torch.Generator().manual_seed(1))
+    first = [
+        np.linalg.norm(gradient.learn(world, w, 0, ANY, steps=200, seed=0).normal[0])
+        for world in (free, strict)
+    ]
+    assert first[1] < 0.5 * first[0]
+
+
+def test_gradient_asks_for_nothing_beyond_the_limits() -> None:
+    """Where every sample is at the limits, there is nothing to learn."""
+    world, _, _ = linear_world()
+    w = torch.randn(100, 4, generator=torch.Generator().manual_seed(1))
+    unread = gradient.World(world.synthesis, lambda images: torch.zeros(len(images), 2), 3)
+    with pytest.raises(SampleError, match="no direction moves this label"):
+        gradient.learn(unread, w, 0, (0.0, 0.0), steps=5, seed=0)
+
+
 # --- label files ---
 
 
@@ -226,6 +305,9 @@ def test_train_direction_from_latents(gt, tmp_path: Path) -> None:  # type: igno
     assert age.vector @ v == pytest.approx(a.std(), rel=0.05)
     done = gt("train", "direction", folder, "--labels", table, *asked, "--epochs", "3", "-o", out)
     assert (done.code, "--epochs is for labelled pictures" in done.err) == (2, True)
+    done = gt("train", "direction", folder, "--labels", table, *asked[:2], "--method", "gradient",
+              "-o", out)  # fmt: skip
+    assert (done.code, "these are latents" in done.err) == (2, True)
     edited = tmp_path / "e.safetensors"
     start = folder / "00000.safetensors"
     assert gt("edit", start, "--dir", f"{out}:other", "--layers", "0", "-o", edited).code == 1
@@ -287,6 +369,17 @@ def test_train_direction_from_pictures(gt, tmp_path: Path, tiny_network: Path) -
     done = gt("train", "direction", *flags, "-o", again)
     assert done.code == 0, done.err
     np.testing.assert_allclose(files.read(again)["bright"].vector, found.vector, rtol=1e-4)
+    done = gt("train", "direction", *flags, "--method", "gradient", "--steps", "40", "-o", out)
+    assert done.code == 0, done.err
+    learned = files.read(out)["bright"]
+    assert (learned.space, learned.vector.shape) == ("w+", (tiny.g.num_ws, 16))
+    moved = labelling.response(tiny, w, net.read, learned.vector)
+    assert moved[0] == pytest.approx(learned.sd_in_label_units, rel=0.5)
+    latent = tmp_path / "w.safetensors"
+    latent.write_bytes(Latent("a", "w", {"w": w[:1]}, {"network": tiny.story()}).to_bytes())
+    assert gt("edit", latent, "--dir", out, "-o", tmp_path / "e.safetensors").code == 0
+    edited = Latent.from_bytes((tmp_path / "e.safetensors").read_bytes(), "a")
+    np.testing.assert_allclose(edited.tensors["w"], w[:1] + 3 * learned.vector, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -305,6 +398,8 @@ def test_train_direction_from_pictures(gt, tmp_path: Path, tiny_network: Path) -
         (["--method", "pca", "--convention", "genforce"], "--convention does nothing"),
         (["--labels", "L", "--attribute", "age", "--share", "0.1"], "--share does nothing"),
         (["--labels", "L", "--attribute", "age", "--components", "3"], "--components does nothing"),
+        (["--labels", "L", "--attribute", "age", "--steps", "9"], "--steps does nothing"),
+        (["--method", "gradient", "--orthogonal-to", "age"], "--orthogonal-to does nothing"),
         (["--labels", "L", "--attribute", "age", "--default-strength", "1"] * 2, "name of its own"),
     ],
 )

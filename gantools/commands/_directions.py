@@ -1,4 +1,4 @@
-"""The flows of `train direction`: labelled latents, labelled pictures, and none (S2.7)."""
+"""The flows of `train direction`: labelled latents and no labels (S2.7); pictures: _pictured."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from gantools.report import SampleError, Usage
 if TYPE_CHECKING:
     import numpy as np
 
-    from gantools.evaluation.attributes import Reader
     from gantools.io.direction import Direction
     from gantools.io.labels import Labels
     from gantools.io.sample import Sample
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from gantools.networks.network import Network
 
 DEFAULT_STRENGTH = 3.0
-EPOCHS = 8
-MEASURED = 512  # samples on which a direction's effect is measured
 
 
 @dataclass(frozen=True)
@@ -42,14 +39,20 @@ class Job:
     epochs: int | None
     method: str
     share: float | None
+    steps: int | None
     reader: Path | None
 
     def network(self) -> Network:
-        """The generator of --net."""
-        from gantools.networks.network import open_network
+        """The generator of --net, for gradient with the discriminator where it has one."""
+        from gantools.io import network as files
+        from gantools.networks.network import build
         from gantools.options import pick_device
 
-        network = open_network(self.net, device=pick_device(self.device), dtype=self.dtype)
+        path = files.find(self.net)
+        ckpt = files.load(path)
+        judged = self.method == "gradient" and bool(ckpt.config.get("d"))
+        device = pick_device(self.device)
+        network = build(ckpt, path.stem, device=device, dtype=self.dtype, discriminator=judged)
         self.check_layers(network.g.num_ws)
         return network
 
@@ -105,11 +108,12 @@ def strengths(given: list[float] | None, count: int) -> list[float]:
 
 def labelled(job: Job, asked: Asked, operands: Sequence[str] | None) -> list[Direction]:
     """Directions from labelled latents, or from labelled pictures."""
+    from gantools.commands import _pictured
     from gantools.io.sample import kind
     from gantools.io.source import samples
 
     if not operands and job.reader is not None and job.reader.is_file():
-        return _from_pictures(job, asked, iter(()))
+        return _pictured.labelled(job, asked, iter(()))
     incoming = samples(operands)
     first = next(incoming, None)
     if first is None:
@@ -117,7 +121,7 @@ def labelled(job: Job, asked: Asked, operands: Sequence[str] | None) -> list[Dir
     everything = chain([first], incoming)
     if kind(first.data) == "latent":
         return _from_latents(job, asked, everything)
-    return _from_pictures(job, asked, everything)
+    return _pictured.labelled(job, asked, everything)
 
 
 # --- labelled latents ---
@@ -126,6 +130,8 @@ def labelled(job: Job, asked: Asked, operands: Sequence[str] | None) -> list[Dir
 def _from_latents(job: Job, asked: Asked, samples: Iterator[Sample]) -> list[Direction]:
     import numpy as np
 
+    if job.method == "gradient":
+        raise Usage("--method gradient needs labelled pictures, and these are latents")
     unused = {"--reader": job.reader, "--epochs": job.epochs, "--hold-out": job.hold_out}
     for flag, value in unused.items():
         if value is not None:
@@ -138,91 +144,28 @@ def _from_latents(job: Job, asked: Asked, samples: Iterator[Sample]) -> list[Dir
     if first.space in {"w+", "nw+"}:
         job.check_layers(len(first.tensors["w"]))
     x = np.stack([latent.tensors[name].ravel() for latent in latents])
-    fits = _fit(job, asked, x, rows)
+    fits = fit_labels(job, asked, x, rows)
     network = first.header.get("network") or {}
     space = first.space.removeprefix("n")
     made = []
-    for direction in _directions(job, asked, fits, network, space):
+    for direction in described(job, asked, fits, network, space):
         vector = direction.vector.reshape(shape)
         made.append(replace(direction, vector=vector[0] if space == "w" else vector))
     return made
 
 
-# --- labelled pictures ---
-
-
-def _from_pictures(job: Job, asked: Asked, samples: Iterator[Sample]) -> list[Direction]:
-    import numpy as np
-
-    from gantools.latents import fitting, labelling
-
-    network = job.network()
-    reader = _reader(job, asked, samples, network.device)
-    at = [reader.columns.index(column) for column in asked.columns.values()]
-
-    def read(images: Any) -> Any:
-        return reader.read(images)[:, at]
-
-    w = labelling.sample_w(network, job.samples, seed=job.seed)
-    batches = labelling.labels_of(network, w, read, batch=job.batch)
-    total = -(-len(w) // job.batch)
-    rows = np.concatenate(list(report.progress(batches, total=total, desc="labelling")))
-    fits = _fit(job, asked, w, rows)
-
-    def change(vector: np.ndarray) -> np.ndarray:
-        some = w[-MEASURED:]
-        return labelling.response(network, some, read, vector, layers=job.layers, batch=job.batch)
-
-    fits = fitting.measured(fits, change, list(asked.columns))
-    return _directions(job, asked, fits, network.story(), "w")
-
-
-def _reader(job: Job, asked: Asked, samples: Iterator[Sample], device: str) -> Reader:
-    """The attribute network of --reader, or a new one for the wanted columns."""
-    from gantools.evaluation import attributes
-
-    columns = list(dict.fromkeys(asked.columns.values()))
-    path = job.reader
-    if path is not None and path.is_file():
-        reader, quality = attributes.load(path, device=device)
-        missing = sorted(set(columns) - set(reader.columns))
-        if missing:
-            raise Usage(
-                f"{path.name} does not read {missing[0]}; it reads {', '.join(reader.columns)}"
-            )
-    else:
-        pictures = _labelled.pictures(asked.labels, columns, samples, job.hold_out or 0)
-        epochs = job.epochs or EPOCHS
-        count = attributes.steps(int((~pictures.held).sum()), epochs)
-        bar = report.progress_bar(total=count, desc="attribute network")
-        try:
-            reader, quality = attributes.train(
-                pictures,
-                columns,
-                epochs=epochs,
-                seed=job.seed,
-                device=device,
-                step=lambda: bar.update(1),
-            )
-        finally:
-            bar.close()
-        if path is not None:
-            attributes.save(path, reader, quality)
-    told = ", ".join(f"{column} {quality[column]:.2f}" for column in columns if column in quality)
-    report.note(f"the attribute network reads held-out pictures with correlation {told}")
-    return reader
-
-
-def _fit(job: Job, asked: Asked, x: np.ndarray, rows: np.ndarray) -> dict[str, Fit]:
+def fit_labels(job: Job, asked: Asked, x: np.ndarray, rows: np.ndarray) -> dict[str, Fit]:
+    """Linear fits of labels rows [N, K] on latents x [N, dim], with the flags of the job."""
     from gantools.latents import fitting
 
     how = fitting.How(job.method, job.share, asked.orthogonal_to, job.seed)
     return fitting.fit_all(x, rows, list(asked.columns), how)
 
 
-def _directions(
+def described(
     job: Job, asked: Asked, fits: dict[str, Fit], network: dict[str, Any], space: str
 ) -> list[Direction]:
+    """The fits as directions of a file, and a line on stderr for each."""
     from gantools.io.direction import Direction
 
     layers = None if job.layers is None else tuple(job.layers)

@@ -19,6 +19,7 @@ class Method(StrEnum):
     regression = "regression"
     logistic = "logistic"
     svm = "svm"
+    gradient = "gradient"
     sefa = "sefa"
     pca = "pca"
 
@@ -43,8 +44,9 @@ MethodOption = Annotated[
     Method,
     typer.Option(
         "--method",
-        help="Labelled: regression (ridge), logistic, svm. Without labels: sefa (closed form), "
-        "pca (GANSpace).",
+        help="Labelled: regression (ridge), logistic, svm; gradient (GANalyze: labelled pictures "
+        "only, slower, a vector per layer that changes less else). Without labels: sefa (closed "
+        "form), pca (GANSpace).",
     ),
 ]
 Share = Annotated[
@@ -108,6 +110,16 @@ ConventionOption = Annotated[
         show_default=False,
     ),
 ]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        "--steps",
+        metavar="N",
+        min=1,
+        help="gradient: steps of the optimiser for each direction. Default: 300.",
+        show_default=False,
+    ),
+]
 Reader = Annotated[
     str | None,
     typer.Option(
@@ -152,6 +164,7 @@ def direction(
     default_strength: Strengths = None,
     output: options.Output = None,
     samples: Samples = 10_000,
+    steps: Steps = None,
     components: Components = None,
     convention: ConventionOption = None,
     reader: Reader = None,
@@ -169,7 +182,8 @@ def direction(
 
     Labelled latents are fitted as they are. From labelled pictures an attribute network is
     trained, which labels generated samples of --net; directions are fitted in w on these, and
-    their scale is what the network's pictures show. sefa and pca take no operands.
+    their scale is what the network's pictures show. gradient learns them in w+ from what the
+    attribute network says of the edited pictures. sefa and pca take no operands.
 
     $ gantools train direction faces/ --labels labels.csv --attribute age -o age.safetensors
 
@@ -192,6 +206,7 @@ def direction(
         epochs,
         method,
         share,
+        steps,
         None if reader is None else Path(reader),
     )
     free = method in (Method.sefa, Method.pca)
@@ -199,6 +214,8 @@ def direction(
         raise Usage(f"--method {method} takes neither operands nor labels")
     given = {
         "--share": share is not None and method not in (Method.logistic, Method.svm),
+        "--steps": steps is not None and method is not Method.gradient,
+        "--orthogonal-to": bool(orthogonal_to) and method is Method.gradient,
         "--components": components is not None and not free,
         "--convention": convention is not None and method is not Method.sefa,
         "--reader": reader is not None and free,
