@@ -20,6 +20,8 @@ from PIL import Image
 from gantools import report
 from gantools.evaluation import frechet, kernel
 from gantools.io import results
+from gantools.io.latent import Latent
+from gantools.networks.network import open_network
 
 D = ("--features", "discriminator")
 
@@ -152,6 +154,32 @@ def test_latents_are_rendered(gt: Callable, tmp_path: Path, folder: Path, tiny_n
     done = gt("metrics", "kid", folder, mixed, *D, "--net", tiny_network, "--json")
     assert done.code == 0, done.err
     assert json.loads(done.text)["protocol"]["fake"]["count"] == 10
+
+
+def test_latents_with_noise_keep_it(gt: Callable, tmp_path: Path, tiny_network: Path) -> None:
+    """Pictures of nw+ latents and the latents themselves are one set; a damaged one is named."""
+    network = open_network(str(tiny_network))
+    draws = np.random.default_rng(0)
+    folder = tmp_path / "latents"
+    folder.mkdir()
+    for key in "abcdef":
+        tensors = {"w": draws.standard_normal((network.g.num_ws, 16))}
+        for j, shape in enumerate(network.g.noise_shapes, 1):
+            tensors[f"n.{j}"] = 9 * draws.standard_normal((1, *shape))
+        small = {name: value.astype(np.float32) for name, value in tensors.items()}
+        latent = Latent(key, "nw+", small, {"network": network.story()})
+        (folder / f"{key}.safetensors").write_bytes(latent.to_bytes())
+    net = ("--net", tiny_network)
+    assert gt("generate", *net, folder, "-o", f"{tmp_path}/pictures/").code == 0
+    done = gt("metrics", "fid", tmp_path / "pictures", folder, *net, *D, "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.text)["fid"] == pytest.approx(0, abs=1e-6)
+    latent.key, latent.header["psi"] = "g", "wide"
+    latent.space, latent.tensors = "z", {"z": np.zeros(16, np.float32)}
+    (folder / "g.safetensors").write_bytes(latent.to_bytes())
+    done = gt("metrics", "fid", tmp_path / "pictures", folder, *net, *D, "--json")
+    assert (done.code, "g.safetensors: its header's psi" in done.err) == (1, True), done.err
+    assert json.loads(done.text)["protocol"]["fake"]["count"] == 6
 
 
 def test_a_bad_picture_is_named_and_the_rest_is_measured(

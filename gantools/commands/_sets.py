@@ -228,10 +228,17 @@ def _latents(samples: Iterable[Sample]) -> Iterator[Latent]:
 
 
 def _rendered(latents: Iterable[Latent], asked: Asked) -> Iterator[Picture]:
-    from gantools.latents.render import render
+    from gantools.latents import pictures
 
-    rendered = render(asked.network, latents, batch=asked.batch, noise=NOISE, seed=asked.seed)
-    return ((latent.key, pixels) for latent, pixels in rendered)
+    def picture(latent: Latent) -> pictures.Picture:
+        look = pictures.Look(noise=None if latent.noise else NOISE, seed=asked.seed)
+        return pictures.Picture(latent.key, [pictures.Cell(latent, look)])
+
+    cells = map(picture, latents)
+    for made in pictures.rendered(asked.network, cells, asked.batch, exact=False):
+        pixels = made.pixels()
+        if pixels is not None:
+            yield made.key, pixels
 
 
 def _generated(asked: Asked) -> Source:

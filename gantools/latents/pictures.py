@@ -33,6 +33,11 @@ class Look:
     noise_layers: Sequence[int] | None = None
     seed: int = 0
 
+    @property
+    def noises(self) -> tuple[object, ...]:
+        """What the cells of one batch have in common; psi and cutoff are each latent's own."""
+        return self.noise, self.noise_layers, self.seed
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -80,26 +85,31 @@ def truncated(network: Network, latent: Latent, look: Look) -> Latent:
     return replace(latent, space="nw+" if len(tensors) > 1 else "w+", tensors=tensors)
 
 
-def rendered(network: Network, pictures: Iterable[Picture], batch: int) -> Iterator[Picture]:
-    """The pictures in order, with pixels; what cannot be made is reported, its cell white."""
+def rendered(
+    network: Network, pictures: Iterable[Picture], batch: int, *, exact: bool = True
+) -> Iterator[Picture]:
+    """The pictures in order, with pixels; what cannot be made is reported, its cell white.
+
+    exact: the same pictures whatever the batch, on a GPU too, where that costs speed.
+    """
     waiting: deque[Picture] = deque()
     group: list[_Place] = []
     try:
         for picture in pictures:
             waiting.append(picture)
             for place in _places(network, picture):
-                if group and group[0].cell.look.noise_layers != place.cell.look.noise_layers:
-                    _fill(network, group)
+                if group and group[0].cell.look.noises != place.cell.look.noises:
+                    _fill(network, group, exact)
                 group.append(place)
                 if len(group) == batch:
-                    _fill(network, group)
+                    _fill(network, group, exact)
             while waiting and not waiting[0]._left:
                 yield waiting.popleft()
     except report.Usage:  # a damaged stream: what came whole is rendered before it ends
-        _fill(network, group)
+        _fill(network, group, exact)
         yield from waiting
         raise
-    _fill(network, group)
+    _fill(network, group, exact)
     yield from waiting
 
 
@@ -127,14 +137,15 @@ def _places(network: Network, picture: Picture) -> list[_Place]:
     return places
 
 
-def _fill(network: Network, group: list[_Place]) -> None:
+def _fill(network: Network, group: list[_Place], exact: bool) -> None:
     """Render the group as one batch, and empty it."""
     if not group:
         return
     latents = [place.cell.latent for place in group]
     # A GPU picks its algorithms by the batch's size: one at a time there, or --batch would change
     # pictures by a rounding. On the CPU the network itself sees to it.
-    at_once = [latents] if network.device == "cpu" else [[latent] for latent in latents]
+    whole = network.device == "cpu" or not exact
+    at_once = [latents] if whole else [[latent] for latent in latents]
     pixels = [p for part in at_once for p in _pixels(network, part, group[0].cell.look)]
     for place, picture in zip(group, pixels, strict=True):
         place.picture._pixels[place.index] = picture

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gantools import report
 from gantools.io.latent import Latent
 from gantools.io.seeds import derive
 from gantools.networks.network import Network
-from gantools.ops.pixels import to_uint8
 from gantools.report import SampleError
 
 
@@ -58,7 +56,8 @@ def noise_maps(
     """
     shapes = network.g.noise_shapes
     keep = range(len(shapes)) if layers is None else set(layers)
-    per_sample = [_noise_of(network, latent, mode, seed) for latent in latents]
+    stored = [n.noise_const for n in network.g.synthesis.layers()] if mode == "const" else []
+    per_sample = [_noise_of(network, latent, mode, seed, stored) for latent in latents]
     maps: list[Tensor | None] = []
     for i in range(len(shapes)):
         if i not in keep or all(own[i] is None for own in per_sample):
@@ -70,11 +69,10 @@ def noise_maps(
     return maps
 
 
-def _noise_of(network: Network, latent: Latent, mode: str, seed: int) -> list[Tensor | None]:
+def _noise_of(
+    network: Network, latent: Latent, mode: str, seed: int, stored: Sequence[Tensor]
+) -> list[Tensor | None]:
     own = latent.noise
-    stored = (
-        [layer.noise_const for layer in network.g.synthesis.layers()] if mode == "const" else []
-    )
     generator = torch.Generator().manual_seed(derive(seed, latent.key, "noise"))
     maps: list[Tensor | None] = []
     for i, (h, w) in enumerate(network.g.noise_shapes):
@@ -111,44 +109,6 @@ def images(
         return network.g.synthesis(ws, noise, dtype=network.dtype)
     maps = noise_maps(network, latents, noise, seed, noise_layers)
     return network.g.synthesis(ws, maps, dtype=network.dtype)
-
-
-def render(
-    network: Network,
-    latents: Iterable[Latent],
-    *,
-    batch: int = 1,
-    noise: str = "const",
-    seed: int = 0,
-) -> Iterator[tuple[Latent, np.ndarray]]:
-    """(latent, pixels uint8 [H, W, C]) in order; what does not fit is reported and skipped.
-
-    For many pictures fast: on a GPU a batch may round differently from its single pictures.
-    `pictures.rendered` does not, and is for pictures that are kept.
-    """
-
-    def pictures(group: list[Latent]) -> Iterator[tuple[Latent, np.ndarray]]:
-        yield from zip(group, to_uint8(images(network, group, noise=noise, seed=seed)), strict=True)
-
-    group: list[Latent] = []
-    try:
-        for latent in latents:
-            try:
-                network.check(latent)
-                _check_renderable(network, latent)
-            except SampleError as e:
-                report.failed(latent.key, e)
-                continue
-            group.append(latent)
-            if len(group) == batch:
-                yield from pictures(group)
-                group = []
-    except report.Usage:  # a damaged stream: what came whole is rendered before it ends
-        if group:
-            yield from pictures(group)
-        raise
-    if group:
-        yield from pictures(group)
 
 
 def _check_renderable(network: Network, latent: Latent) -> None:
