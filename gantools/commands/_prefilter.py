@@ -15,7 +15,7 @@ from gantools.faces.find import refined
 from gantools.faces.judge import Decision, Rules, judge
 from gantools.io import atomic
 from gantools.io.image import decode
-from gantools.io.source import known_keys, samples
+from gantools.io.source import batches, known_keys, samples
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
@@ -49,28 +49,15 @@ class Run:
         expected = known_keys(operands, kinds=("image",), shard=shard)
         total = None if expected is None else len(expected)
         shown = report.progress(given, total=total, unit="image")
-        for part in self._batches(with_losses(shown, expected), batch):
-            self._do(part)
 
-    def _batches(
-        self, given: Iterator[tuple[str | None, Sample | None]], batch: int
-    ) -> Iterator[list[Picture | Decision]]:
-        """Decoded pictures, and between them what is decided already."""
-        part: list[Picture | Decision] = []
-        count = pixels = 0
-        try:
-            for key, sample in given:
-                what = self._opened(key, sample)
-                part.append(what)
-                if isinstance(what, Picture):
-                    count, pixels = count + 1, pixels + what.pixels.size // 3
-                if count >= batch or pixels >= PIXELS_AT_ONCE or len(part) >= 16 * batch:
-                    yield part
-                    part, count, pixels = [], 0, 0
-        except Usage:  # a damaged stream: what came whole is done before the command gives up
-            yield part
-            raise
-        yield part
+        def full(part: list[Picture | Decision]) -> bool:
+            sizes = [what.pixels.size // 3 for what in part if isinstance(what, Picture)]
+            enough = len(sizes) >= batch or len(part) >= 16 * batch
+            return enough or sum(sizes) >= PIXELS_AT_ONCE
+
+        opened = (self._opened(*pair) for pair in with_losses(shown, expected))
+        for part in batches(opened, full):
+            self._do(part)
 
     def _opened(self, key: str | None, sample: Sample | None) -> Picture | Decision:
         if sample is None:

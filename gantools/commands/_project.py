@@ -156,35 +156,30 @@ class Run:
 
     def all(self, samples: Iterable[Sample]) -> None:
         """Project every picture and convert every latent, in order; failures are lines."""
-        waiting: list[Item] = []
-        for sample in self._until_damage(samples, waiting):
-            if not self.sink.wanted(sample.key):
-                continue
-            try:
-                item = self._prepared(sample)
-            except SampleError as e:
-                report.failed(sample.name, e)
-                continue
-            if isinstance(item, Item):
-                waiting.append(item)
-            if waiting and (len(waiting) == self.wishes.batch or isinstance(item, Latent)):
-                self._project(waiting)
-                waiting.clear()
-            if isinstance(item, Latent):
-                self._write(item, name=sample.name)
-        if waiting:
-            self._project(waiting)
+        from gantools.io.source import batches
+
+        def full(group: list[tuple[str, Item | Latent]]) -> bool:
+            return len(group) == self.wishes.batch or isinstance(group[-1][1], Latent)
+
+        for group in batches(self._wanted(samples), full):
+            items = [item for _, item in group if isinstance(item, Item)]
+            if items:
+                self._project(items)
+            for name, latent in group:
+                if isinstance(latent, Latent):
+                    self._write(latent, name=name)
         if self.pivots:
             self._tune()
 
-    def _until_damage(self, samples: Iterable[Sample], waiting: list[Item]) -> Iterator[Sample]:
-        """The samples; what waits is projected before a damaged stream ends the command."""
-        try:
-            yield from samples
-        except Usage:
-            if waiting:
-                self._project(waiting)
-            raise
+    def _wanted(self, samples: Iterable[Sample]) -> Iterator[tuple[str, Item | Latent]]:
+        """Names, and pictures ready to be projected or latents that are converted."""
+        for sample in samples:
+            if not self.sink.wanted(sample.key):
+                continue
+            try:
+                yield sample.name, self._prepared(sample)
+            except SampleError as e:
+                report.failed(sample.name, e)
 
     # ------------------------------------------------------------------------ one sample
 

@@ -8,14 +8,18 @@ silence). A README.txt or a labels.csv between them is left out, and a note says
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from gantools import report
 from gantools.io import operands as opened
 from gantools.io import sample
 from gantools.io.operands import Item, Operand
 from gantools.io.sample import Sample
+from gantools.io.stream import DamagedStream
+
+T = TypeVar("T")
 
 KINDS = ("image", "latent")
 _ARTICLES = {
@@ -84,6 +88,26 @@ def parse_shard(shard: str | None) -> tuple[int, int]:
         if index < count:
             return index, count
     raise report.Usage(f"--shard {shard}: I/N with 0 <= I < N is expected, as in --shard 0/4")
+
+
+def batches(items: Iterable[T], full: Callable[[list[T]], bool]) -> Iterator[list[T]]:
+    """Items in groups, each as soon as it is `full`, the last with what is left.
+
+    Where a damaged stream ends the items, what came whole is given before DamagedStream goes on.
+    """
+    group: list[T] = []
+    try:
+        for item in items:
+            group.append(item)
+            if full(group):
+                yield group
+                group = []
+    except DamagedStream:
+        if group:
+            yield group
+        raise
+    if group:
+        yield group
 
 
 def _open(text: str, kinds: tuple[str, ...], examples: bool) -> Operand:
