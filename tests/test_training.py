@@ -661,27 +661,33 @@ def test_signals_end_with_the_state_written(
     assert gt("train", "stylegan2", *args, "--images", images, "-q").code == 0
 
 
+def wait_for_a_new_state(process: subprocess.Popen[str], path: Path) -> None:
+    """Until the running process has written the state once, or has ended."""
+    before = path.stat().st_mtime_ns if path.exists() else 0
+    while process.poll() is None:
+        if path.exists() and path.stat().st_mtime_ns != before:
+            return
+        time.sleep(0.005)
+
+
 @pytest.mark.long
 def test_killed_runs_end_in_the_same_numbers(gt: Any, faces: Path, tmp_path: Path) -> None:
-    """kill -9 at ten moments, among them while files are written: bit-identical at the end."""
-    rest = (*SMALL, "--images", "6k", "--snapshot", "1k", "--mirror", "--ada-target", "0.1")
+    """kill -9 at 20 random moments, half of them while files are written: bit-identical."""
+    rest = (*SMALL, "--images", "30k", "--snapshot", "1k", "--mirror", "--ada-target", "0.1")
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     assert gt("train", "stylegan2", faces, *rest, "-o", straight, "-q").code == 0
     rng = np.random.default_rng(0)
-    for _ in range(10):
+    killings = 0
+    for moment in range(20):
         with start(faces, *rest, "-o", killed, "-q") as process:
-            before = (
-                (killed / state.NAME).stat().st_mtime_ns
-                if killed.exists() and (killed / state.NAME).exists()
-                else 0
-            )
-            while process.poll() is None:  # until it has written something, then a little more
-                path = killed / state.NAME
-                if path.exists() and path.stat().st_mtime_ns != before:
-                    break
-                time.sleep(0.005)
-            time.sleep(float(rng.uniform(0, 0.3)))
+            if moment % 2:
+                time.sleep(float(rng.uniform(0, 5)))
+            else:
+                wait_for_a_new_state(process, killed / state.NAME)
+                time.sleep(float(rng.uniform(0, 0.3)))
+            killings += process.poll() is None
             process.kill()
+    assert killings >= 15
     assert gt("train", "stylegan2", faces, *rest, "-o", killed, "-q").code == 0
     names = [p.name for p in sorted(straight.glob("network-*"))]
     assert names == [p.name for p in sorted(killed.glob("network-*"))]
