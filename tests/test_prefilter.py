@@ -81,6 +81,8 @@ def test_every_picture_is_accepted_rejected_or_unreadable(
     assert list(found) == sorted(found)
     assert found["noface"]["reason"] == "no face found" and found["noface"]["faces"] == []
     assert "damaged" in found["cut"]["reason"]
+    assert found["empty"]["reason"] == "empty file (0 bytes)"
+    assert found["sub/text"]["reason"] == "not an image"
     assert [line["accepted"] for line in found.values()].count(True) == 3
     made = files(tmp_path / "out")
     assert sorted(made) == ["border.png", "single.png", "two.png"]

@@ -45,7 +45,13 @@ class Run:
 
     def over(self, operands: list[str] | None, shard: str | None, batch: int) -> None:
         """Everything that the operands name."""
-        given = samples(operands, kinds=("image",), shard=shard)
+        lost: list[tuple[str, str]] = []
+        given = samples(
+            operands,
+            kinds=("image",),
+            shard=shard,
+            on_failure=lambda key, why: lost.append((key, why)),
+        )
         expected = known_keys(operands, kinds=("image",), shard=shard)
         total = None if expected is None else len(expected)
         shown = report.progress(given, total=total, unit="image")
@@ -55,20 +61,20 @@ class Run:
             enough = len(sizes) >= batch or len(part) >= 16 * batch
             return enough or sum(sizes) >= PIXELS_AT_ONCE
 
-        opened = (self._opened(*pair) for pair in with_losses(shown, expected))
+        opened = map(self._opened, with_losses(shown, lost))
         for part in batches(opened, full):
             self._do(part)
 
-    def _opened(self, key: str | None, sample: Sample | None) -> Picture | Decision:
-        if sample is None:
-            return Decision(key, "unreadable", "could not be read: see standard error")
+    def _opened(self, sample: Sample | Decision) -> Picture | Decision:
+        if isinstance(sample, Decision):
+            return sample
         if self.rules.which != "all" and not self.sink.wanted(sample.key):
-            return Decision(key, "accepted", THERE)
+            return Decision(sample.key, "accepted", THERE)
         try:
             return Picture(sample.key, decode(sample.data))
         except SampleError as e:
             report.failed(sample.name, e)
-            return Decision(key, "unreadable", str(e))
+            return Decision(sample.key, "unreadable", str(e))
 
     def _do(self, part: list[Picture | Decision]) -> None:
         photos = [what.pixels for what in part if isinstance(what, Picture)]
@@ -110,26 +116,26 @@ class Run:
 
 
 def with_losses(
-    given: Iterator[Sample], expected: list[str] | None
-) -> Iterator[tuple[str | None, Sample | None]]:
-    """Keys and samples, with (key, None) for each that the source could not read and has named.
+    given: Iterator[Sample], lost: list[tuple[str, str]]
+) -> Iterator[Sample | Decision]:
+    """The samples, and between them what the source could not read, which it puts into `lost`.
 
-    expected: all keys in order, or None for streams, where a lost one is told as (None, None).
+    A member of a stream that has no key, such as a hard link, is told by standard error alone.
     """
-    waiting = iter(expected or [])
     before = report.failures()
+
+    def losses() -> Iterator[Decision]:
+        nameless = report.failures() - before - len(lost)
+        yield from (Decision(key, "unreadable", why) for key, why in lost)
+        for _ in range(nameless):
+            yield Decision(None, "unreadable", "could not be read: see standard error")
+        lost.clear()
+
     for sample in given:
-        if expected is None:
-            yield from [(None, None)] * (report.failures() - before)
-        else:
-            for key in waiting:
-                if key == sample.key:
-                    break
-                yield key, None
-        yield sample.key, sample
+        yield from losses()
+        yield sample
         before = report.failures()
-    lost = [None] * (report.failures() - before) if expected is None else list(waiting)
-    yield from ((key, None) for key in lost)
+    yield from losses()
 
 
 class Ledger:

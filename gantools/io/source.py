@@ -43,11 +43,13 @@ def samples(
     shard: str | None = None,
     stdin_ok: bool = True,
     examples: bool = True,
+    on_failure: Callable[[str, str], None] | None = None,
 ) -> Iterator[Sample]:
     """Every sample of the operands, in order; one in memory at a time.
 
     No operands, or `-`: the stream on standard input. `shard`: "I/N", the samples whose index is
-    I modulo N. What cannot be read is told by `report.failed` and skipped. Usage, before any
+    I modulo N. What cannot be read is told by `report.failed`, and to on_failure(key, why), and
+    skipped. Usage, before any
     sample: no input, a folder without samples, keys that are given twice, a broken shard.
     DamagedStream after the good samples of a damaged stream.
     """
@@ -58,7 +60,7 @@ def samples(
         raise report.Usage("standard input (-) can be read only once")
     plan = [_open(text, kinds, examples) for text in operands or ["-"]]
     _refuse_duplicates(plan)
-    return _read_all(plan, kinds, index, count)
+    return _read_all(plan, kinds, index, count, on_failure)
 
 
 def known_keys(
@@ -139,7 +141,11 @@ def _refuse_duplicates(plan: list[Operand]) -> None:
 
 
 def _read_all(
-    plan: list[Operand], kinds: tuple[str, ...], index: int, count: int
+    plan: list[Operand],
+    kinds: tuple[str, ...],
+    index: int,
+    count: int,
+    on_failure: Callable[[str, str], None] | None,
 ) -> Iterator[Sample]:
     seen: set[str] = set()
     at = -1
@@ -152,8 +158,14 @@ def _read_all(
             at += 1
             repeated = item.key in seen
             seen.add(item.key)
-            if at % count == index and (found := _read(item, kinds, repeated)) is not None:
-                yield found
+            if at % count != index:
+                continue
+            try:
+                yield _read(item, kinds, repeated)
+            except report.SampleError as e:
+                report.failed(item.name, e)
+                if on_failure is not None:
+                    on_failure(item.key, str(e))
         if left_out:
             report.note(f"{operand.name}: {_files(left_out)} left out, no {' or '.join(kinds)}")
 
@@ -162,16 +174,11 @@ def _files(n: int) -> str:
     return f"{n} file" + ("" if n == 1 else "s")
 
 
-def _read(item: Item, kinds: tuple[str, ...], repeated: bool) -> Sample | None:
-    """The sample, or None after its line on stderr."""
-    try:
-        if repeated:
-            raise report.SampleError(f"a sample with the key {item.key} came before")
-        data = item.read()
-        _check(data, kinds)
-    except report.SampleError as e:
-        report.failed(item.name, e)
-        return None
+def _read(item: Item, kinds: tuple[str, ...], repeated: bool) -> Sample:
+    if repeated:
+        raise report.SampleError(f"a sample with the key {item.key} came before")
+    data = item.read()
+    _check(data, kinds)
     return Sample(item.key, data, item.name)
 
 
