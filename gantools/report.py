@@ -41,6 +41,7 @@ class _State:
     def __init__(self) -> None:
         self.command = ""
         self.quiet = False
+        self.hushed = False
         self.failures = 0
         self.litter: dict[Path, None] = {}
         self.write_above_bar: Callable[[str], None] | None = None
@@ -90,14 +91,21 @@ def say(text: object) -> None:
 
 def note(text: object) -> None:
     """A remark on stderr; silent under --quiet."""
-    if not _state.quiet:
+    if not (_state.quiet or _state.hushed):
         say(text)
 
 
 def failed(name: str, why: object) -> None:
     """One sample failed: `gantools project: photos/7.jpg: no face found`; the run ends with 1."""
     _state.failures += 1
+    if _state.hushed:
+        return
     say(f"{name}: {one_line(why)}" if name else why)
+
+
+def hush() -> None:
+    """Leave remarks, failed samples and bars to another process of the same run."""
+    _state.hushed = True
 
 
 def failures() -> int:
@@ -136,7 +144,7 @@ def _shows_progress() -> bool:
     import os
     import stat
 
-    if _state.quiet or sys.stderr is None or not sys.stderr.isatty():
+    if _state.quiet or _state.hushed or sys.stderr is None or not sys.stderr.isatty():
         return False
     try:
         return not stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)

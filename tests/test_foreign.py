@@ -39,7 +39,8 @@ KNOWN = [
     ("rosinality_converted.pt", [24, 24, 24, 24], "skip", None, 0, 8, False, False),
     ("rosinality_converted_gd.pt", [16, 16, 16], "skip", None, 0, 8, False, True),
 ]
-NAMES = [row[0] for row in KNOWN] + ["sg3t_r32.pkl"]
+GROWING = ["pggan_tf_unfused.pkl", "pggan_in_sg1repo_fused.pkl", "sg1_tf_uncond.pkl"]
+NAMES = [row[0] for row in KNOWN] + ["sg3t_r32.pkl", *GROWING]
 
 
 @pytest.mark.parametrize("row", KNOWN, ids=lambda row: row[0])
@@ -364,8 +365,6 @@ def test_one_module_alone_in_a_torch_file(fixtures: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "family"),
     [
-        ("pggan_in_sg1repo_fused.pkl", "PGGAN"),
-        ("sg1_tf_uncond.pkl", "StyleGAN1"),
         ("ajbrock_biggan_r32/G_ema.pth", "BigGAN"),
         ("hf_biggan_r32/pytorch_model.bin", "BigGAN"),
         ("hf_biggan_r32", "BigGAN"),
@@ -374,7 +373,7 @@ def test_one_module_alone_in_a_torch_file(fixtures: Path, tmp_path: Path) -> Non
 )
 def test_other_families_are_named(name: str, family: str, fixtures: Path) -> None:
     """One line that says what the file is and what is read."""
-    with pytest.raises(Usage, match=f"a {family} network; this version reads StyleGAN2"):
+    with pytest.raises(Usage, match=f"a {family} network; this version reads PGGAN"):
         foreign.read(fixtures / name)
 
 

@@ -1,4 +1,4 @@
-"""Losses, regularisers and schedules against the reference codes' numbers: S0.9, S2.20, S3.1."""
+"""Losses and regularisers against the reference codes' numbers: S0.9, S1.9, S2.20, S3.1."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from gantools.training import control, losses
+from gantools.training import conditional, control, losses
 
 
 def fixture(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -52,6 +52,21 @@ class Tiny:
     def d(self, x: Tensor) -> Tensor:
         p = self.parameters
         return torch.tanh(x.flatten(1) @ p["D.w1"].t() + p["D.b1"]) @ p["D.w2"].t() + p["D.b2"]
+
+    def classes(self, x: Tensor) -> Tensor:
+        """AC-GAN's extra logits [N, 3]."""
+        p = self.parameters
+        return torch.tanh(x.flatten(1) @ p["D.w1"].t() + p["D.b1"]) @ p["D.w3"].t()
+
+    def labelled(self, labels: Tensor) -> Tensor:
+        """The pictures of G(z + labels G_label)."""
+        z = self.z + labels.double() @ self.tensors["G_label"].double()
+        return self.synthesis(self.mapping(z))
+
+    def penalty(self, fakes: Tensor, **settings: float) -> Tensor:
+        """WGAN-GP's term between the reals and these fakes."""
+        mixed = losses.mixed_images(self.reals, fakes, self.tensors["mix"].double())
+        return losses.gradient_penalty(self.d(mixed), mixed, **settings)
 
     def same(self, loss: Tensor, name: str, **tolerance: float) -> None:
         """The gradients of `loss` are those that the reference recorded under `name`."""
@@ -115,6 +130,173 @@ def test_r1_of_a_linear_discriminator_s3_1() -> None:
     x = torch.randn(5, 3, 4, 4, dtype=torch.float64, requires_grad=True)
     penalty = losses.r1_penalty((x * a).sum(dim=(1, 2, 3))[:, None], x, 3.0)
     assert penalty.item() == pytest.approx(1.5 * a.square().sum().item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["sg1_D_logistic_r1_10", "sg1_D_logistic_r1_10_r2_5"])
+def test_r1_and_r2_of_stylegan_s0_9(tiny: Tiny, name: str) -> None:
+    """R2 is the same function on fakes: gamma 10 on reals, 5 on fakes."""
+    fakes = tiny.g().detach().requires_grad_()
+    loss = losses.discriminator_loss(tiny.d(tiny.reals), tiny.d(fakes)) + r1(tiny, 10.0)
+    if "r2" in name:
+        loss = loss + losses.r1_penalty(tiny.d(fakes), fakes, 5.0)
+    assert loss.item() == pytest.approx(tiny.tf[name]["loss"], rel=1e-5)
+    tiny.same(loss, f"tf.{name}.grad", **tiny.tf_tolerance)
+
+
+def test_r2_of_stylegan2_s0_9(tiny: Tiny) -> None:
+    fakes = tiny.g().detach().requires_grad_()
+    penalty = losses.r1_penalty(tiny.d(fakes), fakes, 10.0)
+    assert penalty.item() == pytest.approx(tiny.tf["sg2_D_logistic_r2"]["reg"], rel=1e-5)
+    tiny.same(penalty, "tf.sg2_D_logistic_r2.reg_grad", **tiny.tf_tolerance)
+
+
+def test_phases_of_the_ada_code(tiny: Tiny) -> None:
+    """Gmain, Dmain, Dreg and Dboth; path length is `test_path_length_of_the_ada_code`."""
+    tiny.same(losses.generator_loss(tiny.d(tiny.g())), "f64.ada_Gmain.grad")
+    for main, reg, name in ((1, 0, "ada_Dmain"), (0, 1, "ada_Dreg"), (1, 1, "ada_Dboth")):
+        for parameter in tiny.parameters.values():
+            parameter.grad = None
+        fakes = tiny.g().detach()
+        loss = main * losses.discriminator_loss(tiny.d(tiny.reals), tiny.d(fakes))
+        tiny.same(loss + reg * r1(tiny, 10.0), f"f64.{name}.grad")
+
+
+def test_gan_stability_s3_1(tiny: Tiny) -> None:
+    """Its logistic losses are ours in parts, its centred penalties ours with weight 1."""
+    real, fake = tiny.d(tiny.reals), tiny.d(tiny.g().detach())
+    values = tiny.values
+    both = values["GAN_stability_bce_real1"] + values["GAN_stability_bce_fake0"]
+    assert losses.discriminator_loss(real, fake).item() == pytest.approx(both, rel=tiny.rtol)
+    wanted = values["GAN_stability_bce_gen"]
+    assert losses.generator_loss(fake).item() == pytest.approx(wanted, rel=tiny.rtol)
+    one = tiny.penalty(tiny.g(), weight=1.0)
+    wanted = values["wgan_gp_reg_center1_GAN_stability"]
+    assert one.item() == pytest.approx(wanted, rel=tiny.rtol)
+    tiny.same(one, "f64.wgan_gp_reg_center1_GAN_stability.grad")
+
+
+def test_zero_centred_penalty_is_r1_between_them_s3_1(tiny: Tiny) -> None:
+    mixed = losses.mixed_images(tiny.reals, tiny.g(), tiny.tensors["mix"].double())
+    zero = losses.r1_penalty(tiny.d(mixed), mixed, 2.0)
+    wanted = tiny.values["wgan_gp_reg_center0_GAN_stability"]
+    assert zero.item() == pytest.approx(wanted, rel=tiny.rtol)
+    tiny.same(zero, "f64.wgan_gp_reg_center0_GAN_stability.grad")
+
+
+def test_saturating_generator_loss(tiny: Tiny) -> None:
+    loss = losses.saturating_generator_loss(tiny.d(tiny.g()))
+    assert loss.item() == pytest.approx(tiny.values["G_saturating"], rel=tiny.rtol)
+    wanted = tiny.tf["sg1_G_logistic_saturating"]["loss"]
+    assert loss.item() == pytest.approx(wanted, rel=1e-5)
+    tiny.same(loss, "f64.G_saturating.grad")
+
+
+def test_logistic_losses_of_stylegan_and_mimicry(tiny: Tiny) -> None:
+    """StyleGAN's are ours; mimicry's has 1e-8 inside its logarithm."""
+    loss = losses.generator_loss(tiny.d(tiny.g()))
+    wanted = tiny.tf["sg1_G_logistic_nonsaturating"]["loss"]
+    assert loss.item() == pytest.approx(wanted, rel=1e-5)
+    assert loss.item() == pytest.approx(tiny.values["ns_G_mimicry"], rel=1e-6)
+    tiny.same(loss, "f64.ns_G_mimicry.grad", rtol=1e-6, atol=1e-9)
+    for parameter in tiny.parameters.values():
+        parameter.grad = None
+    loss = losses.discriminator_loss(tiny.d(tiny.reals), tiny.d(tiny.g().detach()))
+    assert loss.item() == pytest.approx(tiny.tf["sg1_D_logistic"]["loss"], rel=1e-5)
+    tiny.same(loss, "tf.sg1_D_logistic.grad", **tiny.tf_tolerance)
+
+
+def test_wgan_s1_9(tiny: Tiny) -> None:
+    """L_G = -D(G(z)); L_D = D(G(z)) - D(x), and the drift of reals alone."""
+    loss = losses.wgan_generator_loss(tiny.d(tiny.g()))
+    assert loss.item() == pytest.approx(tiny.tf["pggan_G_wgan"]["loss"], rel=1e-5)
+    tiny.same(loss, "tf.pggan_G_wgan.grad", **tiny.tf_tolerance)
+    real, fake = tiny.d(tiny.reals), tiny.d(tiny.g().detach())
+    loss = losses.wgan_discriminator_loss(real, fake)
+    assert loss.item() == pytest.approx(tiny.values["wgan_D"], rel=tiny.rtol)
+    for parameter in tiny.parameters.values():
+        parameter.grad = None
+    tiny.same(loss, "f64.wgan_D.grad")
+
+
+def test_drift_s1_9(tiny: Tiny) -> None:
+    drift = losses.drift_penalty(tiny.d(tiny.reals))
+    assert drift.item() == pytest.approx(tiny.values["drift_0.001"], rel=tiny.rtol)
+    tiny.same(drift, "f64.drift_0.001.grad")
+
+
+@pytest.mark.parametrize(
+    ("name", "penalty", "target"),
+    [
+        ("sg1_D_wgan", False, 1.0),
+        ("sg1_D_wgan_gp", True, 1.0),
+        ("pggan_D_wgangp", True, 1.0),
+        ("pggan_D_wgangp_gamma750", True, 750.0),
+    ],
+)
+def test_wgan_gp_s1_9(tiny: Tiny, name: str, penalty: bool, target: float) -> None:
+    """Weight 10 / target^2, drift 0.001; target 750 is CIFAR-10's."""
+    fakes, real = tiny.g().detach(), tiny.d(tiny.reals)
+    loss = losses.wgan_discriminator_loss(real, tiny.d(fakes)) + losses.drift_penalty(real)
+    if penalty:
+        loss = loss + tiny.penalty(fakes, target=target)
+    assert loss.item() == pytest.approx(tiny.tf[name]["loss"], rel=1e-5)
+    tiny.same(loss, f"tf.{name}.grad", **tiny.tf_tolerance)
+
+
+@pytest.mark.parametrize("name", ["sg1_D_hinge", "sg1_D_hinge_gp"])
+def test_hinge_discriminator_s3_25(tiny: Tiny, name: str) -> None:
+    fakes = tiny.g().detach()
+    loss = losses.hinge_discriminator_loss(tiny.d(tiny.reals), tiny.d(fakes))
+    if name.endswith("gp"):
+        loss = loss + tiny.penalty(fakes)
+    assert loss.item() == pytest.approx(tiny.tf[name]["loss"], rel=1e-5)
+    tiny.same(loss, f"tf.{name}.grad", **tiny.tf_tolerance)
+
+
+def test_hinge_of_mimicry_s3_25(tiny: Tiny) -> None:
+    loss = losses.hinge_discriminator_loss(tiny.d(tiny.reals), tiny.d(tiny.g().detach()))
+    assert loss.item() == pytest.approx(tiny.values["hinge_D_mimicry"], rel=tiny.rtol)
+    tiny.same(loss, "f64.hinge_D_mimicry.grad")
+    loss = losses.wgan_generator_loss(tiny.d(tiny.g()))
+    assert loss.item() == pytest.approx(tiny.values["hinge_G_mimicry"], rel=tiny.rtol)
+    for parameter in tiny.parameters.values():
+        parameter.grad = None
+    tiny.same(loss, "f64.hinge_G_mimicry.grad")
+
+
+def test_lsgan_s1_10(tiny: Tiny) -> None:
+    """Real is 0, fake is 1 with weight 0.1."""
+    loss = losses.lsgan_discriminator_loss(tiny.d(tiny.reals), tiny.d(tiny.g().detach()))
+    assert loss.item() == pytest.approx(tiny.values["lsgan_D_pggan_theano"], rel=tiny.rtol)
+    tiny.same(loss, "f64.lsgan_D_pggan_theano.grad")
+    loss = losses.lsgan_generator_loss(tiny.d(tiny.g()))
+    assert loss.item() == pytest.approx(tiny.values["lsgan_G_pggan_theano"], rel=tiny.rtol)
+    for parameter in tiny.parameters.values():
+        parameter.grad = None
+    tiny.same(loss, "f64.lsgan_G_pggan_theano.grad")
+
+
+def test_acgan_generator_s1_11(tiny: Tiny) -> None:
+    """The fakes' own labels, weight 1."""
+    labels = tiny.tensors["fake_labels"].double()
+    fakes = tiny.labelled(labels)
+    loss = losses.wgan_generator_loss(tiny.d(fakes))
+    loss = loss + conditional.label_loss(tiny.classes(fakes), labels)
+    assert loss.item() == pytest.approx(tiny.tf["pggan_G_acgan"]["loss"], rel=1e-5)
+    tiny.same(loss, "tf.pggan_G_acgan.grad", **tiny.tf_tolerance)
+
+
+def test_acgan_discriminator_s1_11(tiny: Tiny) -> None:
+    """The labels of reals and fakes beside WGAN-GP."""
+    labels = tiny.tensors["labels"].double()
+    fakes, real = tiny.labelled(labels).detach(), tiny.d(tiny.reals)
+    loss = losses.wgan_discriminator_loss(real, tiny.d(fakes)) + losses.drift_penalty(real)
+    loss = loss + tiny.penalty(fakes)
+    loss = loss + conditional.acgan_discriminator_loss(
+        tiny.classes(tiny.reals), labels, tiny.classes(fakes), labels
+    )
+    assert loss.item() == pytest.approx(tiny.tf["pggan_D_acgan"]["loss"], rel=1e-5)
+    tiny.same(loss, "tf.pggan_D_acgan.grad", **tiny.tf_tolerance)
 
 
 def test_path_length_of_the_tf_code(tiny: Tiny) -> None:

@@ -138,7 +138,7 @@ def test_import_refusals(gt: Run, fixtures: Path, tmp_path: Path) -> None:
         ((good, "-o", tmp_path / "y.pkl"), "x.safetensors"),
         ((good, "-o", tmp_path / "no" / "y.safetensors"), "no such folder"),
         ((tmp_path / "missing.pkl", "-o", tmp_path / "y.safetensors"), "no such network"),
-        ((fixtures / "sg1_tf_uncond.pkl", "-o", tmp_path / "y.safetensors"), "StyleGAN1"),
+        ((fixtures / "hf_biggan_r32", "-o", tmp_path / "y.safetensors"), "BigGAN"),
         ((fixtures / "malicious" / "zip_bomb_200MB.pth", "-o", f"{tmp_path}/"), "compressed"),
     ]:
         done = gt("model", "import", *argv)

@@ -224,8 +224,12 @@ def test_minibatch_stddev() -> None:
     groups = x.reshape(4, 2, 5, 4, 4)
     wanted = (groups.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=[1, 2, 3])
     torch.testing.assert_close(minibatch_stddev(x, 4)[:, 5, 0, 0], wanted.repeat(4))
-    with pytest.raises(ValueError, match="no multiple"):
-        minibatch_stddev(x[:6], 4)
+    x = torch.randn(7, 6, 4, 4)  # any batch: here groups of 4 and 3, two features
+    for first, size in ((0, 4), (1, 3)):
+        spread = (x[first::2].var(dim=0, unbiased=False) + 1e-8).sqrt().reshape(2, -1).mean(dim=1)
+        found = minibatch_stddev(x, 4, 2)[first::2, 6:, 0, 0]
+        torch.testing.assert_close(found, spread.expand(size, 2))
+    assert minibatch_stddev(x[:1], 4).shape == (1, 7, 4, 4)
 
 
 def test_building_a_network_draws_nothing_from_the_global_generator(tiny_network: Path) -> None:

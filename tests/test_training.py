@@ -540,7 +540,7 @@ def test_best_snapshot_is_kept_s0_15(
 ) -> None:
     """best.safetensors is the snapshot with the smallest score, ties to the earliest."""
     scores = iter([5.0, 3.0, 3.0, 4.0])
-    monkeypatch.setattr(run, "measure", lambda *_: lambda _g: next(scores))
+    monkeypatch.setattr(run, "measure", lambda *_: lambda _g, _lod: next(scores))
     made = config(metric="kid", batch=32)
     folder = tmp_path / "run"
     report.reset()

@@ -53,6 +53,7 @@ class Job:
         judged = self.method == "gradient" and bool(ckpt.config.get("d"))
         device = pick_device(self.device)
         network = build(ckpt, path.stem, device=device, dtype=self.dtype, discriminator=judged)
+        network.need_w()
         self.check_layers(network.g.num_ws)
         return network
 

@@ -82,6 +82,8 @@ class Plan:
             return
         from gantools.latents.pictures import rendered
 
+        if self.figure is not None:
+            self.origin.network.open.need_w(f"--figure {self.figure}")
         wanted = self._wanted(sink)
         first = next(wanted, None)
         if first is None:
@@ -134,6 +136,7 @@ class Plan:
             )
         from gantools.latents.pictures import truncated
 
+        self.origin.network.open.need_w(f"--space {self.space}")
         plus = truncated(self.origin.network.open, latent, self._look)
         rows = plus.tensors["w"][: 1 if self.space == "w" else None]
         return replace(plus, space=str(self.space), tensors={"w": rows}).to_bytes()

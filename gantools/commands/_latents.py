@@ -89,6 +89,8 @@ class NetworkFile:
         config = meta.get("config", {}).get("g")
         if config is None or not self.fits(latent):
             return None
+        if "w_dim" not in config:  # PGGAN, SNGAN: z alone
+            return None
         if "widths" in config:  # StyleGAN and StyleGAN2: two per resolution
             return 2 * len(config["widths"])
         return int(config["num_layers"]) + 2 if "num_layers" in config else None

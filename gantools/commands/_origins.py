@@ -108,8 +108,11 @@ class Origin:
 
     @cached_property
     def checked_cutoff(self) -> int | None:
-        """--cutoff; Usage where the network has fewer layers."""
-        layers = self.network.open.g.num_ws
+        """--cutoff; Usage where the network has fewer layers, or none that could be truncated."""
+        network = self.network.open
+        if self.cutoff is not None or (self.psi is not None and self.psi != 1):
+            network.need_w("--psi" if self.cutoff is None else "--cutoff")
+        layers = network.g.num_ws
         if self.cutoff is not None and self.cutoff > layers:
             raise Usage(
                 f"--cutoff {self.cutoff}: the network has layers 0-{layers - 1}, "

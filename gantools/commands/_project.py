@@ -146,6 +146,7 @@ class Run:
             dtype=self.dtype,
             discriminator=self.perceptual == "discriminator",
         )
+        self.network.need_w()
         self._projector: Projector | None = None
         self._detector: Detector | None = None
 

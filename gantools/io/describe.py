@@ -14,7 +14,8 @@ from gantools.report import Usage
 
 # Buffers: kept in the file, never trained.
 _BUFFERS = re.compile(
-    r"(w_avg|noise_const|transform|freqs|phases|magnitude_ema|up_filter|down_filter)$"
+    r"(w_avg|noise_const|transform|freqs|phases|magnitude_ema|up_filter|down_filter"
+    r"|running_mean|running_var|num_batches_tracked)$"
 )
 
 
@@ -53,8 +54,7 @@ def parameters(tensors: Mapping[str, Any]) -> int:
 
 def layers(checkpoint: Checkpoint) -> list[dict[str, Any]]:
     """One entry per row of w+: its 0-based layer (--layers) and 1-based block (S2.1)."""
-    g_ema = checkpoint.part("g_ema")
-    rows = _stylegan3(g_ema) if checkpoint.family == "stylegan3" else _stylegan2(g_ema)
+    rows = _ROWS[checkpoint.family](checkpoint.part("g_ema"))
     return [{"layer": i, "block": i + 1, **row} for i, row in enumerate(rows)]
 
 
@@ -73,6 +73,15 @@ def _stylegan2(g_ema: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def _stylegan(g_ema: Mapping[str, Any]) -> list[dict[str, Any]]:
+    sizes = sorted(int(n.split(".")[1][1:]) for n in g_ema if n.endswith(".conv1.weight"))
+    rows = [_row(g_ema, f"b{size}.{name}", size) for size in sizes for name in ("conv0", "conv1")]
+    for i, size in enumerate(sizes):  # its ToRGB has no style of its own
+        rows[2 * i + 1]["modules"] += f" b{size}.torgb"
+    rows[0]["modules"] = "b4.const " + rows[0]["modules"]
+    return rows
+
+
 def _stylegan3(g_ema: Mapping[str, Any]) -> list[dict[str, Any]]:
     named = (re.fullmatch(r"synthesis\.(L(\d+)_(\d+)_\d+)\.weight", name) for name in g_ema)
     found = sorted((int(m[2]), m[1], int(m[3])) for m in named if m)
@@ -82,5 +91,18 @@ def _stylegan3(g_ema: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _row(g_ema: Mapping[str, Any], name: str, size: int) -> dict[str, Any]:
-    channels = g_ema[f"synthesis.{name}.weight"].shape[0]
+    channels = g_ema[f"synthesis.{name}.bias"].shape[0]
     return {"resolution": size, "modules": name, "channels": channels}
+
+
+def _none(g_ema: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return []
+
+
+_ROWS = {
+    "pggan": _none,
+    "sngan": _none,
+    "stylegan": _stylegan,
+    "stylegan2": _stylegan2,
+    "stylegan3": _stylegan3,
+}

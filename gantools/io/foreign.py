@@ -18,7 +18,7 @@ from gantools.io.network import Checkpoint, identity
 from gantools.io.pickles import Budget, Malformed
 from gantools.report import Usage
 
-_BIGGAN = "a BigGAN network; this version reads StyleGAN2 and StyleGAN3"
+_BIGGAN = "a BigGAN network; this version reads PGGAN and StyleGAN 1 to 3"
 _HEAD = 64
 
 

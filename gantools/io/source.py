@@ -43,14 +43,14 @@ def samples(
     shard: str | None = None,
     stdin_ok: bool = True,
     examples: bool = True,
-    on_failure: Callable[[str, str], None] | None = None,
+    on_failure: Callable[[str, str, str], None] | None = None,
 ) -> Iterator[Sample]:
     """Every sample of the operands, in order; one in memory at a time.
 
     No operands, or `-`: the stream on standard input. `shard`: "I/N", the samples whose index is
-    I modulo N. What cannot be read is told by `report.failed`, and to on_failure(key, why), and
-    skipped. Usage, before any
-    sample: no input, a folder without samples, keys that are given twice, a broken shard.
+    I modulo N. What cannot be read is told by `report.failed`, and to on_failure(key, name, why),
+    and skipped. Usage, before any sample: no input, a folder without samples, keys that are given
+    twice, a broken shard.
     DamagedStream after the good samples of a damaged stream.
     """
     index, count = parse_shard(shard)
@@ -145,7 +145,7 @@ def _read_all(
     kinds: tuple[str, ...],
     index: int,
     count: int,
-    on_failure: Callable[[str, str], None] | None,
+    on_failure: Callable[[str, str, str], None] | None,
 ) -> Iterator[Sample]:
     seen: set[str] = set()
     at = -1
@@ -165,7 +165,7 @@ def _read_all(
             except report.SampleError as e:
                 report.failed(item.name, e)
                 if on_failure is not None:
-                    on_failure(item.key, str(e))
+                    on_failure(item.key, item.name, str(e))
         if left_out:
             report.note(f"{operand.name}: {_files(left_out)} left out, no {' or '.join(kinds)}")
 

@@ -103,7 +103,7 @@ def checked(tensors: Tensors, shapes: Shapes, what: str) -> Tensors:
             raise Malformed(f"{what}: {name} holds no real numbers")
         made[name] = value
     if rest:
-        raise Malformed(f"{what} has a tensor that StyleGAN2 does not know: {min(rest)[:80]}")
+        raise Malformed(f"{what} has a tensor that its family lacks: {min(rest)[:80]}")
     return made
 
 

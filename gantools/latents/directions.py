@@ -186,10 +186,10 @@ def sefa(weights: Sequence[np.ndarray], *, normalise: bool) -> tuple[np.ndarray,
 def sefa_weights(
     tensors: Mapping[str, np.ndarray], *, layers: Sequence[int] | None = None, first_rgb: bool
 ) -> list[np.ndarray]:
-    """The style matrices of a StyleGAN2 by 0-based layer, with one ToRGB as the two codes have it.
+    """The style matrices of StyleGAN 1 or 2 by 0-based layer, one ToRGB as the two codes have it.
 
-    tensors: g_ema by NVIDIA's names. first_rgb: the 4x4 ToRGB (rosinality) instead of the last
-    one (genforce). Only all layers together have a ToRGB.
+    tensors: g_ema by NVIDIA's names. first_rgb: the 4x4 ToRGB (rosinality) instead of the last one
+    (genforce). Only all layers together have a ToRGB, and StyleGAN1's has no style.
     """
     convs: dict[tuple[int, str], np.ndarray] = {}
     rgbs: dict[int, np.ndarray] = {}
@@ -201,10 +201,10 @@ def sefa_weights(
             convs[int(found[1]), found[2]] = value
     in_order = [convs[key] for key in sorted(convs)]
     if not in_order:
-        raise SampleError("SeFa reads the style matrices of StyleGAN2; this network has none")
+        raise SampleError("SeFa reads StyleGAN's and StyleGAN2's style matrices; here are none")
     if layers is not None:
         return [in_order[i] for i in layers if i < len(in_order)]
-    return [*in_order, rgbs[min(rgbs) if first_rgb else max(rgbs)]]
+    return in_order + [rgbs[size] for size in sorted(rgbs)[:: 1 if first_rgb else -1][:1]]
 
 
 def pca(x: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

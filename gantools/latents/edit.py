@@ -11,7 +11,7 @@ from gantools.io.latent import Latent
 from gantools.latents.mixing import broadcast
 from gantools.report import SampleError
 
-SPACES = ("z", "w", "w+", "nw", "nw+", "sw+", "nsw+")
+SPACES = ("z", "zy", "w", "w+", "nw", "nw+", "sw+", "nsw+")
 LEAST = 0.02  # share of a direction that has to be left by a projection, or it is noise
 
 
@@ -79,7 +79,7 @@ def frames(
 
 
 def _check(latent: Latent, step: Step) -> None:
-    in_z = latent.space == "z"
+    in_z = "z" in latent.tensors
     if step.space is not None and (step.space == "z") != in_z:
         raise SampleError(
             f"direction {step.name} lives in {step.space}, the latent in {latent.space}"
@@ -105,7 +105,7 @@ def _check(latent: Latent, step: Step) -> None:
 def _layers(latent: Latent) -> int:
     if latent.space in {"sw+", "nsw+"}:
         return sum(name.startswith("s.") for name in latent.tensors)
-    return len(np.atleast_2d(latent.tensors["z" if latent.space == "z" else "w"]))
+    return len(np.atleast_2d(latent.tensors["z" if "z" in latent.tensors else "w"]))
 
 
 def _moved(latent: Latent, step: Step) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from gantools.io.latent import Latent
 from gantools.report import SampleError
 
-SPACES = ("z", "w", "w+", "nw", "nw+")
+SPACES = ("z", "zy", "w", "w+", "nw", "nw+")
 PARALLEL = 1e-6  # sine of the angle below which slerp is lerp
 
 
@@ -99,13 +99,15 @@ def common_space(latents: Sequence[Latent], layers: Collection[int] | None) -> s
     for space in sorted(spaces):
         if space not in SPACES:
             raise SampleError(f"latents of the space {space} cannot be mixed ({' '.join(SPACES)})")
-    if "z" in spaces and len(spaces) > 1:
-        other = sorted(spaces - {"z"})[0]
+    if spaces == {"z", "zy"}:
+        raise SampleError("some of the latents have a class and some have none")
+    if {"z", "zy"} & spaces and len(spaces) > 1:
+        other = sorted(spaces - {"z", "zy"})[0]
         raise SampleError(
             f"z and {other} lie on two sides of the mapping network: convert the z latents first "
             f"(gantools project --space {other.removeprefix('n')})"
         )
-    if "z" in spaces and layers is not None:
+    if {"z", "zy"} & spaces and layers is not None:
         raise SampleError("z has no layers: convert to w first (gantools project --space w)")
     if len({space.startswith("n") for space in spaces}) > 1:
         raise SampleError("some of the latents have noise maps and some have none")
@@ -133,8 +135,8 @@ def mix(
         latents = _in_layers(latents, num_ws)
         _check_layers(layers, len(latents[0].tensors["w"]))
     _same_shapes(latents)
-    arc = space == "z" if arc is None else arc
-    if space == "z":
+    arc = space in {"z", "zy"} if arc is None else arc
+    if space in {"z", "zy"}:
         return _mix_z(latents, shares, arc=arc)
     tensors = {"w": _mix_w(latents, shares, layers, arc=arc)}
     for j in sorted(latents[0].noise):

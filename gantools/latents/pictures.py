@@ -13,7 +13,7 @@ import torch
 from gantools import report
 from gantools.io.latent import Latent
 from gantools.latents.figures import sheet
-from gantools.latents.render import images, styles
+from gantools.latents.render import check_z, images, styles
 from gantools.networks.network import Network
 from gantools.networks.stylegan2 import truncate
 from gantools.ops.pixels import to_uint8
@@ -72,9 +72,13 @@ def truncated(network: Network, latent: Latent, look: Look) -> Latent:
     """The latent in w+ (with its noise: nw+) as it is rendered: w_avg + psi (w - w_avg) (S0.12).
 
     A z is truncated by the look or else by its own header; a w, which has been truncated before,
-    by the look only. SampleError where the latent does not fit the network.
+    by the look only. A network without w renders z as it is. SampleError where the latent does
+    not fit the network.
     """
     network.check(latent)
+    if not network.has_w:
+        check_z(network, latent, look.psi)
+        return latent
     psi, cutoff = latent.truncation
     psi = psi if look.psi is None else look.psi
     cutoff = cutoff if look.cutoff is None else look.cutoff
@@ -115,7 +119,7 @@ def rendered(
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a rendered cell goes; its latent is in w+, truncated."""
+    """Where a rendered cell goes; its latent is in w+, truncated, or z where there is no w."""
 
     picture: Picture
     index: int

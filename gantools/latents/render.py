@@ -24,6 +24,8 @@ def styles(
 
     psi and cutoff truncate z; without psi each latent's own header does. A w stays what it is.
     """
+    if not network.has_w:
+        raise SampleError(f"{network.name} is a {network.family} network, which has z and no w")
     rows = [_styles(network, latent, psi, cutoff) for latent in latents]
     return torch.cat(rows)
 
@@ -33,13 +35,19 @@ def _styles(network: Network, latent: Latent, psi: float | None, cutoff: int | N
     _check_renderable(network, latent)
     tensors = latent.tensors
     if "z" in tensors:
-        z = torch.from_numpy(tensors["z"]).to(network.device)[None]
-        label = torch.from_numpy(tensors["y"]).to(network.device)[None] if "y" in tensors else None
+        z, label = _inputs(network, latent)
         if psi is None:
             psi, cutoff = latent.truncation
         return network.g.mapping(z, label, psi, cutoff)
     w = torch.from_numpy(np.ascontiguousarray(tensors["w"])).to(network.device)
     return w.expand(network.g.num_ws, -1)[None]
+
+
+def _inputs(network: Network, latent: Latent) -> tuple[Tensor, Tensor | None]:
+    """z [1, z_dim] and, where the latent has one, its label [1, c_dim]."""
+    z = torch.from_numpy(latent.tensors["z"]).to(network.device)[None]
+    y = latent.tensors.get("y")
+    return z, None if y is None else torch.from_numpy(y).to(network.device)[None]
 
 
 def noise_maps(
@@ -49,7 +57,7 @@ def noise_maps(
     seed: int = 0,
     layers: Sequence[int] | None = None,
 ) -> list[Tensor | None]:
-    """L-1 maps [N, 1, H, W]: a latent's own where it has them, else by mode.
+    """A map [N, 1, H, W] for every layer with noise: the latent's own, or else by mode.
 
     const: the stored maps; random: N(0, 1) from (seed, key); none. `layers` (0-based) keeps noise
     in these layers only (S0.13).
@@ -101,6 +109,8 @@ def images(
 
     psi, cutoff as in `styles`; noise, noise_layers and seed as in `noise_maps`.
     """
+    if not network.has_w:
+        return _from_z(network, latents, psi)
     ws = styles(network, latents, psi, cutoff)
     if not network.g.noise_shapes:  # StyleGAN3
         return network.g.synthesis(ws, dtype=network.dtype)
@@ -109,6 +119,26 @@ def images(
         return network.g.synthesis(ws, noise, dtype=network.dtype)
     maps = noise_maps(network, latents, noise, seed, noise_layers)
     return network.g.synthesis(ws, maps, dtype=network.dtype)
+
+
+def _from_z(network: Network, latents: Sequence[Latent], psi: float | None) -> Tensor:
+    for latent in latents:
+        check_z(network, latent, psi)
+    z, labels = zip(*(_inputs(network, latent) for latent in latents), strict=True)
+    own = [label for label in labels if label is not None]
+    return network.g(torch.cat(z), torch.cat(own) if own else None, dtype=network.dtype)  # type: ignore[no-any-return]
+
+
+def check_z(network: Network, latent: Latent, psi: float | None = None) -> None:
+    """SampleError where a network without w cannot render the latent as it is meant."""
+    _check_renderable(network, latent)
+    if "z" not in latent.tensors:
+        raise SampleError(f"a {latent.space} latent, and {network.family} networks have z and no w")
+    psi = latent.truncation[0] if psi is None else psi
+    if psi != 1:
+        raise SampleError(
+            f"its psi is {psi:g}, and {network.family} networks have no w to truncate"
+        )
 
 
 def _check_renderable(network: Network, latent: Latent) -> None:

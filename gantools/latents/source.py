@@ -33,7 +33,7 @@ class NetworkSource:
         return styles(self.network, [latent], self.psi)[0].cpu().numpy()
 
     def noise(self, latent: Latent) -> list[np.ndarray]:
-        """The L-1 maps [1,H,W] with which the latent is rendered; zeros for none."""
+        """The maps [1,H,W] with which the latent is rendered, one a layer; zeros for none."""
         shapes = self.network.g.noise_shapes
         if not shapes:
             raise SampleError(f"{self.network.name} has no noise maps")

@@ -28,7 +28,7 @@ class Source(Protocol):
         """w [L, w_dim] of a z latent, as it is rendered."""
 
     def noise(self, latent: Latent) -> list[np.ndarray]:
-        """The L-1 maps [1,H,W] with which it would be rendered."""
+        """The maps [1,H,W], one for every layer with noise, with which it would be rendered."""
 
 
 Tensors = dict[str, np.ndarray]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,8 @@ SQRT2 = math.sqrt(2)
 class Dense(nn.Module):
     """Fully connected, equalised learning rate: act(x (W g)ᵀ + b lr_mult), g = lr_mult / √in.
 
-    x [N, in] -> [N, out]; W is stored as N(0, 1) / lr_mult.
+    x [N, in] -> [N, out]; W is stored as N(0, 1) / lr_mult. gain: whether lrelu's √2 stands behind
+    the activation (StyleGAN2) or in the weights, where the bias does not see it (StyleGAN1).
     """
 
     def __init__(
@@ -28,18 +30,24 @@ class Dense(nn.Module):
         bias_init: float = 0.0,
         lrelu: bool = False,
         bias: bool = True,
+        gain: Literal["behind", "weight"] = "behind",
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_mult)
         self.bias = nn.Parameter(torch.full([out_features], bias_init / lr_mult)) if bias else None
         self.lr_mult = lr_mult
         self.lrelu = lrelu
+        self.weighted = lrelu and gain == "weight"
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight * (self.lr_mult / math.sqrt(self.weight.shape[1]))
+        scale = (SQRT2 if self.weighted else 1.0) * self.lr_mult
+        weight = self.weight * (scale / math.sqrt(self.weight.shape[1]))
         bias = None if self.bias is None else self.bias * self.lr_mult
         y = F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
-        return F.leaky_relu(y, 0.2) * SQRT2 if self.lrelu else y
+        if not self.lrelu:
+            return y
+        y = F.leaky_relu(y, 0.2)
+        return y if self.weighted else y * SQRT2
 
 
 class Conv(nn.Module):
@@ -90,14 +98,22 @@ def normalize_2nd_moment(x: Tensor, eps: float = 1e-8) -> Tensor:
 def minibatch_stddev(x: Tensor, group: int, features: int = 1) -> Tensor:
     """Append the standard deviation over groups of the batch as channels (papers.md S1.6, S0.8).
 
-    x [N, C, H, W] -> [N, C + features, H, W]. The group is min(group, N); N must be its multiple.
+    x [N, C, H, W] -> [N, C + features, H, W]. There are ceil(N / group) groups, of `group` samples
+    or as near to that as N allows; samples i, i + groups, … stand together. 0: the whole batch.
     """
     n, c, h, w = x.shape
-    group = min(group, n) if group else n
-    if n % group:
-        raise ValueError(f"a batch of {n} is no multiple of the minibatch-stddev group {group}")
-    y = x.float().reshape(group, -1, features, c // features, h, w)  # [G, n, F, c, H, W]
+    groups = math.ceil(n / (group or n))
+    y = x.to(torch.promote_types(x.dtype, torch.float32)).reshape(n, features, c // features, h, w)
+    if n % groups == 0:
+        deviation = _deviation(y.reshape(n // groups, groups, *y.shape[1:]))  # [groups, F]
+    else:
+        deviation = torch.cat([_deviation(y[i::groups, None]) for i in range(groups)])
+    y = deviation[:, :, None, None].repeat(math.ceil(n / groups), 1, h, w)[:n]  # [N, F, H, W]
+    return torch.cat([x, y.to(x.dtype)], dim=1)
+
+
+def _deviation(y: Tensor) -> Tensor:
+    """[G, n, F, c, H, W] -> [n, F]: over G, then the mean over c, H and W."""
     y = y - y.mean(dim=0)
     y = (y.square().mean(dim=0) + 1e-8).sqrt()
-    y = y.mean(dim=[2, 3, 4]).reshape(-1, features, 1, 1)  # [n, F, 1, 1]
-    return torch.cat([x, y.repeat(group, 1, h, w).to(x.dtype)], dim=1)
+    return y.mean(dim=[2, 3, 4])

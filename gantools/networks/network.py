@@ -12,7 +12,14 @@ from torch import nn
 
 from gantools.io import network as files
 from gantools.io.latent import Latent
-from gantools.networks import stylegan2, stylegan2_discriminator, stylegan3
+from gantools.networks import (
+    pggan,
+    pggan_discriminator,
+    stylegan,
+    stylegan2,
+    stylegan2_discriminator,
+    stylegan3,
+)
 from gantools.report import SampleError, Usage
 
 DTYPES = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -33,8 +40,19 @@ class Network:
 
     @property
     def resolution(self) -> int:
-        """Pixels along a side of the pictures it was trained on."""
-        return int(self.g.cfg.resolution)
+        """Pixels along a side of its pictures; fewer where it was saved while it was growing."""
+        return int(self.g.cfg.resolution) >> int(getattr(self.g.cfg, "lod", 0))
+
+    @property
+    def has_w(self) -> bool:
+        """Whether it has styles: PGGAN and SNGAN have z alone."""
+        return bool(self.g.num_ws)
+
+    def need_w(self, what: str = "") -> None:
+        """Usage where the network has no styles; `what` is the flag that asks for them."""
+        if not self.has_w:
+            why = f"{self.name} is a {self.family} network, which has z and no w"
+            raise Usage(f"{what}: {why}" if what else why)
 
     def story(self) -> dict[str, str]:
         """The entry `network` of a latent's header."""
@@ -57,6 +75,10 @@ class Network:
                     f"the network takes {shape[0]}"
                 )
         w = latent.tensors.get("w")
+        if w is not None and not self.has_w:
+            raise SampleError(
+                f"a {latent.space} latent, and {self.family} networks have z and no w"
+            )
         if w is not None and (w.shape[1] != cfg.w_dim or w.shape[0] not in (1, self.g.num_ws)):
             raise SampleError(
                 f"its w is {list(w.shape)}, the network takes [{self.g.num_ws}, {cfg.w_dim}]"
@@ -121,6 +143,10 @@ def generator(
             module = stylegan2.Generator(stylegan2.GeneratorConfig.from_dict(dict(config)))
         elif family == "stylegan3":
             module = stylegan3.Generator(stylegan3.GeneratorConfig.from_dict(dict(config)))
+        elif family == "stylegan":
+            module = stylegan.Generator(stylegan.GeneratorConfig.from_dict(dict(config)))
+        elif family == "pggan":
+            module = pggan.Generator(pggan.GeneratorConfig.from_dict(dict(config)))
         else:
             raise Usage(f"networks of the family {family} are not read by this version")
     return fill(module, tensors)
@@ -130,9 +156,14 @@ def _discriminator(ckpt: files.Checkpoint) -> nn.Module:
     config = ckpt.config.get("d")
     if not config:
         raise Usage("the network file holds no discriminator")
+    module: nn.Module
     with torch.random.fork_rng(devices=[]):
-        cfg = stylegan2_discriminator.DiscriminatorConfig.from_dict(dict(config))
-        module = stylegan2_discriminator.Discriminator(cfg)
+        if ckpt.family in ("pggan", "stylegan"):
+            growing = pggan_discriminator.DiscriminatorConfig.from_dict(dict(config))
+            module = pggan_discriminator.Discriminator(growing)
+        else:
+            cfg = stylegan2_discriminator.DiscriminatorConfig.from_dict(dict(config))
+            module = stylegan2_discriminator.Discriminator(cfg)
     return fill(module, ckpt.part("d"))
 
 

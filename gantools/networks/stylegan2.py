@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -77,12 +77,31 @@ def widths(resolution: int, channel_base: int = 32768, channel_max: int = 512) -
     )
 
 
+class MappingConfig(Protocol):
+    """What a mapping network takes from its generator's configuration."""
+
+    @property
+    def z_dim(self) -> int: ...
+    @property
+    def w_dim(self) -> int: ...
+    @property
+    def c_dim(self) -> int: ...
+    @property
+    def num_ws(self) -> int: ...
+    @property
+    def mapping_layers(self) -> int: ...
+    @property
+    def mapping_lr_mult(self) -> float: ...
+    @property
+    def label_mode(self) -> Literal["embed", "concat"]: ...
+
+
 class Mapping(nn.Module):
-    """z [N, z_dim] (and label [N, c_dim]) -> ws [N, L, w_dim]."""
+    """z [N, z_dim] (and label [N, c_dim]) -> ws [N, L, w_dim]; gain as in Dense."""
 
     w_avg: Tensor
 
-    def __init__(self, cfg: GeneratorConfig) -> None:
+    def __init__(self, cfg: MappingConfig, gain: Literal["behind", "weight"] = "behind") -> None:
         super().__init__()
         self.cfg = cfg
         in_dim = cfg.z_dim
@@ -91,7 +110,7 @@ class Mapping(nn.Module):
             self.embed = Dense(cfg.c_dim, embed_dim, bias=cfg.label_mode == "embed")
             in_dim += embed_dim
         for i in range(cfg.mapping_layers):
-            layer = Dense(in_dim, cfg.w_dim, lr_mult=cfg.mapping_lr_mult, lrelu=True)
+            layer = Dense(in_dim, cfg.w_dim, lr_mult=cfg.mapping_lr_mult, lrelu=True, gain=gain)
             setattr(self, f"fc{i}", layer)
             in_dim = cfg.w_dim
         self.register_buffer("w_avg", torch.zeros(cfg.w_dim))

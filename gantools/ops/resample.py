@@ -91,3 +91,33 @@ def nearest_up(x: Tensor) -> Tensor:
 def box_down(x: Tensor) -> Tensor:
     """The mean of every 2x2 cell."""
     return F.avg_pool2d(x, 2)
+
+
+FUSED_FROM = 16  # pixels at the coarser side; below, the transposed convolution's start costs more
+
+
+def box_kernel(weight: Tensor) -> Tensor:
+    """[O, I, k, k] -> [O, I, k + 1, k + 1]: convolved with a 2x2 box of ones ("fused scale")."""
+    w = F.pad(weight, (1, 1, 1, 1))
+    return w[..., 1:, 1:] + w[..., 1:, :-1] + w[..., :-1, 1:] + w[..., :-1, :-1]
+
+
+def nearest_up_conv(x: Tensor, weight: Tensor) -> Tensor:
+    """nearest_up, then a 3x3 convolution: [N, I, H, W] -> [N, O, 2H, 2W] (S0.7).
+
+    From FUSED_FROM on as one transposed convolution, with 4/9 of the products.
+    """
+    if x.shape[-1] < FUSED_FROM:
+        return F.conv2d(nearest_up(x), weight, padding=1)
+    kernel = box_kernel(weight).flip([2, 3]).transpose(0, 1)
+    return F.conv_transpose2d(x, kernel, stride=2, padding=1)
+
+
+def conv_box_down(x: Tensor, weight: Tensor) -> Tensor:
+    """A 3x3 convolution, then box_down: [N, I, H, W] -> [N, O, H/2, W/2] (S0.8).
+
+    From FUSED_FROM on as one convolution of stride 2, with 4/9 of the products.
+    """
+    if x.shape[-1] < 2 * FUSED_FROM:
+        return box_down(F.conv2d(x, weight, padding=1))
+    return F.conv2d(x, box_kernel(weight) / 4, stride=2, padding=1)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -33,6 +34,10 @@ class Draw:
     moved: Tensor
     inverse: Tensor
     colour: Tensor
+
+    def of(self, some: Callable[[Tensor], Tensor]) -> Draw:
+        """The transformations of some of the samples: `some` chooses them from each [N, …]."""
+        return Draw(*(some(getattr(self, f.name)) for f in fields(self)))
 
 
 def draw(n: int, p: Tensor, resolution: int, generator: torch.Generator) -> Draw:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import IO, Any
 
 from gantools import report
 from gantools.report import Usage
+from gantools.training.distributed import Ranks
 
 
 def make(folder: Path) -> None:
@@ -34,6 +36,25 @@ def locked_log(folder: Path) -> Iterator[IO[bytes]]:
         except OSError:
             raise Usage(f"{folder}: another process trains in this folder") from None
         yield log
+
+
+@contextlib.contextmanager
+def opened(folder: Path, ranks: Ranks) -> Iterator[IO[bytes]]:
+    """The run's log, once the first process has made, locked and swept the folder.
+
+    The other processes get a log that nobody reads, and say nothing but why they end.
+    """
+    if ranks.first:
+        make(folder)
+        with locked_log(folder) as log:
+            sweep(folder)
+            ranks.wait()
+            yield log
+        return
+    report.hush()
+    ranks.wait()
+    with Path(os.devnull).open("ab", buffering=0) as nowhere:
+        yield nowhere
 
 
 def sweep(folder: Path) -> None:

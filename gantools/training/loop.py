@@ -17,6 +17,7 @@ from gantools.io import seeds
 from gantools.networks.network import DTYPES
 from gantools.training import augment, control, losses
 from gantools.training.data import Order
+from gantools.training.distributed import Ranks
 from gantools.training.networks import Networks
 from gantools.training.presets import TrainConfig
 
@@ -34,11 +35,24 @@ class Sums:
         pair = torch.stack([values.sum(), values.new_tensor(float(values.numel()))]).double()
         self.values[name] = self.values[name] + pair if name in self.values else pair
 
-    def means(self) -> dict[str, float]:
-        """The means since the last call; starts again."""
-        result = {n: float(v[0] / v[1]) for n, v in sorted(self.values.items())}
+    def means(self, ranks: Ranks) -> dict[str, float]:
+        """The means since the last call over all processes; starts again."""
+        self.gather(ranks)
+        result = (
+            {n: float(v[0] / v[1]) for n, v in sorted(self.values.items())} if ranks.first else {}
+        )
         self.values.clear()
         return result
+
+    def gather(self, ranks: Ranks) -> None:
+        """The first process gets every sum, the others start from 0."""
+        if ranks.world > 1:
+            self.values = {n: ranks.total(v) for n, v in sorted(self.values.items())}
+            self.keep(ranks)
+
+    def keep(self, ranks: Ranks) -> None:
+        """What all processes hold alike stays with the first."""
+        self.values = {n: v * ranks.first for n, v in self.values.items()}
 
 
 class Trainer:
@@ -55,8 +69,9 @@ class Trainer:
         pictures: np.ndarray,
         *,
         compile: bool = False,
+        ranks: Ranks | None = None,
     ) -> None:
-        self.config = config
+        self.config, self.ranks = config, ranks or Ranks()
         self.device = device = config.device
         if device.startswith("cuda"):  # TF32 also outside convolutions, where it is the default
             torch.set_float32_matmul_precision("high")
@@ -85,39 +100,47 @@ class Trainer:
 
     # What an iteration draws and computes.
 
+    def _mine(self, whole: Tensor) -> Tensor:
+        """This process's share of what was drawn for all of a batch, or for half of one."""
+        group = self.config.mbstd_group if len(whole) == self.config.batch else 1
+        return self.ranks.take(whole, group)
+
+    def _normal(self, *shape: int) -> Tensor:
+        return self._mine(torch.randn(shape, generator=self.generator, device=self.device))
+
     def _z(self, n: int) -> Tensor:
-        shape = [n, self.g.cfg.z_dim]
-        return torch.randn(shape, generator=self.generator, device=self.device)
+        return self._normal(n, self.g.cfg.z_dim)
 
     def _noise(self, n: int) -> list[Tensor]:
-        return [
-            torch.randn([n, 1, *shape], generator=self.generator, device=self.device)
-            for shape in self.g.noise_shapes
-        ]
+        return [self._normal(n, 1, *shape) for shape in self.g.noise_shapes]
 
     def _ws(self, n: int) -> Tensor:
-        """Mixed styles [n, L, w_dim]; moves w_avg towards their mean (S0.11)."""
+        """This process's mixed styles of n; moves w_avg towards the mean of all (S0.11)."""
         z, mixing = self._z(n), self.config.mixing
         ws = self.g.mapping(z)
         with torch.no_grad():
             w_avg = self.g.mapping.w_avg
-            w_avg.copy_(ws[:, 0].mean(dim=0).lerp(w_avg, control.W_AVG_BETA))
+            mean = self.ranks.mean(ws[:, 0].mean(dim=0))
+            w_avg.copy_(mean.lerp(w_avg, control.W_AVG_BETA))
         if mixing:
-            cutoffs = losses.draw_cutoffs(n, self.g.num_ws, mixing, self.generator)
+            drawn = losses.draw_cutoffs(n, self.g.num_ws, mixing, self.generator)
+            cutoffs = self._mine(drawn)
             ws = losses.mix_styles(ws, self.g.mapping(self._z(n)), cutoffs)
         return ws
 
     def _augmented(self, images: Tensor) -> Tensor:
         if self.config.aug != "ada":
             return images
-        drawn = augment.draw(len(images), self.p, self.config.resolution, self.generator)
-        return augment.apply(images, drawn)
+        c = self.config
+        drawn = augment.draw(c.batch, self.p, c.resolution, self.generator)
+        return augment.apply(images, drawn.of(self._mine))
 
     def _reals(self) -> Tensor:
-        """The next real pictures, [batch,3,H,W] in [-1,1]."""
-        index, flipped = self.order.take(self.images, self.config.batch)
-        pixels = self.pictures[torch.from_numpy(index).to(self.device)]
-        mask = torch.from_numpy(flipped).to(self.device)[:, None, None, None]
+        """This process's share of the next real pictures, [n,3,H,W] in [-1,1]."""
+        taken = self.order.take(self.images, self.config.batch)
+        index, flipped = (self._mine(torch.from_numpy(x)).to(self.device) for x in taken)
+        pixels = self.pictures[index]
+        mask = flipped[:, None, None, None]
         pixels = torch.where(mask, pixels.flip(3), pixels)
         return pixels.to(torch.float32) / 127.5 - 1
 
@@ -136,9 +159,9 @@ class Trainer:
         n = self.config.batch // 2
         ws = self._ws(n)
         fake = self.g.synthesis(ws, self._noise(n), self.dtype)
-        noise = torch.randn(fake.shape, generator=self.generator, device=self.device)
-        lengths = losses.path_lengths(fake, ws, noise)
-        penalty, self.pl_mean = losses.path_length_penalty(lengths, self.pl_mean)
+        lengths = losses.path_lengths(fake, ws, self._normal(n, *fake.shape[1:]))
+        mean = self.ranks.mean(lengths.mean())
+        penalty, self.pl_mean = losses.path_length_penalty(lengths, self.pl_mean, mean=mean)
         self.sums.add("path_length", lengths)
         weight = self.config.pl_weight * control.G_INTERVAL
         # Touch every output, so that the bias of the last ToRGB has a gradient (of zero) too.
@@ -155,7 +178,7 @@ class Trainer:
         self.sums.add("score_real", real_logits)
         self.sums.add("sign_real", real_logits.sign())
         signs = real_logits.detach().sign()
-        self.signs += torch.stack([signs.sum(), signs.new_tensor(float(n))])
+        self.signs += torch.stack([signs.sum(), signs.new_tensor(float(len(signs)))])
         self._update(self.d_opt, self.d_params, loss)
 
     def _d_r1(self, reals: Tensor) -> None:
@@ -170,8 +193,32 @@ class Trainer:
     ) -> None:
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        self.ranks.average_gradients(parameters)
         losses.finite_gradients(parameters)
         optimiser.step()
+
+    @property
+    def lod(self) -> float:
+        """The level of detail: all of it, this family does not grow."""
+        return 0.0
+
+    def scalars(self) -> dict[str, Tensor]:
+        """What the state file has beside networks and moments; `restore` fills them in place."""
+        return {"p": self.p, "pl_mean": self.pl_mean, "signs": self.signs}
+
+    def told(self) -> dict[str, float]:
+        """What a line of the log says beside the means."""
+        return {"p": float(self.p), "path_length_mean": float(self.pl_mean)}
+
+    def gather(self) -> None:
+        """Bring to the first process what each has summed for itself."""
+        self.sums.gather(self.ranks)
+        self.signs = self.ranks.total(self.signs) * self.ranks.first
+
+    def keep(self) -> None:
+        """What all processes have read from the state file stays with the first."""
+        self.sums.keep(self.ranks)
+        self.signs = self.signs * self.ranks.first
 
     def is_finite(self) -> bool:
         """Whether every weight is; once one is not, it stays so."""
@@ -198,7 +245,8 @@ class Trainer:
         self.images += c.batch
         self.iteration += 1
         if c.aug == "ada" and self.iteration % control.ADA_INTERVAL == 0:
-            mean_sign = self.signs[0] / self.signs[1]
+            signs = self.ranks.total(self.signs)
+            mean_sign = signs[0] / signs[1]
             self.p = control.ada_step(self.p, mean_sign, c.ada_target, c.batch, c.ada_kimg)
             self.signs = torch.zeros_like(self.signs)
 

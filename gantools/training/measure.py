@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import torch
 
 from gantools.evaluation import features, frechet, kernel
-from gantools.networks.stylegan2 import Generator
 from gantools.report import Usage
 from gantools.training import snapshots
-from gantools.training.presets import TrainConfig
+from gantools.training.families import Config
 
 FEWEST = 100  # held-out pictures
 
-Score = Callable[[Generator], float]
+Score = Callable[[Any, float], float]
+"""The EMA generator and the level of detail -> its score."""
 
 
-def measure(config: TrainConfig, held: np.ndarray, dtype: torch.dtype | None) -> Score | None:
+def measure(config: Config, held: np.ndarray, dtype: torch.dtype | None) -> Score | None:
     """A function from the EMA generator to its score; None without --metric.
 
     held: uint8 [N,3,H,W]; as many are generated, the same latents each time, psi 1. FID as in
@@ -37,8 +38,8 @@ def measure(config: TrainConfig, held: np.ndarray, dtype: torch.dtype | None) ->
     def of(batches: Iterable[torch.Tensor]) -> np.ndarray:
         return np.concatenate([extract(batch).cpu().numpy() for batch in batches])
 
-    def score(g: Generator) -> float:
-        pictures = snapshots.sample(g, len(held), config.seed, "metric", dtype)
+    def score(g: Any, lod: float) -> float:
+        pictures = snapshots.sample(g, len(held), config.seed, "metric", dtype, lod=lod)
         fake = of(torch.from_numpy(p).permute(0, 3, 1, 2) for p in pictures)
         if config.metric == "kid":
             return kernel.mmd2(real, fake)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from gantools.report import Usage
 
@@ -17,6 +17,8 @@ class TrainConfig:
     and 0. hold_out: pictures whose number is divisible by it are never trained on. net: the name
     of the network that the run started from.
     """
+
+    family: ClassVar[str] = "stylegan2"
 
     preset: str
     resolution: int

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from gantools.io import atomic
-from gantools.training.presets import TrainConfig
+from gantools.training.families import Config
 
 CURVES = (
     ("Losses", ("loss_g", "loss_d")),
     ("Logits", ("score_real", "score_fake")),
     ("R1 and path length", ("r1", "path_length")),
+    ("Gradient penalty", ("gradient_penalty",)),
+    ("Level of detail", ("lod",)),
     ("ADA p and E[sign D(real)]", ("p", "sign_real")),
     ("Images per second", ("images_per_second",)),
 )
@@ -36,7 +38,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def write(folder: Path, config: TrainConfig) -> None:
+def write(folder: Path, config: Config) -> None:
     """Make report.html from log.jsonl and samples/."""
     lines = read_log(folder / "log.jsonl")
     curves = list(CURVES)
@@ -49,7 +51,9 @@ def write(folder: Path, config: TrainConfig) -> None:
         *_grids(folder / "samples", lines),
         '</div><h2>Curves</h2><div class="row">',
         *(curve(title, lines, names) for title, names in curves),
-        "</div><h2>Configuration</h2>",
+        "</div>",
+        *_throughput(lines),
+        "<h2>Configuration</h2>",
         _table(config.to_dict()),
     ]
     page = (
@@ -81,6 +85,18 @@ def _grids(folder: Path, lines: Sequence[dict[str, Any]]) -> list[str]:
             "</figcaption></figure>"
         )
     return figures
+
+
+def _throughput(lines: Sequence[dict[str, Any]]) -> list[str]:
+    """Images per second at each resolution of a growing run (S1.27)."""
+    speeds: dict[str, list[float]] = {}
+    for line in lines:
+        if "resolution" in line:
+            speeds.setdefault(str(line["resolution"]), []).append(line["images_per_second"])
+    if not speeds:
+        return []
+    means = {f"{size}x{size}": round(sum(v) / len(v), 1) for size, v in speeds.items()}
+    return ["<h2>Images per second by resolution</h2>", _table(means)]
 
 
 def _table(values: dict[str, Any]) -> str:

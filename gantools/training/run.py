@@ -14,18 +14,27 @@ from typing import IO, Any
 from gantools import report
 from gantools.io import atomic
 from gantools.report import Usage
-from gantools.training import control, data, folders, presets, report_html, snapshots, state
+from gantools.training import (
+    control,
+    data,
+    distributed,
+    families,
+    folders,
+    report_html,
+    snapshots,
+    state,
+)
 from gantools.training.data import Pictures
+from gantools.training.families import Config, Trainer
 from gantools.training.folders import Interruption
-from gantools.training.loop import Trainer
 from gantools.training.measure import measure
 from gantools.training.memory import keep_memory
 from gantools.training.networks import Networks, from_file, new_networks
-from gantools.training.presets import TrainConfig
 from gantools.training.state import Progress
 
 TICK = 4000  # images between two lines of log.jsonl
 STATE_SECONDS = 600.0  # at most so much work is lost at a kill -9
+TOGETHER = 8  # iterations between two moments at which several processes may stop or save
 PATIENCE = 3  # lines of log.jsonl with a loss that is not finite before the run gives up
 
 
@@ -44,15 +53,13 @@ class Job:
     crop: dict[str, Any] | None = None
 
 
-def train(job: Job, config: TrainConfig) -> None:
+def train(job: Job, config: Config) -> None:
     """Start or resume the run in job.folder and end with it trained to job.images.
 
     Usage where flags or pictures differ from those that it was started with, where another process
     trains there, where the disk is full and where it diverges; the last good state stays.
     """
-    folders.make(job.folder)
-    with folders.locked_log(job.folder) as log:
-        folders.sweep(job.folder)
+    with distributed.joined(config.device) as ranks, folders.opened(job.folder, ranks) as log:
         saved = state.read(job.folder)
         if saved is not None:
             _refuse_changes(saved.config, config)
@@ -76,17 +83,22 @@ def train(job: Job, config: TrainConfig) -> None:
                 f"{job.folder}: these are not the pictures that the run was started with; "
                 "give the same ones, or another -o"
             )
-        trainer = Trainer(config, networks, pictures.train, compile=job.compile)
+        trainer = families.trainer(
+            config, networks, pictures.train, compile=job.compile, ranks=ranks
+        )
         if saved is not None:
             state.restore(trainer, saved)
+            trainer.keep()
             report.note(f"{job.folder}: goes on from {saved.images:,} images")
-        os.truncate(log.fileno(), progress.log_bytes)
+        if ranks.first:
+            os.truncate(log.fileno(), progress.log_bytes)
+        ranks.wait()  # until each has read the state that the first will write anew
         with Interruption() as interruption:
             _Run(job, trainer, progress, pictures, log, interruption).go()
 
 
-def _refuse_changes(before: TrainConfig, now: TrainConfig) -> None:
-    flags = presets.changed(before, now)
+def _refuse_changes(before: Config, now: Config) -> None:
+    flags = families.changed(before, now)
     if flags:
         raise Usage(
             f"{', '.join(flags)} differ{'s' if len(flags) == 1 else ''} from the run in this "
@@ -95,9 +107,7 @@ def _refuse_changes(before: TrainConfig, now: TrainConfig) -> None:
         )
 
 
-def _networks(
-    job: Job, config: TrainConfig, saved: state.Saved | None
-) -> tuple[Networks, list[str]]:
+def _networks(job: Job, config: Config, saved: state.Saved | None) -> tuple[Networks, list[str]]:
     """Networks of the run's shape, and the ids that they are derived from."""
     if saved is not None:
         return new_networks(config, saved.networks), []
@@ -120,9 +130,10 @@ class _Run:
     ) -> None:
         self.job, self.trainer, self.progress = job, trainer, progress
         self.log, self.interruption = log, interruption
-        self.folder = job.folder
+        self.folder, self.ranks = job.folder, trainer.ranks
         self.meta = _meta(job, trainer.config, pictures, progress)
-        self.measure = measure(trainer.config, pictures.held, trainer.dtype)
+        first = trainer.ranks.first
+        self.measure = measure(trainer.config, pictures.held, trainer.dtype) if first else None
         self.not_finite = 0
         self.saved_at = self.looked_at = time.monotonic()
         self.logged_images = trainer.images
@@ -130,7 +141,8 @@ class _Run:
     def go(self) -> None:
         """Train until job.images; an interruption writes the state and raises."""
         trainer, job = self.trainer, self.job
-        write_json(self.folder / "config.json", trainer.config.to_dict())
+        if self.ranks.first:
+            write_json(self.folder / "config.json", trainer.config.to_dict())
         bar = report.progress_bar(total=job.images, unit="img", desc="train")
         try:
             bar.update(trainer.images)
@@ -148,10 +160,17 @@ class _Run:
             self._snapshot()
         elif images // TICK > before // TICK:
             self._log({})
-        if time.monotonic() - self.saved_at > STATE_SECONDS or self.interruption.wanted:
+        if self.ranks.world > 1 and self.trainer.iteration % TOGETHER:
+            return
+        due, wanted = self.ranks.any(
+            time.monotonic() - self.saved_at > STATE_SECONDS,
+            self.interruption.wanted is not None,
+            device=self.trainer.device,
+        )
+        if due or wanted:
             self._save_state()
-        if self.interruption.wanted:
-            raise self.interruption.wanted
+        if wanted:
+            raise self.interruption.wanted or report.Terminated
 
     def _seconds(self) -> float:
         """Seconds of training so far, this process's share included."""
@@ -170,12 +189,13 @@ class _Run:
             "iteration": trainer.iteration,
             "seconds": round(seconds, 1),
             "images_per_second": round(shown / max(seconds - before, 1e-9), 2),
-            **trainer.sums.means(),
-            "p": float(trainer.p),
-            "path_length_mean": float(trainer.pl_mean),
+            **trainer.sums.means(self.ranks),
+            **trainer.told(),
             **more,
         }
         self._check(line)
+        if not self.ranks.first:
+            return
         try:
             self.log.write(json.dumps(_finite(line)).encode() + b"\n")
         except OSError as e:
@@ -201,24 +221,31 @@ class _Run:
         if not trainer.is_finite():
             self._log({})  # raises
         name = snapshots.network_name(images)
+        self._log(self._written(name) if self.ranks.first else {})
+        self._save_state()
+        if self.ranks.first:
+            report_html.write(self.folder, trainer.config)
+            report.note(f"{name}: {images:,} images, {self.progress.seconds / 3600:.1f} h")
+
+    def _written(self, name: str) -> dict[str, Any]:
+        """Write network file and samples, measure; what the log says of it."""
+        trainer, images = self.trainer, self.trainer.images
         snapshots.save_network(self.folder / name, trainer, self.meta)
         sample = snapshots.sample_name(images)
         snapshots.save_samples(self.folder / "samples" / sample, trainer)
         more: dict[str, Any] = {"network": name, "samples": sample}
         if self.measure is not None:
-            score = self.measure(trainer.g_ema)
+            score = self.measure(trainer.g_ema, trainer.lod)
             self.progress.scores.append((images, score))
             more[str(trainer.config.metric)] = score
             if control.best_of(self.progress.scores) == images:
                 _copy(self.folder / name, self.folder / "best.safetensors")
-        self._log(more)
-        self._save_state()
-        report_html.write(self.folder, trainer.config)
-        report.note(f"{name}: {images:,} images, {self.progress.seconds / 3600:.1f} h")
+        return more
 
     def _save_state(self) -> None:
         self._seconds()
-        if self.trainer.is_finite():
+        self.trainer.gather()
+        if self.ranks.first and self.trainer.is_finite():
             state.save(self.folder, self.trainer, self.progress)
         self.saved_at = time.monotonic()
 
@@ -241,7 +268,7 @@ def _copy(source: Path, target: Path) -> None:
         copy.sync()
 
 
-def _meta(job: Job, config: TrainConfig, pictures: Pictures, progress: Progress) -> dict[str, Any]:
+def _meta(job: Job, config: Config, pictures: Pictures, progress: Progress) -> dict[str, Any]:
     """What a network file says about its making."""
     meta: dict[str, Any] = {"trained_on": _in_words(config, pictures)}
     if job.crop:
@@ -253,7 +280,7 @@ def _meta(job: Job, config: TrainConfig, pictures: Pictures, progress: Progress)
     return meta
 
 
-def _in_words(config: TrainConfig, pictures: Pictures) -> str:
+def _in_words(config: Config, pictures: Pictures) -> str:
     words = f"{', '.join(pictures.names)}: {len(pictures.train):,} pictures"
     if config.mirror:
         words += ", mirrored too"

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from gantools.io import atomic, image, network, seeds
 from gantools.io.network import Checkpoint
+from gantools.networks import pggan, stylegan
 from gantools.networks.network import numbers
-from gantools.networks.stylegan2 import Generator
 from gantools.ops.pixels import to_uint8
-from gantools.training.loop import Trainer
+from gantools.training.families import Trainer
 
 
 def network_name(images: int) -> str:
@@ -35,28 +35,52 @@ def save_network(path: Path, trainer: Trainer, meta: dict[str, Any]) -> str:
         for part, module in (("g_ema", trainer.g_ema), ("g", trainer.g), ("d", trainer.d))
         for name, value in numbers(module).items()
     }
-    config = {"g": trainer.g.cfg.to_dict(), "d": trainer.d.cfg.to_dict()}
+    growth = {} if trainer.config.family == "stylegan2" else {"lod": trainer.lod}
+    config = {
+        part: {**module.cfg.to_dict(), **growth}
+        for part, module in (("g", trainer.g), ("d", trainer.d))
+    }
     meta = {**meta, "images_shown": trainer.images}
-    return network.save(path, Checkpoint("stylegan2", config, tensors, meta))
+    return network.save(path, Checkpoint(trainer.config.family, config, tensors, meta))
 
 
 @torch.inference_mode()
 def sample(
-    g: Generator, count: int, seed: int, purpose: str, dtype: torch.dtype | None, batch: int = 32
+    g: Any,
+    count: int,
+    seed: int,
+    purpose: str,
+    dtype: torch.dtype | None,
+    *,
+    lod: float = 0.0,
+    batch: int = 32,
 ) -> Iterator[np.ndarray]:
     """uint8 batches [n,H,W,3] of `count` samples, psi 1, fresh noise; sample i is always the same.
 
-    The random numbers come from the CPU, so that every device draws the same.
+    The random numbers come from the CPU, so that every device draws the same. Of a growing network
+    at `lod` the small pictures are enlarged, pixel by pixel.
     """
-    device = g.mapping.w_avg.device
+    device = next(g.parameters()).device
     for start in range(0, count, batch):
         numbers = range(start, min(start + batch, count))
         drawn = [_draw(g, seeds.derive(seed, str(i), purpose)) for i in numbers]
         z, *noise = (torch.stack(one).to(device) for one in zip(*drawn, strict=True))
-        yield to_uint8(g.synthesis(g.mapping(z), noise, dtype))
+        pictures = to_uint8(_rendered(g, z, noise, dtype, lod))
+        times = g.cfg.resolution // pictures.shape[1]
+        yield pictures.repeat(times, axis=1).repeat(times, axis=2)
 
 
-def _draw(g: Generator, seed: int) -> list[Tensor]:
+def _rendered(
+    g: Any, z: Tensor, noise: list[Tensor], dtype: torch.dtype | None, lod: float
+) -> Tensor:
+    if isinstance(g, pggan.Generator):
+        return g(z, dtype=dtype, lod=lod)  # type: ignore[no-any-return]
+    if isinstance(g, stylegan.Generator):
+        return g.synthesis(g.mapping(z), noise, dtype, lod)  # type: ignore[no-any-return]
+    return g.synthesis(g.mapping(z), noise, dtype)  # type: ignore[no-any-return]
+
+
+def _draw(g: Any, seed: int) -> list[Tensor]:
     """z [z_dim], then the noise maps [1,H,W]."""
     generator = torch.Generator().manual_seed(seed)
     shapes = [(g.cfg.z_dim,), *((1, *shape) for shape in g.noise_shapes)]
@@ -74,6 +98,7 @@ def grid(pictures: np.ndarray, columns: int) -> np.ndarray:
 def save_samples(path: Path, trainer: Trainer) -> None:
     """A grid of the EMA generator's samples, always of the same z and noise; none is chosen."""
     side = 8 if trainer.config.resolution <= 256 else 4
-    batches = sample(trainer.g_ema, side * side, trainer.config.seed, "grid", trainer.dtype)
+    seed = trainer.config.seed
+    batches = sample(trainer.g_ema, side * side, seed, "grid", trainer.dtype, lod=trainer.lod)
     path.parent.mkdir(exist_ok=True)
     atomic.write_bytes(path, image.encode(grid(np.concatenate(list(batches)), side)))

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from gantools.io import tensorfile
 from gantools.report import Usage
-from gantools.training.loop import Trainer
-from gantools.training.presets import TrainConfig
+from gantools.training.families import Config, Trainer, config_of
 
 FORMAT = 1
 NAME = "state.safetensors"
@@ -50,14 +49,14 @@ def _moments(trainer: Trainer) -> Iterator[tuple[str, nn.Parameter, torch.optim.
 
 
 def tensors_of(trainer: Trainer) -> dict[str, np.ndarray]:
-    """Every number of the run: networks, EMA, Adam's moments, ADA's p, running means and sums."""
+    """Every number of the run: networks, EMA, Adam's moments, the family's scalars, sums."""
     tensors: dict[str, Tensor] = {}
     for part, module in _modules(trainer).items():
         tensors.update({f"{part}.{n}": t for n, t in module.state_dict().items()})
     for name, parameter, optimiser in _moments(trainer):
         moments = optimiser.state.get(parameter, {})
         tensors.update({f"{name}.{n}": moments[n] for n in sorted(moments)})
-    tensors.update(p=trainer.p, pl_mean=trainer.pl_mean, signs=trainer.signs)
+    tensors.update(trainer.scalars())
     tensors.update({f"sums.{n}": t for n, t in trainer.sums.values.items()})
     return {n: t.detach().cpu().contiguous().numpy() for n, t in tensors.items()}
 
@@ -84,7 +83,7 @@ def save(folder: Path, trainer: Trainer, progress: Progress) -> None:
 class Saved:
     """A state file that was read: which run it is, and its numbers."""
 
-    config: TrainConfig
+    config: Config
     networks: dict[str, Any]
     progress: Progress
     images: int
@@ -101,7 +100,7 @@ def read(folder: Path) -> Saved | None:
     if story.get("kind") != "training state" or story.get("format") != FORMAT:
         raise Usage(f"{path}: not a training state of this version")
     try:
-        config = TrainConfig.from_dict(story["config"])
+        config = config_of(story["config"])
         progress = Progress(
             story["digest"],
             story["seconds"],
@@ -139,9 +138,8 @@ def restore(trainer: Trainer, saved: Saved) -> None:
                 "exp_avg": take(f"{name}.exp_avg", parameter.detach()),
                 "exp_avg_sq": take(f"{name}.exp_avg_sq", parameter.detach()),
             }
-    trainer.p = take("p", trainer.p)
-    trainer.pl_mean = take("pl_mean", trainer.pl_mean)
-    trainer.signs = take("signs", trainer.signs)
+    for name, scalar in trainer.scalars().items():
+        scalar.copy_(take(name, scalar))
     for name in [n for n in left if n.startswith("sums.")]:
         like = torch.empty(2, dtype=torch.float64, device=trainer.device)
         trainer.sums.values[name.removeprefix("sums.")] = take(name, like)

@@ -1,0 +1,222 @@
+"""Options that every `train` of a network shares, and how they become a run."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gantools import options
+from gantools.report import Usage
+
+
+class Metric(StrEnum):
+    """What picks best.safetensors."""
+
+    fid = "fid"
+    kid = "kid"
+
+
+Data = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DATA...",
+        help="Pictures: folders, tar or zip archives, files. Square, at least --resolution pixels "
+        "wide; larger ones are reduced (Lanczos).",
+    ),
+]
+RunFolder = Annotated[
+    str,
+    typer.Option(
+        "-o", "--output", metavar="RUN", help="The run folder. One that exists is resumed."
+    ),
+]
+Images = Annotated[
+    str,
+    typer.Option(
+        "--images",
+        metavar="N",
+        help="Train until the discriminator has seen so many pictures, such as 300k or 25M.",
+    ),
+]
+Snapshot = Annotated[
+    str,
+    typer.Option(
+        "--snapshot",
+        metavar="N",
+        help="Write a network file, samples, the score of --metric, the state and the report every "
+        "so many pictures, 1k or more; the state every ten minutes too.",
+    ),
+]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        "--net",
+        metavar="START",
+        help="Start from the weights of this network, a file or a name, and with its shape; "
+        "without effect when a run is resumed.",
+        show_default=False,
+    ),
+]
+Workers = Annotated[
+    int, typer.Option("--workers", metavar="N", min=1, help="Threads that decode pictures.")
+]
+
+
+def number(flag: str, metavar: str, help: str, **limits: Any) -> Any:
+    """An option without a default of its own."""
+    return typer.Option(flag, metavar=metavar, help=help, show_default=False, **limits)
+
+
+Resolution = Annotated[
+    int | None,
+    number(
+        "--resolution",
+        "N",
+        "Side of the network's pictures in pixels, a power of two from 8 on. Default: the "
+        "preset's, else the side of the first picture.",
+    ),
+]
+Batch = Annotated[
+    int | None,
+    number("--batch", "N", "Pictures per step. Default: the preset's.", min=1),
+]
+Mirror = Annotated[
+    bool | None,
+    typer.Option(
+        "--mirror/--no-mirror",
+        help="Show each picture mirrored too. Default: the preset's (those of faces do).",
+        show_default=False,
+    ),
+]
+HoldOut = Annotated[
+    int | None,
+    number(
+        "--hold-out",
+        "N",
+        "Never train on pictures whose number (the last digits of the key) is divisible by N; "
+        "0: train on all. --metric needs those held out. Default: 10 with faces64, else 0.",
+        min=0,
+    ),
+]
+Gamma = Annotated[
+    float | None,
+    number(
+        "--gamma",
+        "X",
+        "R1 weight, in StyleGAN's convention gamma/2 |grad|^2: twice the lambda of papers "
+        "that write no half. Default: the preset's.",
+        min=0.0,
+        callback=options.finite,
+    ),
+]
+LearningRate = Annotated[
+    float | None,
+    number(
+        "--lr",
+        "X",
+        "Adam's learning rate. Default: the preset's.",
+        min=0.0,
+        callback=options.finite,
+    ),
+]
+EmaKimg = Annotated[
+    float | None,
+    number(
+        "--ema-kimg",
+        "X",
+        "Half-life of the generator's moving average, in thousands of pictures. Default: the "
+        "preset's.",
+        min=0.0,
+        callback=options.finite,
+    ),
+]
+MapDepth = Annotated[
+    int | None,
+    number("--map-depth", "N", "Layers of the mapping network. Default: the preset's.", min=1),
+]
+ChannelBase = Annotated[
+    int | None,
+    number(
+        "--channel-base",
+        "N",
+        "N / r channels in the layers of r x r pixels, up to --channel-max. Default: the preset's.",
+        min=1,
+    ),
+]
+ChannelMax = Annotated[
+    int | None,
+    number("--channel-max", "N", "At most so many channels. Default: the preset's.", min=1),
+]
+MetricOption = Annotated[
+    Metric | None,
+    number(
+        "--metric",
+        "fid|kid",
+        "Measure each snapshot against the pictures of --hold-out, and keep the best as "
+        "best.safetensors.",
+    ),
+]
+Features = Annotated[
+    str | None,
+    number(
+        "--features",
+        "NAME",
+        "Network whose features --metric compares: inception or mobilenet. Default: inception.",
+    ),
+]
+Licence = Annotated[
+    str | None,
+    number("--licence", "TEXT", "Licence of the weights, written into the network files."),
+]
+Crop = Annotated[
+    str | None,
+    number(
+        "--crop",
+        "FILE",
+        'JSON with the pictures\' mean landmarks, {"landmarks": [[x, y], ...]} as fractions of '
+        "the side (eyes, nose, mouth corners): `project` will align faces to them.",
+    ),
+]
+
+
+def amounts(images: str, snapshot: str) -> tuple[int, int]:
+    """--images and --snapshot as numbers; Usage where they are none."""
+    every = options.parse_amount(snapshot, "--snapshot")
+    if every < 1000:
+        raise Usage(f"--snapshot {snapshot}: expected 1k or more (files are named by thousands)")
+    return options.parse_amount(images, "--images"), every
+
+
+def wishes(given: dict[str, Any], device: str, net: str | None) -> dict[str, Any]:
+    """The settings that were given, by their names in the configuration."""
+    made = {n: getattr(v, "value", v) for n, v in given.items() if v is not None}
+    made["device"] = options.pick_device(device)
+    if net is not None:
+        made["net"] = Path(net).name
+    return made
+
+
+def resolution_of(data: list[str], resolution: int | None) -> int:
+    """--resolution, or the size of the first picture."""
+    from gantools.training import data as pictures
+
+    return resolution or pictures.resolution_of(data)
+
+
+def framing_of(path: str | None) -> dict[str, Any] | None:
+    """The file of --crop; Usage where it is none."""
+    import json
+
+    if path is None:
+        return None
+    try:
+        crop = json.loads(Path(path).read_text())
+        points = [(float(x), float(y)) for x, y in crop["landmarks"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise Usage(f"--crop {path}: expected a JSON file with five landmarks") from None
+    if len(points) != 5:
+        raise Usage(f"--crop {path}: {len(points)} landmarks, five are expected")
+    return dict(crop)

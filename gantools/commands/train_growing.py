@@ -1,0 +1,270 @@
+"""gantools train pggan, train stylegan: networks that grow (papers.md S0.9-S0.11, S1.7-S1.14)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gantools import options, report
+from gantools.commands import _train_options as shared
+
+
+class PgganPreset(StrEnum):
+    """training.growing_presets.NAMES of PGGAN."""
+
+    auto = "auto"
+    celebahq = "celebahq"
+    cifar10 = "cifar10"
+    mnist_rgb = "mnist-rgb"
+    a = "ablation-a"
+    b = "ablation-b"
+    c = "ablation-c"
+    d = "ablation-d"
+    e = "ablation-e"
+    e_star = "ablation-e*"
+    f = "ablation-f"
+    g = "ablation-g"
+
+
+class StyleganPreset(StrEnum):
+    """training.growing_presets.NAMES of StyleGAN."""
+
+    auto = "auto"
+    ffhq = "ffhq"
+    celebahq = "celebahq"
+
+
+class Loss(StrEnum):
+    """training.growing_presets.LOSSES."""
+
+    wgan_gp = "wgan-gp"
+    lsgan = "lsgan"
+    logistic = "logistic"
+    hinge = "hinge"
+
+
+LossOption = Annotated[
+    Loss | None,
+    shared.number(
+        "--loss",
+        "wgan-gp|lsgan|logistic|hinge",
+        "What the two networks play for. Default: wgan-gp for pggan, logistic (and R1) for "
+        "stylegan.",
+    ),
+]
+Growing = Annotated[
+    bool | None,
+    typer.Option(
+        "--grow/--no-grow",
+        help="Begin with small pictures and fade larger ones in, or train at full size from the "
+        "start. Default: grow.",
+        show_default=False,
+    ),
+]
+Stable = Annotated[
+    str | None,
+    shared.number(
+        "--stable", "N", "Pictures shown at each resolution before the next. Default: 600k."
+    ),
+]
+Fade = Annotated[
+    str | None,
+    shared.number("--fade", "N", "Pictures shown while a resolution is faded in. Default: 600k."),
+]
+Total = Annotated[
+    str | None,
+    shared.number(
+        "--images",
+        "N",
+        "Train until the discriminator has seen so many pictures, such as 300k or 12M. Default: "
+        "the preset's.",
+    ),
+]
+BatchOption = Annotated[
+    int | None,
+    shared.number(
+        "--batch",
+        "N",
+        "Pictures per step at every resolution. Default: the published table, 128 at 4x4 down to "
+        "4 at 512x512.",
+        min=1,
+    ),
+]
+LatentDim = Annotated[
+    int | None,
+    shared.number("--latent-dim", "N", "Numbers in z (and w). Default: the preset's.", min=1),
+]
+
+
+def pggan(
+    data: shared.Data,
+    output: shared.RunFolder,
+    preset: Annotated[
+        PgganPreset,
+        typer.Option(
+            "--preset",
+            help="Settings for everything that is not given. auto: by the resolution; celebahq, "
+            "cifar10, mnist-rgb: the paper's; ablation-a to -g: the rows of its Table 1.",
+        ),
+    ] = PgganPreset.auto,
+    resolution: shared.Resolution = None,
+    images: Total = None,
+    batch: BatchOption = None,
+    snapshot: shared.Snapshot = "200k",
+    seed: options.Seed = 0,
+    net: shared.Start = None,
+    mirror: shared.Mirror = None,
+    hold_out: shared.HoldOut = None,
+    grow: Growing = None,
+    stable: Stable = None,
+    fade: Fade = None,
+    loss: LossOption = None,
+    gamma: shared.Gamma = None,
+    gp_target: Annotated[
+        float | None,
+        shared.number(
+            "--gp-target",
+            "X",
+            "wgan-gp: the length that gradients are drawn to. Default: 1, with cifar10 750.",
+            min=1e-9,
+            callback=options.finite,
+        ),
+    ] = None,
+    lr: shared.LearningRate = None,
+    ema_kimg: shared.EmaKimg = None,
+    latent_dim: LatentDim = None,
+    channel_base: shared.ChannelBase = None,
+    channel_max: shared.ChannelMax = None,
+    metric: shared.MetricOption = None,
+    features: shared.Features = None,
+    licence: shared.Licence = None,
+    crop: shared.Crop = None,
+    workers: shared.Workers = 4,
+    device: options.Device = "auto",
+    dtype: options.DtypeOption = options.Dtype.fp32,
+    threads: options.Threads = 0,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a PGGAN from pictures: small ones first, larger ones faded in.
+
+    The same command again resumes the run exactly, also after a kill -9; only --images,
+    --snapshot and --workers may change.
+
+    \b
+    $ gantools train pggan faces.zip -o run --resolution 64 --stable 100k --fade 100k
+    $ gantools train pggan cifar/ -o run --preset cifar10 --images 2M --metric kid --hold-out 10
+    """
+    report.begin("train pggan", quiet=quiet)
+    given = {
+        "batch": batch, "seed": seed, "mirror": mirror, "hold_out": hold_out, "growing": grow,
+        "stable_kimg": _kimg(stable, "--stable"), "fade_kimg": _kimg(fade, "--fade"),
+        "loss": loss, "gamma": gamma, "gp_target": gp_target, "lr": lr, "ema_kimg": ema_kimg,
+        "latent_dim": latent_dim, "channel_base": channel_base, "channel_max": channel_max,
+        "metric": metric, "features": features, "dtype": dtype.value,
+    }  # fmt: skip
+    options.set_threads(threads)
+    job = (data, output, images, snapshot, workers, net, licence, crop)
+    _train("pggan", preset.value, resolution, shared.wishes(given, device, net), job)
+
+
+def stylegan(
+    data: shared.Data,
+    output: shared.RunFolder,
+    preset: Annotated[
+        StyleganPreset,
+        typer.Option(
+            "--preset",
+            help="Settings for everything that is not given. auto: by the resolution; ffhq, "
+            "celebahq: the paper's, with mirrored pictures.",
+        ),
+    ] = StyleganPreset.auto,
+    resolution: shared.Resolution = None,
+    images: Total = None,
+    batch: BatchOption = None,
+    snapshot: shared.Snapshot = "200k",
+    seed: options.Seed = 0,
+    net: shared.Start = None,
+    mirror: shared.Mirror = None,
+    hold_out: shared.HoldOut = None,
+    grow: Growing = None,
+    stable: Stable = None,
+    fade: Fade = None,
+    loss: LossOption = None,
+    gamma: shared.Gamma = None,
+    mixing: Annotated[
+        float | None,
+        shared.number(
+            "--mixing",
+            "P",
+            "Share of the fakes whose upper layers have the style of another z. Default: 0.9.",
+            min=0.0,
+            max=1.0,
+        ),
+    ] = None,
+    lr: shared.LearningRate = None,
+    ema_kimg: shared.EmaKimg = None,
+    map_depth: shared.MapDepth = None,
+    latent_dim: LatentDim = None,
+    channel_base: shared.ChannelBase = None,
+    channel_max: shared.ChannelMax = None,
+    metric: shared.MetricOption = None,
+    features: shared.Features = None,
+    licence: shared.Licence = None,
+    crop: shared.Crop = None,
+    workers: shared.Workers = 4,
+    device: options.Device = "auto",
+    dtype: options.DtypeOption = options.Dtype.fp32,
+    threads: options.Threads = 0,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a StyleGAN (the first) from pictures: small ones first, larger ones faded in.
+
+    The same command again resumes the run exactly, also after a kill -9; only --images,
+    --snapshot and --workers may change.
+
+    \b
+    $ gantools train stylegan faces.zip -o run --resolution 64 --stable 100k --fade 100k
+    $ gantools train stylegan photos/ -o run --preset ffhq --resolution 256
+    """
+    report.begin("train stylegan", quiet=quiet)
+    given = {
+        "batch": batch, "seed": seed, "mirror": mirror, "hold_out": hold_out, "growing": grow,
+        "stable_kimg": _kimg(stable, "--stable"), "fade_kimg": _kimg(fade, "--fade"),
+        "loss": loss, "gamma": gamma, "mixing": mixing, "lr": lr, "ema_kimg": ema_kimg,
+        "map_depth": map_depth, "latent_dim": latent_dim, "channel_base": channel_base,
+        "channel_max": channel_max, "metric": metric, "features": features, "dtype": dtype.value,
+    }  # fmt: skip
+    options.set_threads(threads)
+    job = (data, output, images, snapshot, workers, net, licence, crop)
+    _train("stylegan", preset.value, resolution, shared.wishes(given, device, net), job)
+
+
+def _kimg(text: str | None, flag: str) -> float | None:
+    return None if text is None else options.parse_amount(text, flag) / 1000
+
+
+def _train(
+    family: Any,
+    preset: str,
+    resolution: int | None,
+    given: dict[str, Any],
+    job: tuple[list[str], str, str | None, str, int, str | None, str | None, str | None],
+) -> None:
+    """Resolve the settings and train; job: data, run folder, --images and so on."""
+    data, output, images, snapshot, workers, net, licence, crop = job
+    framing = shared.framing_of(crop)
+    total, every = shared.amounts(images or "1", snapshot)
+
+    from gantools.training import growing_presets, run
+
+    if not growing_presets.has_resolution(family, preset):
+        resolution = shared.resolution_of(data, resolution)
+    config = growing_presets.resolve(family, preset, resolution, given)
+    if images is None:
+        total = growing_presets.total_images(config)
+    run.train(
+        run.Job(data, Path(output), total, every, workers, False, net, licence, framing), config
+    )

@@ -1,0 +1,128 @@
+"""What the growing networks share (Karras et al. 2018; papers.md S1.1-S1.8): PGGAN, StyleGAN1.
+
+lod is the level of detail: 0 is full resolution, 1 half of it, and 1.25 a quarter of the way from
+1 to 2. A network at lod makes and takes pictures of `resolution >> floor(lod)` pixels; NVIDIA's own
+enlarge them to full size, which nearest_up does to them afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gantools.networks import layers
+from gantools.networks.layers import SQRT2
+from gantools.ops.resample import box_down, conv_box_down, nearest_up, nearest_up_conv
+
+
+def steps_down(lod: float, count: int) -> tuple[int, float]:
+    """(floor, fraction) of lod for a network of `count` resolutions; ValueError outside of them."""
+    if not 0 <= lod <= count - 1:
+        raise ValueError(f"lod {lod:g}: this network has levels of detail from 0 to {count - 1}")
+    return int(lod), lod - int(lod)
+
+
+def fade(fine: Tensor, coarse: Tensor, share: float) -> Tensor:
+    """fine, and `share` of it replaced by coarse (S1.7)."""
+    return fine.lerp(coarse, share) if share else fine
+
+
+def crossfade(images: Tensor, lod: float) -> Tensor:
+    """Real pictures as the generator makes them at lod: faded towards their own halves (S1.8).
+
+    images [N, C, H, W] of the resolution of lod; only its fraction matters.
+    """
+    share = lod % 1
+    return fade(images, nearest_up(box_down(images)), share) if share else images
+
+
+def shrunk(images: Tensor, side: int) -> Tensor:
+    """Box averages [N, C, side, side] of pictures that are as large, or a power of two larger."""
+    size = images.shape[-1]
+    if size % side or (size // side) & (size // side - 1):
+        raise ValueError(f"pictures of {size} pixels where {side} are wanted")
+    return images if size == side else F.avg_pool2d(images, size // side)
+
+
+def pixel_norm(x: Tensor) -> Tensor:
+    """Every pixel's channels over their root mean square (S1.5); float16's eps is larger."""
+    if x.dtype.itemsize > 2:
+        return layers.normalize_2nd_moment(x)
+    return layers.normalize_2nd_moment(x.float(), eps=1e-4).to(x.dtype)
+
+
+def dtype_at(size: int, top: int, dtype: torch.dtype | None, full: torch.dtype) -> torch.dtype:
+    """The arithmetic at `size` of `top` pixels: `dtype` in the four upper resolutions."""
+    return dtype if dtype is not None and size >= max(top // 8, 8) else full
+
+
+class Weight(nn.Module):
+    """A weight [O, I, …] of equalised learning rate (S1.4): N(0, 1), scaled by gain/√fan_in in use.
+
+    equalized False: drawn at that scale and used as it is (the baselines of S1.14).
+    """
+
+    def __init__(self, *shape: int, gain: float = SQRT2, equalized: bool = True) -> None:
+        super().__init__()
+        scale = gain / math.sqrt(math.prod(shape[1:]))
+        self.weight = nn.Parameter(torch.randn(shape) * (1 if equalized else scale))
+        self.scale = scale if equalized else 1.0
+
+    def scaled(self, dtype: torch.dtype) -> Tensor:
+        """The weight as it is used."""
+        return (self.weight * self.scale).to(dtype)
+
+
+class Conv(Weight):
+    """Convolution with He's gain in the weights: x [N, I, H, W] -> [N, O, H, W], 2H or H/2.
+
+    Nothing is multiplied after the activation, unlike in StyleGAN2. scale: "up" enlarges by nearest
+    neighbour before, "down" averages 2x2 after ("fused scale", the same to rounding).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        bias: bool = True,
+        gain: float = SQRT2,
+        equalized: bool = True,
+        scale: Literal["", "up", "down"] = "",
+    ) -> None:
+        super().__init__(out_channels, in_channels, kernel, kernel, gain=gain, equalized=equalized)
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.resized = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.scaled(x.dtype)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        if not self.resized:
+            return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+        y = nearest_up_conv(x, weight) if self.resized == "up" else conv_box_down(x, weight)
+        return y if bias is None else y + bias[:, None, None]
+
+
+class Dense(Weight):
+    """Fully connected, x [N, I] -> [N, O]: linear in x (S1.4)."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        bias: bool = True,
+        gain: float = SQRT2,
+        equalized: bool = True,
+    ) -> None:
+        super().__init__(out_features, in_features, gain=gain, equalized=equalized)
+        self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return F.linear(x, self.scaled(x.dtype), bias)

@@ -1,0 +1,183 @@
+"""SNGAN's generator, a residual network with batch norm (Miyato et al. 2018; papers.md S3.25).
+
+In the form of mimicry's code: bilinear upsampling, class-conditional batch norm with labels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gantools.networks.stylegan2 import _tuples
+from gantools.ops.styled import rendering
+from gantools.report import Usage
+
+# Resolution: G's channels = first one >> shift, at the bottom and after every doubling.
+_SHAPES = {
+    32: (256, (0, 0, 0, 0)),
+    48: (512, (0, 1, 2, 3)),
+    64: (1024, (0, 1, 2, 3, 4)),
+    128: (1024, (0, 0, 1, 2, 3, 4)),
+}
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Everything that rebuilds a generator; it stands in the network file."""
+
+    resolution: int
+    widths: tuple[int, ...]  # channels at the bottom and after every doubling
+    z_dim: int = 128
+    c_dim: int = 0  # classes; 0 is unconditional
+    img_channels: int = 3
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
+        """The configuration of a network file; unknown entries are an error."""
+        return cls(**_tuples(cls, values))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is stored: JSON types only."""
+        return asdict(self)
+
+    @property
+    def bottom(self) -> int:
+        """Pixels along a side where it starts: 4, or 6 for 48."""
+        doublings = len(self.widths) - 1
+        if self.resolution % 2**doublings:
+            raise ValueError(f"{self.resolution} pixels cannot be halved {doublings} times")
+        return self.resolution >> doublings
+
+
+def generator_config(
+    resolution: int, *, width: int | None = None, c_dim: int = 0, img_channels: int = 3
+) -> GeneratorConfig:
+    """The one for 32, 48, 64 or 128 pixels; width: channels at the bottom, by default the paper's.
+
+    Usage for any other resolution.
+    """
+    if resolution not in _SHAPES:
+        sizes = ", ".join(map(str, _SHAPES))
+        raise Usage(f"SNGAN has no architecture for {resolution} pixels, but for {sizes}")
+    base, shifts = _SHAPES[resolution]
+    widths = tuple(max((width or base) >> shift, 1) for shift in shifts)
+    return GeneratorConfig(resolution, widths, c_dim=c_dim, img_channels=img_channels)
+
+
+class BatchNorm(nn.Module):
+    """Batch norm; with classes its scale and shift are linear in the label [N, c_dim].
+
+    In training by the batch's own moments, in evaluation by running means of them (momentum 0.1).
+    """
+
+    mean: Tensor
+    var: Tensor
+
+    def __init__(self, channels: int, c_dim: int = 0) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("var", torch.ones(channels))
+        scale, shift = torch.ones(channels), torch.zeros(channels)
+        if c_dim:
+            scale = 1 + 0.02 * torch.randn(c_dim, channels)
+            shift = torch.zeros(c_dim, channels)
+        self.scale = nn.Parameter(scale)  # [C] or [c_dim, C]
+        self.shift = nn.Parameter(shift)
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """x [N, C, H, W], label [N, c_dim] where it was built for one -> [N, C, H, W]."""
+        if self.scale.dim() == 1:
+            return F.batch_norm(x, self.mean, self.var, self.scale, self.shift, self.training)
+        assert label is not None
+        x = F.batch_norm(x, self.mean, self.var, training=self.training)
+        scale, shift = label @ self.scale, label @ self.shift
+        return x * scale[:, :, None, None].to(x.dtype) + shift[:, :, None, None].to(x.dtype)
+
+
+def conv(in_channels: int, out_channels: int, kernel: int, gain: float) -> nn.Conv2d:
+    """A convolution that keeps the size, Xavier-uniform weights times gain."""
+    layer = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2)
+    nn.init.xavier_uniform_(layer.weight, gain)
+    return layer
+
+
+def _apply(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    assert layer.bias is not None
+    return F.conv2d(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype), padding=layer.padding)
+
+
+def _bilinear_up(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+class Block(nn.Module):
+    """A residual block that doubles the picture: x [N, I, H, W] -> [N, O, 2H, 2W]."""
+
+    def __init__(self, in_channels: int, out_channels: int, c_dim: int) -> None:
+        super().__init__()
+        self.norm0 = BatchNorm(in_channels, c_dim)
+        self.conv0 = conv(in_channels, out_channels, 3, math.sqrt(2))
+        self.norm1 = BatchNorm(out_channels, c_dim)
+        self.conv1 = conv(out_channels, out_channels, 3, math.sqrt(2))
+        self.skip = conv(in_channels, out_channels, 1, 1.0)
+
+    def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
+        y = _bilinear_up(F.relu(self.norm0(x, label)))
+        y = F.relu(self.norm1(_apply(self.conv0, y), label))
+        # A 1x1 convolution and bilinear upsampling change places: its weights sum to 1.
+        return _apply(self.conv1, y) + _bilinear_up(_apply(self.skip, x))
+
+
+class Generator(nn.Module):
+    """z [N, z_dim] -> image [N, C, H, W] in (-1, 1)."""
+
+    def __init__(self, cfg: GeneratorConfig) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.fc = nn.Linear(cfg.z_dim, cfg.bottom**2 * cfg.widths[0])
+        nn.init.xavier_uniform_(self.fc.weight)
+        pairs = zip(cfg.widths, cfg.widths[1:], strict=False)
+        self.blocks = nn.ModuleList(Block(i, o, cfg.c_dim) for i, o in pairs)
+        self.norm = BatchNorm(cfg.widths[-1])
+        self.torgb = conv(cfg.widths[-1], cfg.img_channels, 3, 1.0)
+
+    @property
+    def num_ws(self) -> int:
+        """No style vectors: this family has z alone."""
+        return 0
+
+    @property
+    def noise_shapes(self) -> list[tuple[int, int]]:
+        """No noise."""
+        return []
+
+    def forward(
+        self, z: Tensor, label: Tensor | None = None, *, dtype: torch.dtype | None = None
+    ) -> Tensor:
+        """label [N, c_dim], one-hot, where the network has classes; dtype: of the convolutions.
+
+        On the CPU, in evaluation mode and without gradients, samples are rendered one after
+        another: a picture then does not depend on its batch, to the bit.
+        """
+        if self.cfg.c_dim and label is None:
+            raise ValueError("a conditional generator needs a label")
+        if not self.cfg.c_dim:
+            label = None
+        if len(z) == 1 or self.training or not rendering(z):
+            return self._batch(z, label, dtype)
+        labels = [None] * len(z) if label is None else list(label.split(1))
+        rows = zip(z.split(1), labels, strict=True)
+        return torch.cat([self._batch(row, own, dtype) for row, own in rows])
+
+    def _batch(self, z: Tensor, label: Tensor | None, dtype: torch.dtype | None) -> Tensor:
+        cfg = self.cfg
+        x = self.fc(z).reshape(-1, cfg.widths[0], cfg.bottom, cfg.bottom)
+        x = x.to(dtype or z.dtype, memory_format=torch.channels_last)
+        for block in self.blocks:
+            x = block(x, label)
+        return torch.tanh(_apply(self.torgb, F.relu(self.norm(x))).to(z.dtype))

@@ -1,0 +1,67 @@
+"""Spectral normalisation by power iteration (Miyato et al. 2018, algorithm 1; papers.md S3.25)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def power_step(matrix: Tensor, u: Tensor) -> Tensor:
+    """u <- W Wᵀ u, normalised: matrix [O, I], u [O]; without a gradient."""
+    with torch.no_grad():
+        v = F.normalize(matrix.t() @ u, dim=0, eps=1e-12)
+        return F.normalize(matrix @ v, dim=0, eps=1e-12)
+
+
+class SpectralNorm(nn.Module):
+    """weight [O, …] -> weight / σ, σ = ‖Wᵀu‖ the estimate of its greatest singular value.
+
+    Of a convolution W is [O, I k k]. u makes one step of the power iteration in every forward pass
+    in training, none in evaluation. The gradient takes u as given, which is exact once u has
+    arrived: ∂σ/∂W = u vᵀ with v = Wᵀu/σ.
+    """
+
+    u: Tensor
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.register_buffer("u", F.normalize(torch.randn(rows), dim=0))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The normalised weight, of the same shape."""
+        return weight / self.sigma(weight.flatten(1))
+
+    def sigma(self, matrix: Tensor) -> Tensor:
+        """σ of matrix [O, I], a scalar; steps u in training."""
+        u = self.u.clone()  # a second pass before the backward of the first must not change it
+        if self.training:
+            u = power_step(matrix, u)
+            self.u.copy_(u)
+        return (matrix.t() @ u).norm()
+
+
+class Conv(nn.Conv2d):
+    """A convolution with spectral normalisation, stride 1, that keeps the size."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
+        super().__init__(in_channels, out_channels, kernel)
+        self.spectral_norm = SpectralNorm(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [N, I, H, W] -> [N, O, H, W], in the dtype of x."""
+        assert self.bias is not None
+        weight = self.spectral_norm(self.weight).to(x.dtype)
+        return F.conv2d(x, weight, self.bias.to(x.dtype), padding=weight.shape[-1] // 2)
+
+
+class Dense(nn.Linear):
+    """A fully connected layer with spectral normalisation."""
+
+    def __init__(self, in_features: int, out_features: int, *, bias: bool = True) -> None:
+        super().__init__(in_features, out_features, bias=bias)
+        self.spectral_norm = SpectralNorm(out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [N, in] -> [N, out]."""
+        return F.linear(x, self.spectral_norm(self.weight), self.bias)

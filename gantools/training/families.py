@@ -1,0 +1,49 @@
+"""The families that are trained: their configurations and trainers, by what a run says it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gantools.report import Usage
+from gantools.training import loop, presets
+from gantools.training.distributed import Ranks
+from gantools.training.growing import GrowingTrainer
+from gantools.training.growing_presets import GrowingConfig
+from gantools.training.networks import Networks
+from gantools.training.presets import TrainConfig
+
+Config = TrainConfig | GrowingConfig
+Trainer = loop.Trainer | GrowingTrainer
+
+
+def config_of(values: dict[str, Any]) -> Config:
+    """What `to_dict` of either wrote; Usage where another version did."""
+    return (GrowingConfig if "family" in values else TrainConfig).from_dict(values)  # type: ignore[attr-defined]
+
+
+def trainer(
+    config: Config,
+    networks: Networks,
+    pictures: np.ndarray,
+    *,
+    compile: bool = False,
+    ranks: Ranks | None = None,
+) -> Trainer:
+    """The trainer of the configuration's family; pictures uint8 [N,3,H,W]."""
+    if isinstance(config, GrowingConfig):
+        return GrowingTrainer(config, networks, pictures, ranks=ranks)
+    return loop.Trainer(config, networks, pictures, compile=compile, ranks=ranks)
+
+
+def changed(before: Config, now: Config) -> list[str]:
+    """The flags that differ from those a run was started with, by name; --net never counts."""
+    if before.family != now.family:
+        raise Usage(f"the run in this folder trains {before.family}, not {now.family}: another -o")
+    if isinstance(before, TrainConfig) and isinstance(now, TrainConfig):
+        return presets.changed(before, now)
+    old, new = before.to_dict(), now.to_dict()
+    if old["preset"] != new["preset"]:
+        return ["--preset"]
+    return ["--" + n.replace("_", "-") for n in old if n != "net" and old[n] != new[n]]

@@ -1,0 +1,201 @@
+"""What shapes a run of PGGAN or StyleGAN1, and its presets (S0.9-S0.11, S1.7-S1.14, S1.21).
+
+The course of a run, lod, minibatch and learning rate by images shown, is `schedule.Schedule`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from gantools.networks import pggan, pggan_discriminator, stylegan
+from gantools.networks.stylegan2 import widths
+from gantools.report import Usage
+from gantools.training import ablations, schedule
+from gantools.training.schedule import Schedule, half_life_kimg
+
+Family = Literal["pggan", "stylegan"]
+Loss = Literal["wgan-gp", "lsgan", "logistic", "hinge"]
+LOSSES: tuple[Loss, ...] = ("wgan-gp", "lsgan", "logistic", "hinge")
+
+
+@dataclass(frozen=True, slots=True)
+class GrowingConfig:
+    """Everything that the trajectory of a growing run depends on, besides the pictures.
+
+    stable_kimg and fade_kimg None: the schedule's own; growing False: full resolution throughout.
+    batch None: the schedule's, by resolution and number of GPUs. gamma: R1's weight (logistic,
+    hinge). gp_weight, gp_target, drift: WGAN-GP's. ablation: the row of S1.14 that shapes the
+    networks. ema_kimg: half-life. The other entries are as in presets.TrainConfig.
+    """
+
+    family: Family
+    preset: str
+    resolution: int
+    loss: Loss
+    seed: int = 0
+    mirror: bool = False
+    hold_out: int = 0
+    growing: bool = True
+    stable_kimg: float | None = None
+    fade_kimg: float | None = None
+    batch: int | None = None
+    lr: float | None = None
+    beta2: float = 0.99
+    d_steps: int = 1
+    gamma: float = 0.0
+    gp_weight: float = 10.0
+    gp_target: float = 1.0
+    drift: float = 0.001
+    mixing: float = 0.0
+    ema_kimg: float = 10.0
+    channel_base: int = 16384
+    channel_max: int = 512
+    latent_dim: int = 512
+    map_depth: int = 8
+    mbstd_group: int = 4
+    ablation: str | None = None
+    dtype: str = "fp32"
+    net: str | None = None
+    metric: str | None = None
+    features: str = "inception"
+    device: str = "cpu"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As config.json and the state file hold it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> GrowingConfig:
+        """Read back; entries that this version does not know are an error."""
+        unknown = sorted(set(values) - {f.name for f in fields(cls)})
+        if unknown:
+            raise Usage(f"the run was made by another version: unknown setting {unknown[0]}")
+        return cls(**values)
+
+    def schedule(self) -> Schedule:
+        """The course of the run."""
+        course = _course(self)
+        changes: dict[str, Any] = {}
+        if self.stable_kimg is not None:
+            changes["stable_kimg"] = self.stable_kimg
+        if self.fade_kimg is not None:
+            changes["fade_kimg"] = self.fade_kimg
+        if not self.growing:
+            changes["initial_resolution"] = self.resolution
+        if self.batch is not None:
+            changes |= {"batch": self.batch, "batches": {}, "batch_per_gpu": {}}
+        if self.lr is not None:
+            changes |= {"lr": self.lr, "lrs": {}}
+        return replace(course, **changes)
+
+    def network_configs(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The configurations of generator and discriminator, as a network file has them."""
+        if self.ablation is not None:
+            row = ablations.ABLATIONS[self.ablation]
+            pair = ablations.networks(row, self.resolution)
+            return pair[0].to_dict(), pair[1].to_dict()
+        channels = widths(self.resolution, self.channel_base, self.channel_max)
+        shape = (self.resolution, channels)
+        d = pggan_discriminator.DiscriminatorConfig(*shape, mbstd_group=self.mbstd_group).to_dict()
+        if self.family == "pggan":
+            return pggan.GeneratorConfig(*shape, z_dim=self.latent_dim).to_dict(), d
+        g_config = stylegan.GeneratorConfig(
+            *shape, z_dim=self.latent_dim, w_dim=self.latent_dim, mapping_layers=self.map_depth
+        )
+        return g_config.to_dict(), d | stylegan.discriminator_defaults()
+
+
+# S1.12: the average of PGGAN's G has 0.999 per minibatch of 16.
+_PGGAN_EMA = half_life_kimg(0.999, 16)
+
+_PGGAN: dict[str, dict[str, Any]] = {
+    "auto": {},
+    "celebahq": {"mirror": True},
+    "cifar10": {
+        "resolution": 32, "channel_base": 8192, "channel_max": 128, "latent_dim": 128,
+        "stable_kimg": 400.0, "fade_kimg": 400.0, "gp_target": 750.0,
+    },
+    "mnist-rgb": {
+        "resolution": 32, "channel_base": 128, "stable_kimg": 500.0, "fade_kimg": 2000.0,
+    },
+}  # fmt: skip
+_STYLEGAN: dict[str, dict[str, Any]] = {
+    "auto": {},
+    "ffhq": {"mirror": True},
+    "celebahq": {"mirror": True},
+}
+ABLATION = "ablation-"
+NAMES: dict[str, tuple[str, ...]] = {
+    "pggan": (*_PGGAN, *(ABLATION + row for row in ablations.ABLATIONS)),
+    "stylegan": tuple(_STYLEGAN),
+}
+_TOTAL_KIMG = {"cifar10": 20_000, "mnist-rgb": 15_000}
+
+
+def has_resolution(family: Family, preset: str) -> bool:
+    """Whether the preset says the resolution."""
+    return preset.startswith(ABLATION) or "resolution" in _of(family, preset)
+
+
+def total_images(config: GrowingConfig) -> int:
+    """How long the preset's run is."""
+    kimg = _TOTAL_KIMG.get(config.preset, _course(config).total_kimg)
+    return round(kimg * 1000)
+
+
+def resolve(
+    family: Family, preset: str, resolution: int | None, given: dict[str, Any]
+) -> GrowingConfig:
+    """The preset's settings with the flags that were given on top; Usage where they cannot be."""
+    values: dict[str, Any] = {**_defaults(family), **_of(family, preset)}
+    if resolution is not None:
+        values["resolution"] = resolution
+    if values.get("resolution") is None:
+        raise Usage("--resolution is needed with this preset")
+    values |= given
+    config = GrowingConfig(family=family, preset=preset, **values)
+    _check(config)
+    return config
+
+
+def _defaults(family: Family) -> dict[str, Any]:
+    if family == "pggan":
+        return {"loss": "wgan-gp", "ema_kimg": _PGGAN_EMA}
+    return {"loss": "logistic", "gamma": 10.0, "mixing": 0.9}
+
+
+def _of(family: Family, preset: str) -> dict[str, Any]:
+    if preset not in NAMES[family]:
+        raise Usage(f"--preset {preset}: expected one of {', '.join(NAMES[family])}")
+    if preset.startswith(ABLATION):
+        return _ablation(preset.removeprefix(ABLATION))
+    return (_PGGAN if family == "pggan" else _STYLEGAN)[preset]
+
+
+def _ablation(name: str) -> dict[str, Any]:
+    row = ablations.ABLATIONS[name]
+    return {
+        "resolution": ablations.RESOLUTION, "ablation": name, "growing": row.growing,
+        "d_steps": row.d_steps, "beta2": row.beta2, "drift": row.drift,
+        "ema_kimg": half_life_kimg(row.ema_beta, row.batch * row.d_steps),
+    }  # fmt: skip
+
+
+def _course(config: GrowingConfig) -> Schedule:
+    if config.ablation is not None:
+        return ablations.schedule(ablations.ABLATIONS[config.ablation], config.resolution)
+    if config.family == "stylegan":
+        return schedule.stylegan(config.resolution)
+    return schedule.pggan(config.resolution)
+
+
+def _check(config: GrowingConfig) -> None:
+    size = config.resolution
+    if size < 8 or size & (size - 1):
+        raise Usage(f"--resolution {size}: expected a power of two from 8 on")
+    if config.loss not in LOSSES:
+        raise Usage(f"--loss {config.loss}: expected one of {', '.join(LOSSES)}")
+    if config.loss in ("wgan-gp", "lsgan") and config.gamma:
+        raise Usage(f"--gamma is R1's weight, which --loss {config.loss} has not")
+    config.schedule()

@@ -1,0 +1,203 @@
+"""train pggan, train stylegan: growing, losses, presets, exact resume (S0.9-S0.11, S1.7-S1.14)."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_training import picture
+
+from gantools.io import image, network, tensorfile
+from gantools.networks.network import open_network
+from gantools.report import Usage
+from gantools.training import families, growing_presets, networks, state
+from gantools.training.growing import GrowingTrainer
+
+SMALL = (
+    "--resolution", "16", "--channel-base", "64", "--channel-max", "8", "--latent-dim", "16",
+    "--batch", "32", "--device", "cpu", "--workers", "2", "-q",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 30 pictures of 16x16."""
+    folder = tmp_path_factory.mktemp("growing")
+    for i in range(30):
+        (folder / f"{i:05d}.png").write_bytes(picture(i, 16))
+    return folder
+
+
+def trainer(family: Any = "pggan", preset: str = "auto", **more: Any) -> GrowingTrainer:
+    given = {
+        "channel_base": 64, "channel_max": 8, "latent_dim": 16, "batch": 8, "stable_kimg": 0.064,
+        "fade_kimg": 0.064, **({"map_depth": 2} if family == "stylegan" else {}),
+    }  # fmt: skip
+    resolution = more.pop("resolution", 16)
+    config = growing_presets.resolve(family, preset, resolution, {**given, **more})
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 3, resolution, resolution), np.uint8)
+    return GrowingTrainer(config, networks.new_networks(config), pixels)
+
+
+def numbers(folder: Path) -> dict[str, bytes]:
+    _, tensors = tensorfile.read(folder / state.NAME)
+    return {n: t.tobytes() for n, t in tensors.items() if not n.startswith("sums.")}
+
+
+def test_growth_follows_the_schedule_s1_7() -> None:
+    """lod goes down with the images shown; unseen resolutions stay as they were drawn."""
+    made = trainer()
+    top = made.g.b16.conv1.weight.detach().clone()
+    lods = []
+    while made.lod > 0:
+        before = made.lod
+        made.step()
+        lods.append(made.lod)
+        assert made.lod <= before
+        if made.lod >= 1:
+            assert torch.equal(made.g.b16.conv1.weight, top)
+    assert lods[0] == 2 and any(x % 1 for x in lods) and any(x == 1 for x in lods)
+    assert not torch.equal(made.g.b16.conv1.weight, top)
+    assert made.images == 8 * made.iteration
+
+
+def test_adam_is_reset_where_a_resolution_comes_in_s0_9() -> None:
+    """Its step counts start again when fading starts and when it ends."""
+    made = trainer()
+    fewest, before = [], made.lod
+    for _ in range(40):
+        made.step()
+        steps = int(made.d_opt.state[made.d.b4.out.weight]["step"])
+        if (math.ceil(made.lod), math.floor(made.lod)) != (math.ceil(before), math.floor(before)):
+            fewest.append(steps)
+        before = made.lod
+    assert fewest == [1, 1, 1, 1]
+
+
+def test_reals_fade_as_the_fakes_do_s1_8() -> None:
+    """A real picture at lod 1.5: 8x8, half of it from 4x4."""
+    made = trainer()
+    made.looked_at.fill_(64 + 32)
+    now = made.moment
+    assert (now.lod, now.resolution) == (1.5, 8)
+    index, flipped = made.order.take(0, now.batch)
+    assert not flipped.any()
+    full = made.pictures[torch.from_numpy(index)].float() / 127.5 - 1
+    small = torch.nn.functional.avg_pool2d(full, 2)
+    coarse = torch.nn.functional.avg_pool2d(full, 4).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(made._reals(now), (small + coarse) / 2)
+
+
+@pytest.mark.parametrize("family", ["pggan", "stylegan"])
+@pytest.mark.parametrize("loss", growing_presets.LOSSES)
+def test_every_loss_moves_both_networks(family: str, loss: str) -> None:
+    """S1.9, S1.10, S0.9, S3.25: finite numbers, both networks change, their terms are told."""
+    gamma = {"gamma": 1.0} if loss in ("logistic", "hinge") else {"gamma": 0.0}
+    made = trainer(family, loss=loss, growing=False, **gamma)
+    before = [p.detach().clone() for p in (made.g.b4 if family == "pggan" else made.g.synthesis.b4)
+              .parameters()]  # fmt: skip
+    made.gdrop.fill_(0.9)
+    critic = made.d.b4.out.weight.detach().clone()
+    for _ in range(3):
+        made.step()
+    told = made.sums.means()
+    assert all(math.isfinite(v) for v in told.values()) and made.is_finite()
+    assert ("gradient_penalty" in told) == (loss == "wgan-gp")
+    assert ("r1" in told) == ("gamma" in gamma and gamma["gamma"] > 0)
+    after = (made.g.b4 if family == "pggan" else made.g.synthesis.b4).parameters()
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert not torch.equal(critic, made.d.b4.out.weight)
+    assert (float(made.gdrop) != 0.9) == (loss == "lsgan")
+
+
+@pytest.mark.parametrize("row", "abcdefg")
+def test_s1_14_every_ablation_steps(row: str) -> None:
+    """Each preset builds and steps at 8x8; D is shown d_steps batches for one of G."""
+    made = trainer(preset=f"ablation-{row}", resolution=8, batch=4)
+    made.step()
+    assert made.is_finite()
+    assert made.images == 4 * (5 if row in "abc" else 1)
+    assert made.config.growing == (row != "a")
+
+
+def test_presets_are_the_papers() -> None:
+    """S1.21, S0.9, S0.10."""
+    cifar = growing_presets.resolve("pggan", "cifar10", None, {})
+    assert (cifar.resolution, cifar.gp_target, cifar.latent_dim) == (32, 750.0, 128)
+    assert growing_presets.total_images(cifar) == 20_000_000
+    assert cifar.schedule().stable_kimg == 400
+    assert cifar.network_configs()[0]["widths"] == (128, 128, 128, 128)
+    ffhq = growing_presets.resolve("stylegan", "ffhq", 1024, {})
+    assert (ffhq.loss, ffhq.gamma, ffhq.mixing, ffhq.mirror) == ("logistic", 10.0, 0.9, True)
+    assert growing_presets.total_images(ffhq) == 25_000_000
+    g, d = ffhq.network_configs()
+    assert (g["widths"][-1], g["mapping_layers"], d["resample_filter"]) == (16, 8, (1, 2, 1))
+    with pytest.raises(Usage, match="--gamma is R1's weight"):
+        growing_presets.resolve("pggan", "auto", 16, {"gamma": 1.0})
+    with pytest.raises(Usage, match="power of two"):
+        growing_presets.resolve("pggan", "auto", 24, {})
+
+
+@pytest.mark.parametrize("family", ["pggan", "stylegan"])
+def test_interrupted_runs_are_the_same_run(
+    gt: Any, faces: Path, tmp_path: Path, family: str
+) -> None:
+    """Ending and resuming at several places in the growth changes no bit of the state."""
+    args = ("train", family, faces, *SMALL, "--stable", "1k", "--fade", "1k", "--snapshot", "1k")
+    if family == "stylegan":
+        args += ("--map-depth", "2")
+    for folder, stops in (("straight", ["5k"]), ("broken", ["1k", "1500", "3k", "5k"])):
+        for images in stops:
+            done = gt(*args, "-o", tmp_path / folder, "--images", images)
+            assert done.code == 0, done.err
+    assert numbers(tmp_path / "straight") == numbers(tmp_path / "broken")
+    lines = [json.loads(x) for x in (tmp_path / "straight" / "log.jsonl").read_text().splitlines()]
+    assert [x["resolution"] for x in lines][:2] == ([8, 16] if family == "stylegan" else [4, 8])
+    page = (tmp_path / "straight" / "report.html").read_text()
+    assert "Images per second by resolution" in page and "Level of detail" in page
+    saved = state.read(tmp_path / "straight")
+    assert saved is not None and saved.config.family == family
+
+
+def test_a_network_saved_while_growing_is_rendered_at_its_size(
+    gt: Any, faces: Path, tmp_path: Path
+) -> None:
+    """lod stands in the file; the grid of samples is enlarged to full size."""
+    args = ("train", "stylegan", faces, *SMALL, "--stable", "1k", "--fade", "1k", "--snapshot",
+            "1k", "--map-depth", "2")  # fmt: skip
+    assert gt(*args, "-o", tmp_path / "run", "--images", "1k").code == 0
+    made = tmp_path / "run" / "network-000001.safetensors"
+    assert network.header(made)["config"]["g"]["lod"] == 1.0
+    assert open_network(str(made)).resolution == 8
+    done = gt("generate", "--net", made, "--seeds", "0", "-o", tmp_path / "x.png")
+    assert done.code == 0, done.err
+    assert image.decode((tmp_path / "x.png").read_bytes()).shape == (8, 8, 3)
+    grid = image.decode((tmp_path / "run" / "samples" / "000001.png").read_bytes())
+    assert grid.shape == (128, 128, 3)
+    again = gt(*args, "-o", tmp_path / "more", "--net", made, "--images", "1k")
+    assert again.code == 0, again.err
+    assert network.header(tmp_path / "more" / "network-000001.safetensors")["derived_from"]
+
+
+def test_other_flags_and_families_are_refused(gt: Any, faces: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    args = ("train", "pggan", faces, *SMALL, "-o", run, "--snapshot", "1k", "--images", "1k")
+    assert gt(*args).code == 0
+    done = gt(*args, "--lr", "0.01", "--mirror")
+    assert (done.code, "--mirror, --lr differ" in done.err) == (2, True), done.err
+    done = gt("train", "stylegan", faces, *SMALL, "-o", run, "--snapshot", "1k", "--images", "2k")
+    assert (done.code, "trains pggan, not stylegan" in done.err) == (2, True), done.err
+    done = gt("train", "stylegan2", faces, "-o", run, "--resolution", "16", "--images", "2k")
+    assert (done.code, "trains pggan, not stylegan2" in done.err) == (2, True), done.err
+
+
+def test_families_of_states_are_told_apart() -> None:
+    made = growing_presets.resolve("pggan", "auto", 16, {})
+    assert families.config_of(made.to_dict()) == made
+    with pytest.raises(Usage, match="unknown setting colour"):
+        families.config_of({**made.to_dict(), "colour": 1})
