@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import load_file
+from scipy.ndimage import gaussian_filter
 
-from gantools.faces import align, area, boxes, crop, find, framing, mtcnn, warp
+from gantools.faces import align, area, boxes, crop, find, framing, padding, warp
 from gantools.faces.detect import MOST_PIXELS, Detector, Face
 from gantools.faces.framing import similarity
 from gantools.faces.paste import mask, paste
@@ -35,6 +36,7 @@ CELEBA = {
     "spread": [0.0329, 0.02836, 0.0113, 0.00924],
     "count": 497,
 }
+FIXTURES = Path(__file__).parent / "fixtures" / "numerics"
 NAMES = ("single", "noface", "two", "border")
 
 
@@ -101,6 +103,83 @@ def test_mtcnn_is_near_the_tensorflow_original(
         assert np.abs(f.landmarks - points).max((1, 2)).min() < 4
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_facenets_rules_give_the_tensorflow_originals_faces(name: str, golden: tuple) -> None:
+    """S0.2, X.6: --mtcnn facenet, also at the border: boxes, scores, landmarks, crop."""
+    original = golden[1]
+    photo = original[f"{name}.image"]
+    (faces,) = Detector(rules="facenet").detect([photo])
+    rows = np.array([[*f.box, f.score] for f in faces]).reshape(-1, 5)
+    assert rows.shape == original[f"{name}.boxes"].shape
+    np.testing.assert_allclose(rows, original[f"{name}.boxes"], atol=0.02)
+    if not faces:
+        return
+    points = original[f"{name}.points"].T.reshape(-1, 2, 5).transpose(0, 2, 1)
+    np.testing.assert_allclose(np.stack([f.landmarks for f in faces]), points, atol=0.02)
+    box = crop.facenet_box(rows[crop.choose(rows, *photo.shape[:2]), :4], *photo.shape[:2])
+    said = json.loads((FIXTURES / "mtcnn_facenet_tf.json").read_text())["values"][name]
+    assert list(box) == said["crop_box"]
+    made = crop.facenet_crop(photo, box, 256).astype(float)
+    means = made.reshape(64, 4, 64, 4, 3).mean((1, 3))
+    if name == "single":
+        assert np.abs(made - original["single.crop256"]).mean() < 0.5
+    else:
+        assert np.abs(means - original[f"{name}.crop256_mean4x4"]).mean() < 0.5
+
+
+def test_facenets_rules_do_not_depend_on_the_batch(golden: tuple) -> None:
+    detector = Detector(rules="facenet")
+    images = [np.roll(golden[1]["single.image"], 5 * i, 1) for i in range(3)]
+    images += [golden[1]["border.image"]] * 2
+    together = detector.detect(images)
+    assert sum(map(len, together)) >= 5
+    for image, faces in zip(images, together, strict=True):
+        assert same(detector.detect([image])[0], faces)
+    for shape in ((1, 1), (1, 3000), (20, 20), (21, 700)):
+        picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+        assert detector.detect([picture]) == [[]]
+
+
+def test_a_single_cell_takes_the_mirrored_regression() -> None:
+    """X.6: facenet's slip, of which its boxes at the border consist; per picture."""
+    reg = torch.arange(2 * 4 * 3 * 5).reshape(2, 4, 3, 5).float()
+    prob = torch.zeros(2, 3, 5)
+    prob[0, 1, 4] = prob[1, 1, 4] = prob[1, 2, 2] = 0.9
+    owner, rows = boxes.cells(reg, prob, 0.5, 0.6, flip_single=True)
+    assert owner.tolist() == [0, 1, 1]
+    assert rows[0, 5:].tolist() == reg[0, :, 1, 0].tolist()
+    assert rows[1, 5:].tolist() == reg[1, :, 1, 4].tolist()
+    _, plain = boxes.cells(reg, prob, 0.5, 0.6)
+    assert plain[0, 5:].tolist() == reg[0, :, 1, 4].tolist()
+    assert (plain[:, :5] == rows[:, :5]).all() and (plain[1:] == rows[1:]).all()
+
+
+@given(
+    height=st.integers(1, 30),
+    width=st.integers(1, 30),
+    size=st.tuples(st.integers(1, 25), st.integers(1, 25)),
+)
+@settings(max_examples=40, deadline=None)
+def test_fractional_area_means(height: int, width: int, size: tuple[int, int]) -> None:
+    """Bins that share px: the same as each px enlarged `size` times and averaged in blocks."""
+    rng = np.random.default_rng(height * 31 + width)
+    pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    big = np.repeat(np.repeat(pixels.astype(np.float64), size[0], 0), size[1], 1)
+    means = big.reshape(size[0], height, size[1], width, 3).mean((1, 3))
+    sums = area.integral(torch.from_numpy(pixels)[None])
+    level = area.fractional_level(sums, size)[0].permute(1, 2, 0) * 128 + 127.5
+    clear = np.abs(means % 1 - 0.5) > 1e-6
+    assert (np.abs(level.numpy() - np.rint(means)) < 1e-3)[clear].all()
+    # A box two px wider all around is black there.
+    side = size[0]
+    low, high = torch.tensor([[-2, -2]]), torch.tensor([[width + 2, height + 2]])
+    found = area.fractional_contents(sums, torch.zeros(1).long(), low, high, side)[0]
+    padded = np.pad(pixels, ((2, 2), (2, 2), (0, 0))).astype(np.float64)
+    big = np.repeat(np.repeat(padded, side, 0), side, 1)
+    expected = big.reshape(side, height + 4, side, width + 4, 3).mean((1, 3))
+    np.testing.assert_allclose(found.permute(1, 2, 0) * 128 + 127.5, expected, atol=1e-3)
+
+
 def test_the_networks_with_random_weights(fixtures: Path) -> None:
     """S0.2: P-, R- and O-Net forward passes and parameter counts."""
     from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
@@ -153,7 +232,9 @@ def test_candidates_outside_the_picture_are_dropped(detector: Detector) -> None:
         [[5.0, 5, 25, 25, 0.9], [60, 5, 80, 25, 0.9], [-30, -30, -1, -1, 0.9], [-9, 20, 60, 90, 1]]
     )
     with torch.inference_mode():
-        look = mtcnn._look(detector.cascade.rnet, (24, 4), sums, torch.zeros(4).long(), rows)
+        look = detector.cascade._look(
+            detector.cascade.rnet, (24, 4), sums, torch.zeros(4).long(), rows
+        )
     owner, kept, outputs = look
     assert kept.tolist() == rows[[0, 3]].tolist() and len(owner) == 2
     assert [len(out) for out in outputs] == [2, 2]
@@ -335,6 +416,103 @@ def test_celebahq_quads(fixtures: Path) -> None:
     found = crop.celebahq_quad(example)
     np.testing.assert_allclose(found.mean(0), [60.2, 55.45], atol=1e-9)
     np.testing.assert_allclose(found[3] - found[0], [160.3617, 0], atol=1e-3)
+
+
+def test_both_conventions_of_the_quarter_turn(fixtures: Path) -> None:
+    """S1.16, X.7: (u, v) -> (v, -u) with the paper's y', (-v, u) with the code's -y'; not mixed."""
+    data = load_file(fixtures / "numerics" / "celebahq_quads.safetensors")
+
+    def quads(turn: tuple[int, int], sign: int) -> np.ndarray:
+        e0, e1, _, m0, m1 = (data["landmarks"].astype(np.float64) + 0.5).transpose(1, 0, 2)
+        across, up = e1 - e0, sign * ((e0 + e1) / 2 - (m0 + m1) / 2)
+        x = across - up[:, ::-1] * turn
+        side = np.maximum(4 * np.hypot(*across.T), 3.6 * np.hypot(*up.T))
+        x *= (side / 2 / np.hypot(*x.T))[:, None]
+        y = x[:, ::-1] * [-1, 1]
+        c = (e0 + e1) / 2 - 0.1 * sign * up
+        return np.stack([c - x - y, c - x + y, c + x + y, c + x - y], 1)
+
+    for turn, sign in (((1, -1), 1), ((-1, 1), -1)):
+        np.testing.assert_allclose(quads(turn, sign), data["quad"], rtol=1e-5, atol=1e-3)
+    ours = np.stack([crop.celebahq_quad(p) for p in data["landmarks"]])
+    np.testing.assert_allclose(ours, quads((1, -1), 1), atol=1e-9)
+    assert np.abs(quads((-1, 1), 1) - data["quad"]).max() > 10
+
+
+@pytest.mark.parametrize("name", ["inside", "padded"])
+def test_celebahq_end_to_end(name: str, fixtures: Path) -> None:
+    """S1.16: enlarged, mirrored, blurred, faded, turned and reduced as by the official script."""
+    folder = fixtures / "numerics"
+    data = load_file(folder / "celebahq_crop_image.safetensors")
+    allowed = json.loads((folder / "celebahq_crop_image.json").read_text())["tolerance"]
+    quad = crop.celebahq_quad(data[f"{name}.landmarks"])
+    made = padding.crop_padded(data[f"{name}.image"], quad, 1024, enlarge=True)
+    planes = made.transpose(2, 0, 1).astype(np.float64)
+    means = planes.reshape(3, 64, 16, 64, 16).mean((2, 4))
+    away = np.abs(means - data[f"{name}.out_64_box_mean"])
+    assert away.max() <= allowed["box_mean_atol"]
+    centre = planes[:, 480:544, 480:544] - data[f"{name}.out_centre_64"]
+    assert np.abs(centre).mean() <= allowed["centre_mean_abs"]
+
+
+def test_padding_is_continuous_and_leaves_the_inside() -> None:
+    """S1.16: the mask is 0 and the picture itself inside; a square inside is a plain crop."""
+    pad = (30, 40, 50, 20)
+    inside = padding.mask(200, 220, pad)
+    assert inside.max() == 1 and inside[:, 0].min() == 1 and inside[-1].min() == 1
+    assert inside[40, 30] == pytest.approx(0, abs=1e-6) and (inside[41:179, 31:169] < 0).all()
+    assert np.abs(np.diff(inside, axis=0)).max() <= 1 / 20 + 1e-6
+    photo = smooth_picture(300, 320)
+    quad = turned(square_quad(-50, -50, 100), 0.3, 1, (160, 150))
+    plain = warp.crop_quad(photo, quad, 64).astype(int)
+    for enlarge in (True, False):
+        made = padding.crop_padded(photo, quad, 64, enlarge=enlarge).astype(int)
+        assert np.abs(made - plain).max() <= (4 if enlarge else 2)
+    beyond = padding.crop_padded(photo, quad - [130, 0], 64, enlarge=False)
+    plain = warp.crop_quad(photo, quad - [130, 0], 64)
+    x = np.linspace(0, 100, 64) - 50
+    columns = 30 + x[None] * np.cos(0.3) - x[:, None] * np.sin(0.3)
+    far, near = columns > 60, columns < -15
+    assert np.abs(beyond.astype(int) - plain)[far].max() <= 2
+    # Far outside it is the median colour, and nowhere does it jump.
+    assert beyond[near].std(0).max() < 0.7 * plain[near].std(0).max()
+    step = max(np.abs(np.diff(beyond.astype(int), axis=a)).max() for a in (0, 1))
+    assert step <= 16
+    with pytest.raises(SampleError, match="outside"):
+        padding.crop_padded(photo, quad + 5000, 64, enlarge=False)
+    with pytest.raises(SampleError, match="larger"):
+        padding.crop_padded(photo, square_quad(160, 150, 1), 8192 * 4, enlarge=True)
+
+
+@pytest.mark.parametrize("sigma", [3.0, 8.0, 13.3, 27.5])
+def test_the_fast_blur_is_a_gaussian(sigma: float) -> None:
+    """Also for sizes that no factor divides, up to the edges; constant pictures stay."""
+    photo = smooth_picture(203, 247)
+    photo[60:120, 90:95] = 255
+    photo[:40, :50] = 0
+    x = photo.astype(np.float32)
+    exact = gaussian_filter(x.astype(np.float64), (sigma, sigma, 0))
+    assert np.abs(padding.blurred(x, sigma) - exact).max() < 1
+    np.testing.assert_allclose(padding.blurred(x * 0 + 77, sigma), 77, atol=1e-3)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 7])
+def test_reflected_indices(length: int) -> None:
+    """As numpy's reflect, however far outside."""
+    found = padding.reflected(-9, length + 8, length)
+    assert found.tolist() == np.pad(np.arange(length), (9, 8), mode="reflect").tolist()
+
+
+def test_preparations_by_size(fixtures: Path) -> None:
+    """S1.15: CelebA's rows 57:185 and columns 25:153; the centred square in whole px."""
+    said = json.loads((fixtures / "numerics" / "dataset_pyramid.json").read_text())["values"]
+    photo = np.random.default_rng(0).integers(0, 256, (218, 178, 3), dtype=np.uint8)
+    x1, y1, x2, y2 = crop.celeba_box(photo)
+    assert [y1, y2] == said["celeba128_rows"] and [x1, x2] == said["celeba128_cols"]
+    assert (crop.box_crop(photo, (x1, y1, x2, y2), 128) == photo[57:185, 25:153]).all()
+    assert crop.square_box(photo) == (0, 20, 178, 198)
+    with pytest.raises(SampleError, match="178x218"):
+        crop.celeba_box(photo.swapaxes(0, 1))
 
 
 def turned(points: np.ndarray, angle: float, scale: float, shift: tuple) -> np.ndarray:

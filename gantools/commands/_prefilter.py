@@ -2,55 +2,97 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gantools import __version__, report
+from gantools.commands._ledger import THERE, Ledger, with_losses
 from gantools.faces.detect import Detector, Face
 from gantools.faces.find import refined
-from gantools.faces.judge import Decision, Rules, judge
+from gantools.faces.judge import Cut, Decision, Rules, judge
+from gantools.faces.mosaic import Mosaic
+from gantools.faces.quality import quality
 from gantools.io import atomic
-from gantools.io.image import decode
+from gantools.io.image import decode, encode, story
 from gantools.io.source import batches, known_keys, samples
+from gantools.io.stream import DamagedStream
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from gantools.commands._best import Best
+    from gantools.io.packs import Pack
     from gantools.io.sample import Sample
     from gantools.io.sink import Sink
 
 PIXELS_AT_ONCE = 1 << 25  # a batch ends early where its pictures are this large together
-THERE = "was there already"
 
 
 @dataclass
 class Picture:
-    """A picture to look at."""
+    """A picture to look at, and its name as the user gave it."""
 
     key: str
+    path: str
     pixels: np.ndarray
 
 
-class Run:
-    """Pictures in batches through detector, judge and sink, in their order."""
+class Mosaics:
+    """--mosaic: accepted.png of the crops and rejected.png of the whole pictures, in a folder.
 
-    def __init__(self, sink: Sink, ledger: Ledger, rules: Rules, device: str) -> None:
-        self.sink, self.ledger, self.rules, self.device = sink, ledger, rules, device
-        self._detector: Detector | None = None
+    They are written at the end, also where a damaged stream is it.
+    """
+
+    def __init__(self, folder: str, seed: int) -> None:
+        self._folder = Path(folder)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise atomic.failure(self._folder, e) from e
+        self.accepted, self.rejected = Mosaic(seed), Mosaic(seed)
+
+    def __enter__(self) -> Mosaics:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None
+    ) -> None:
+        if kind is None or issubclass(kind, Usage):
+            for name, mosaic in (("accepted", self.accepted), ("rejected", self.rejected)):
+                atomic.write_bytes(self._folder / f"{name}.png", encode(mosaic.picture()))
+
+
+@dataclass
+class Run:
+    """Pictures in batches through detector, judge and sink, in their order.
+
+    sink: None where nothing is named. dry: nothing is put into it. best: --keep. mosaics:
+    --mosaic.
+    """
+
+    sink: Sink | Pack | None
+    ledger: Ledger
+    rules: Rules
+    device: str
+    dry: bool = False
+    best: Best | None = None
+    mosaics: Mosaics | None = None
+    _detector: Detector | None = field(default=None, init=False)
 
     def over(self, operands: list[str] | None, shard: str | None, batch: int) -> None:
         """Everything that the operands name."""
-        lost: list[tuple[str, str]] = []
+        lost: list[Decision] = []
         given = samples(
             operands,
             kinds=("image",),
             shard=shard,
-            on_failure=lambda key, why: lost.append((key, why)),
+            on_failure=lambda key, path, why: lost.append(
+                Decision(key, "unreadable", why, path=path)
+            ),
         )
         expected = known_keys(operands, kinds=("image",), shard=shard)
         total = None if expected is None else len(expected)
@@ -62,128 +104,100 @@ class Run:
             return enough or sum(sizes) >= PIXELS_AT_ONCE
 
         opened = map(self._opened, with_losses(shown, lost))
-        for part in batches(opened, full):
-            self._do(part)
+        try:
+            for part in batches(opened, full):
+                self._do(part)
+        except DamagedStream:  # what came whole is done
+            self._settle()
+            raise
+        self._settle()
 
     def _opened(self, sample: Sample | Decision) -> Picture | Decision:
         if isinstance(sample, Decision):
             return sample
-        if self.rules.which != "all" and not self.sink.wanted(sample.key):
-            return Decision(sample.key, "accepted", THERE)
+        one = self.rules.which != "all"
+        if one and self.sink is not None and not self.sink.wanted(sample.key):
+            return Decision(sample.key, "accepted", THERE, path=sample.name)
         try:
-            return Picture(sample.key, decode(sample.data))
+            return Picture(sample.key, sample.name, decode(sample.data))
         except SampleError as e:
             report.failed(sample.name, e)
-            return Decision(sample.key, "unreadable", str(e))
+            return Decision(sample.key, "unreadable", str(e), path=sample.name)
 
     def _do(self, part: list[Picture | Decision]) -> None:
         photos = [what.pixels for what in part if isinstance(what, Picture)]
         found = iter(self._found(photos))
         for what in part:
-            self.ledger.add(self._judged(what, next(found)) if isinstance(what, Picture) else what)
+            decision = self._judged(what, next(found)) if isinstance(what, Picture) else what
+            if self.best is None:
+                self.ledger.add(decision.line())
+            else:
+                self.best.note(decision.line())
 
-    def _found(self, photos: list[np.ndarray]) -> list[list[Face]]:
+    def _found(self, photos: list[np.ndarray]) -> Iterator[list[Face]]:
+        if not self.rules.wants_faces:
+            return iter([[] for _ in photos])
         if photos and self._detector is None:
-            self._detector = Detector(self.device, min_face=self.rules.min_face)
+            rules = self.rules
+            self._detector = Detector(self.device, min_face=rules.min_face, rules=rules.mtcnn)
         if self._detector is None:
-            return []
+            return iter([])
         found = self._detector.detect(photos)
         if self.rules.network is None:
-            return found
-        return [
+            return iter(found)
+        pairs = zip(photos, found, strict=True)
+        return (
             refined([photo] * len(faces), faces, self.rules.network, self._detector)
-            for photo, faces in zip(photos, found, strict=True)
-        ]
+            for photo, faces in pairs
+        )
 
     def _judged(self, picture: Picture, found: list[Face]) -> Decision:
-        """Decide, and write what was cut out."""
+        """Decide, and write what was cut out, or let it wait for the end."""
         decision, cuts = judge(picture.key, picture.pixels, found, self.rules)
+        decision.path = picture.path
         for cut in cuts:
+            cut.told["quality"] = round(quality(cut.pixels), 6)
             try:
-                self.sink.put_frame(cut.key, cut.pixels, self._story(cut.key, cut.crop))
+                self._take(cut)
             except SampleError as e:
                 report.failed(cut.key, e)
                 decision.decision, decision.reason = "unreadable", str(e)
+        if self.mosaics is not None and decision.decision == "rejected":
+            self.mosaics.rejected.add(picture.key, picture.pixels)
         return decision
 
-    def _story(self, key: str, crop: dict[str, Any]) -> dict[str, Any]:
+    def _take(self, cut: Cut) -> None:
+        told = self._story(cut)
+        if self.best is not None:
+            dropped = self.best.offer(cut.told, encode(cut.pixels, "png", told))
+            if dropped is not None and self.mosaics is not None:
+                key = (story(dropped) or told)["key"]
+                self.mosaics.rejected.add(key, decode(dropped))
+            return
+        if self.sink is not None and not self.dry:
+            self.sink.put_frame(cut.key, cut.pixels, told)
+        if self.mosaics is not None:
+            self.mosaics.accepted.add(cut.key, cut.pixels)
+
+    def _settle(self) -> None:
+        """With --keep: now the best are known."""
+        if self.best is None:
+            return
+        for line in self.best.settle(self._put):
+            self.ledger.add(line)
+
+    def _put(self, key: str, data: bytes) -> None:
+        if self.sink is not None and not self.dry:
+            self.sink.put(key, data)
+        if self.mosaics is not None:
+            self.mosaics.accepted.add(key, decode(data))
+
+    def _story(self, cut: Cut) -> dict[str, Any]:
         """What the PNG says about itself."""
         args: dict[str, Any] = {"crop": self.rules.framing, "size": self.rules.size}
         if self.rules.framing == "facenet":
             args["margin"] = self.rules.margin
+        if self.rules.wants_faces:
+            args["mtcnn"] = self.rules.mtcnn
         entry = {"command": "prefilter", "args": args, "version": __version__}
-        return {"format": 1, "kind": "image", "key": key, "crop": crop, "history": [entry]}
-
-
-def with_losses(
-    given: Iterator[Sample], lost: list[tuple[str, str]]
-) -> Iterator[Sample | Decision]:
-    """The samples, and between them what the source could not read, which it puts into `lost`.
-
-    A member of a stream that has no key, such as a hard link, is told by standard error alone.
-    """
-    before = report.failures()
-
-    def losses() -> Iterator[Decision]:
-        nameless = report.failures() - before - len(lost)
-        yield from (Decision(key, "unreadable", why) for key, why in lost)
-        for _ in range(nameless):
-            yield Decision(None, "unreadable", "could not be read: see standard error")
-        lost.clear()
-
-    for sample in given:
-        yield from losses()
-        yield sample
-        before = report.failures()
-    yield from losses()
-
-
-class Ledger:
-    """Counts the decisions, and writes --report; kept even where a damaged stream ends the run.
-
-    keep: with --no-clobber, lines of an earlier report stay for pictures that are there already.
-    """
-
-    def __init__(self, path: str | None, *, keep: bool) -> None:
-        self.counts = {"accepted": 0, "rejected": 0, "unreadable": 0}
-        self._earlier = _lines(Path(path)) if path and keep else {}
-        self._file = atomic.AtomicFile(atomic.real_target(Path(path))) if path else None
-
-    def add(self, decision: Decision) -> None:
-        """Count it and write its line."""
-        self.counts[decision.decision] += 1
-        if self._file is None:
-            return
-        line = decision.line()
-        if decision.reason == THERE:
-            line = self._earlier.get(decision.key, line)
-        self._file.write(
-            json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-        )
-
-    def summary(self) -> str:
-        """`3 accepted, 1 rejected, 0 unreadable, 4 in all`."""
-        counted = ", ".join(f"{n} {what}" for what, n in self.counts.items())
-        return f"{counted}, {sum(self.counts.values())} in all"
-
-    def __enter__(self) -> Ledger:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None
-    ) -> None:
-        if self._file is None:
-            return
-        if kind is None or issubclass(kind, Usage):
-            self._file.commit()
-        else:
-            self._file.abort()
-
-
-def _lines(path: Path) -> dict[str | None, dict[str, Any]]:
-    """An earlier report by key; {} where there is none that can be read."""
-    try:
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        return {line["key"]: line for line in lines}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        return {"format": 1, "kind": "image", "key": cut.key, "crop": cut.crop, "history": [entry]}

@@ -1,17 +1,15 @@
-"""gantools prefilter: pictures in, faces found, judged and cut out (papers.md S0.2-S0.4, S1.16)."""
+"""gantools prefilter: pictures in, faces found, judged and cut out (S0.2-S0.5, S1.15-S1.17)."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from gantools import options, report
 from gantools.report import Usage
-
-if TYPE_CHECKING:
-    from gantools.faces.judge import Rules
 
 
 class Framing(StrEnum):
@@ -19,19 +17,48 @@ class Framing(StrEnum):
 
     facenet = "facenet"
     celebahq = "celebahq"
+    ffhq = "ffhq"
     network = "network"
+    celeba = "celeba"
+    square = "square"
 
 
 class Which(StrEnum):
     """Which face, where there are several."""
 
-    one = "one"
+    largest_centred = "largest-centred"
     largest = "largest"
     all = "all"
 
 
+class Mtcnn(StrEnum):
+    """Whose detector."""
+
+    facenet_pytorch = "facenet-pytorch"
+    facenet = "facenet"
+
+
+class Packing(StrEnum):
+    """One data set of all crops."""
+
+    zip = "zip"
+    tar = "tar"
+    tfrecord = "tfrecord"
+
+
+WHOLE = (Framing.celeba, Framing.square)
+MIN_SCORE, MIN_FACE = 0, 20
+
 Size = Annotated[
-    int, typer.Option("--size", metavar="PX", min=1, max=8192, help="Side of the pictures made.")
+    int | None,
+    typer.Option(
+        "--size",
+        metavar="PX",
+        min=1,
+        max=8192,
+        help="Side of the pictures made. Default: 256; with --crop celeba 128.",
+        show_default=False,
+    ),
 ]
 Margin = Annotated[
     float | None,
@@ -49,16 +76,29 @@ Crop = Annotated[
     Framing,
     typer.Option(
         "--crop",
-        help="facenet: the box and its margin, stretched to a square. celebahq: a square turned "
-        "with the face, as CelebA-HQ was made. network: the framing of --net's training pictures.",
+        help="facenet: the box and its margin, stretched to a square. celebahq, ffhq: a square "
+        "turned with the face, and what lies outside the picture mirrored, blurred and faded, as "
+        "these sets were made (celebahq enlarges small faces with Lanczos first). network: the "
+        "framing of --net's training pictures. No face is looked for with celeba (the 128x128 px "
+        "about (89, 121) of CelebA's aligned pictures, 178x218) and square (the largest centred).",
     ),
 ]
-Faces = Annotated[
+Select = Annotated[
     Which,
     typer.Option(
-        "--faces",
-        help="one: large and central (area - 2 distance² is largest). largest. "
+        "--select",
+        help="Of several faces: largest-centred (area - 2 distance² is largest), largest, or "
         "all: each of them, as key/0, key/1 and on.",
+    ),
+]
+Detection = Annotated[
+    Mtcnn,
+    typer.Option(
+        "--mtcnn",
+        help="Whose rules, on the same weights. facenet-pytorch: the detector that most use, and "
+        "what the packaged network's framing was measured with. facenet: the TensorFlow original "
+        "(pyramid, borders, suppression), for the crops of data sets made with it; the two differ "
+        "by a few px, and by up to 38 at the picture's edge.",
     ),
 ]
 MinScore = Annotated[
@@ -76,12 +116,67 @@ MinFace = Annotated[
     int,
     typer.Option("--min-face", metavar="PX", min=12, help="Side of the smallest face looked for."),
 ]
+Keep = Annotated[
+    int | None,
+    typer.Option(
+        "--keep",
+        metavar="N",
+        min=1,
+        help="Only the N best crops of the run, by the breadth and the symmetry of their spectra "
+        "(blur, stripes and blocks score low). They wait in $TMPDIR and are written at the end.",
+        show_default=False,
+    ),
+]
+Pack = Annotated[
+    Packing | None,
+    typer.Option(
+        "--pack",
+        help="Write one data set instead of pictures. zip (-o FILE.zip): PNGs and dataset.json, "
+        "as NVIDIA's PyTorch tools read. tar (-o FOLDER/): shuffled shards of 1000. tfrecord "
+        "(-o FOLDER/): shuffled, a file per resolution down to 4x4, for the TensorFlow trainers.",
+        show_default=False,
+    ),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE.csv",
+        help="With --pack zip or tfrecord: labels for it; first column the key, with or without "
+        "suffix, then one column of classes (0, 1, ...) or any columns of numbers; a header line.",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Decide and report; write no crops. -o need not be given."),
+]
 Report = Annotated[
     str | None,
     typer.Option(
         "--report",
         metavar="FILE.jsonl",
-        help="Write every decision: a JSON object per picture, rejected and unreadable ones too.",
+        help="Write every decision: a JSON object per picture, rejected and unreadable ones too, "
+        "with path, key, reason, and for each face box, score, landmarks, crop and quality.",
+        show_default=False,
+    ),
+]
+MosaicFolder = Annotated[
+    str | None,
+    typer.Option(
+        "--mosaic",
+        metavar="FOLDER",
+        help="Write accepted.png (crops) and rejected.png (whole pictures) there: 64 of each at "
+        "most, drawn evenly by --seed.",
+        show_default=False,
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        help="With --mosaic: which pictures it shows. Default: 0.",
         show_default=False,
     ),
 ]
@@ -90,13 +185,20 @@ Report = Annotated[
 def prefilter(
     operands: options.Operands = None,
     *,
-    size: Size = 256,
+    size: Size = None,
     margin: Margin = None,
     crop: Crop = Framing.facenet,
-    faces: Faces = Which.one,
-    min_score: MinScore = 0,
-    min_face: MinFace = 20,
+    select: Select = Which.largest_centred,
+    mtcnn: Detection = Mtcnn.facenet_pytorch,
+    min_score: MinScore = MIN_SCORE,
+    min_face: MinFace = MIN_FACE,
+    keep: Keep = None,
+    dry_run: DryRun = False,
     report_to: Report = None,
+    mosaic: MosaicFolder = None,
+    seed: Seed = None,
+    pack: Pack = None,
+    labels: Labels = None,
     output: options.Output = None,
     net: options.Net = None,
     batch: options.Batch = 16,
@@ -109,44 +211,81 @@ def prefilter(
     """Find faces (MTCNN), reject pictures without one, cut the others out as square pictures.
 
     A rejected picture is no failure. A picture that cannot be read is one: it is named, and the
-    rest is done.
+    rest is done. With --shard, --keep and --mosaic are of the shard.
 
     $ gantools prefilter photos/ -o faces/ --report decisions.jsonl
+
+    $ gantools prefilter photos/ --dry-run --mosaic look/
+
+    $ gantools prefilter photos/ --crop celebahq --size 1024 --keep 30000 -o best/
+
+    $ gantools prefilter photos/ --crop ffhq --pack zip -o faces.zip
 
     $ gantools prefilter photos.tar --crop network --size 64 | gantools project -o latents/
     """
     report.begin("prefilter", quiet=quiet)
+    _refuse_crop(crop, net, margin, (select, mtcnn, min_score, min_face))
+    if labels is not None and pack not in (Packing.zip, Packing.tfrecord):
+        raise Usage("--labels go into what --pack zip or --pack tfrecord makes")
+    if no_clobber and pack is not None:
+        raise Usage("--pack makes a data set whole, and --no-clobber keeps what is there")
+    if no_clobber and (keep is not None or mosaic is not None):
+        what = "--mosaic shows" if keep is None else "--keep compares"
+        raise Usage(f"{what} every picture, and --no-clobber skips those that are there")
+    if seed is not None and mosaic is None:
+        raise Usage("--seed says which pictures --mosaic shows, and there is no --mosaic")
+    from gantools.commands._best import Best
+    from gantools.commands._ledger import Ledger
+    from gantools.commands._prefilter import Mosaics, Run
+    from gantools.faces.judge import Rules
+    from gantools.io import labels as tables
+    from gantools.io import packs
+    from gantools.io.sink import Sink, open_sink
+    from gantools.io.source import parse_shard
+
+    parse_shard(shard)
+    rules = Rules(
+        crop.value,
+        size or (128 if crop is Framing.celeba else 256),
+        50 if margin is None else margin,
+        select.value,
+        min_score,
+        min_face,
+        _framing_of(net) if crop is Framing.network else None,
+        mtcnn.value,
+    )
+    sink: Sink | packs.Pack | None = None
+    if pack is not None:
+        table = None if labels is None else tables.read(labels)
+        sink = packs.open_pack(pack.value, output, rules.size, table)
+    elif not (dry_run and output in (None, "-")):
+        sink = open_sink(output, own="image", no_clobber=no_clobber)
+    options.set_threads(threads)
+    device = options.pick_device(device)
+    with ExitStack() as stack:
+        if sink is not None and not dry_run:
+            stack.enter_context(sink)
+        ledger = stack.enter_context(Ledger(report_to, keep=no_clobber))
+        mosaics = stack.enter_context(Mosaics(mosaic, seed or 0)) if mosaic else None
+        best = stack.enter_context(Best(keep)) if keep else None
+        Run(sink, ledger, rules, device, dry_run, best, mosaics).over(operands, shard, batch)
+    report.note(ledger.summary())
+
+
+def _refuse_crop(
+    crop: Framing, net: str | None, margin: float | None, faces: tuple[object, ...]
+) -> None:
+    """Usage for options that --crop leaves nothing to do."""
     if net is not None and crop is not Framing.network:
         raise Usage("--net says how to cut faces out only with --crop network")
     if margin is not None and crop is not Framing.facenet:
         raise Usage("--margin is facenet's; the other crops follow the landmarks")
-    from gantools.commands._prefilter import Ledger, Run
-    from gantools.io.sink import open_sink
-    from gantools.io.source import parse_shard
-
-    parse_shard(shard)
-    sink = open_sink(output, own="image", no_clobber=no_clobber)
-    rules = _rules(crop, faces, size, 50 if margin is None else margin, min_score, min_face, net)
-    options.set_threads(threads)
-    device = options.pick_device(device)
-    with sink, Ledger(report_to, keep=no_clobber) as ledger:
-        Run(sink, ledger, rules, device).over(operands, shard, batch)
-    report.note(ledger.summary())
-
-
-def _rules(
-    crop: Framing,
-    faces: Which,
-    size: int,
-    margin: float,
-    min_score: float,
-    min_face: int,
-    net: str | None,
-) -> Rules:
-    from gantools.faces.judge import Rules
-
-    framing = _framing_of(net) if crop is Framing.network else None
-    return Rules(crop.value, size, margin, faces.value, min_score, min_face, framing)
+    defaults = (Which.largest_centred, Mtcnn.facenet_pytorch, MIN_SCORE, MIN_FACE)
+    if crop in WHOLE and faces != defaults:
+        raise Usage(
+            f"--crop {crop} looks for no face: --select, --mtcnn, --min-score and --min-face "
+            "are for the other crops"
+        )
 
 
 def _framing_of(net: str | None) -> dict[str, Any]:

@@ -10,15 +10,23 @@ from torch import Tensor
 CELL, STRIDE = 12, 2  # P-Net's receptive field and step, px
 
 
-def cells(reg: Tensor, prob: Tensor, scale: float, threshold: float) -> tuple[Tensor, Tensor]:
+def cells(
+    reg: Tensor, prob: Tensor, scale: float, threshold: float, *, flip_single: bool = False
+) -> tuple[Tensor, Tensor]:
     """P-Net's cells above the threshold: picture index [n]; x1 y1 x2 y2 score reg(4) [n, 9].
 
     reg: [N, 4, h, w], prob: [N, h, w], scale: size of this level / size of the picture.
+    flip_single: where a picture has one cell at this level, its regression is read from the
+    mirrored column, as facenet does (by mistake, but its boxes at borders come from it).
     """
     owner, y, x = (prob >= threshold).nonzero(as_tuple=True)
     corner = torch.stack([x, y], 1).to(reg.dtype) * STRIDE
     low, high = ((corner + 1) / scale).floor(), ((corner + CELL) / scale).floor()
-    return owner, torch.cat([low, high, prob[owner, y, x, None], reg[owner, :, y, x]], 1)
+    score = prob[owner, y, x, None]
+    if flip_single:
+        single = torch.bincount(owner, minlength=len(prob))[owner] == 1
+        x = torch.where(single, prob.shape[2] - 1 - x, x)
+    return owner, torch.cat([low, high, score, reg[owner, :, y, x]], 1)
 
 
 def shifted(rows: Tensor) -> Tensor:
@@ -47,11 +55,15 @@ def inside(rows: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tenso
     return x1.clamp(min=1) - 1, y1.clamp(min=1) - 1, x2.clamp(max=width), y2.clamp(max=height)
 
 
-def nms(owner: Tensor, rows: Tensor, threshold: float) -> Tensor:
-    """Indices that survive non-maximum suppression by IoU, picture by picture, best first."""
+def nms(owner: Tensor, rows: Tensor, threshold: float, more: float = 0) -> Tensor:
+    """Indices that survive non-maximum suppression by IoU, picture by picture, best first.
+
+    more: px by which boxes are wider than x2 - x1 says: 1 where x2 is their last px.
+    """
     from torchvision.ops import nms
 
-    return _by_picture(owner, lambda here: nms(rows[here, :4], rows[here, 4], threshold))
+    sides = rows.new_tensor([0, 0, more, more])
+    return _by_picture(owner, lambda here: nms(rows[here, :4] + sides, rows[here, 4], threshold))
 
 
 def nms_of_smaller(owner: Tensor, rows: Tensor, threshold: float) -> Tensor:

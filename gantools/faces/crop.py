@@ -1,4 +1,4 @@
-"""Which face, and which part of the picture: facenet's box (S0.3), CelebA-HQ's square (S1.16)."""
+"""Which face, and which part of the picture: boxes (S0.3, S1.15), CelebA-HQ's square (S1.16)."""
 
 from __future__ import annotations
 
@@ -54,10 +54,36 @@ def facenet_crop(photo: np.ndarray, box: tuple[int, int, int, int], size: int) -
     return np.asarray(part.resize((size, size), Image.Resampling.BILINEAR))
 
 
+def celeba_box(photo: np.ndarray) -> tuple[int, int, int, int]:
+    """CelebA's aligned pictures, 178x218, about (89, 121): x1 y1 x2 y2 of 128x128 px (S1.15)."""
+    height, width = photo.shape[:2]
+    if (width, height) != (178, 218):
+        raise SampleError(f"{width}x{height} px: CelebA's aligned pictures have 178x218")
+    return 25, 57, 153, 185
+
+
+def square_box(photo: np.ndarray) -> tuple[int, int, int, int]:
+    """The largest square in the middle, in whole px, as LSUN is prepared: x1 y1 x2 y2 (S1.15)."""
+    height, width = photo.shape[:2]
+    side = min(height, width)
+    x, y = (width - side) // 2, (height - side) // 2
+    return x, y, x + side, y + side
+
+
+def box_crop(photo: np.ndarray, box: tuple[int, int, int, int], size: int) -> np.ndarray:
+    """A square box's content as [size, size, 3] uint8, Lanczos; as it is where it has this size."""
+    from PIL import Image
+
+    x1, y1, x2, y2 = box
+    part = Image.fromarray(np.ascontiguousarray(photo[y1:y2, x1:x2]))
+    return np.asarray(part.resize((size, size), Image.Resampling.LANCZOS))
+
+
 def celebahq_quad(landmarks: np.ndarray) -> np.ndarray:
     """CelebA-HQ's square about the landmarks [5, 2] px, turned with the face (S1.16, X.6-7).
 
-    Corners [4, 2]: top left, bottom left, bottom right, top right. The half-pixel shift is in it.
+    FFHQ's is the same. Corners [4, 2]: top left, bottom left, bottom right, top right. The
+    half-pixel shift is in it.
     """
     eye_left, eye_right, _, mouth_left, mouth_right = np.asarray(landmarks, np.float64) + 0.5
     eyes = (eye_left + eye_right) / 2

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+Implementation = Literal["facenet-pytorch", "facenet"]
 MOST_PIXELS = 1 << 22
 """A larger picture is shrunk to this many before the search, so time and memory are bounded."""
 
@@ -42,7 +44,7 @@ class Detector:
     """MTCNN; thresholds are those of S0.2.
 
     min_face: side in px of the smallest face looked for (in a picture of more than MOST_PIXELS:
-    px after it is shrunk).
+    px after it is shrunk). rules: whose pyramid, borders and suppression (see `mtcnn`).
     """
 
     def __init__(
@@ -52,16 +54,19 @@ class Detector:
         min_face: int = 20,
         thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
         factor: float = 0.709,
+        rules: Implementation = "facenet-pytorch",
     ) -> None:
         import torch
         from facenet_pytorch import MTCNN
 
-        from gantools.faces.mtcnn import Cascade
+        from gantools.faces.mtcnn import LIBRARY, ORIGINAL, Cascade
 
         # Exact means need float64, which Apple's GPUs lack; the networks are small.
         self.device = torch.device("cpu" if device.startswith("mps") else device)
-        nets = MTCNN(device=self.device).eval()
-        self.cascade = Cascade(nets.pnet, nets.rnet, nets.onet, min_face, thresholds, factor)
+        nets = MTCNN(device=self.device).eval().to(memory_format=torch.channels_last)
+        of_rules = {"facenet-pytorch": LIBRARY, "facenet": ORIGINAL}[rules]
+        three = nets.pnet, nets.rnet, nets.onet
+        self.cascade = Cascade(*three, min_face, thresholds, factor, of_rules)
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
         """Faces of each uint8 [H, W, 3] picture, best score first; [] where there is none.

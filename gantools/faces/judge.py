@@ -2,61 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-from gantools.faces import crop, framing, warp
-from gantools.faces.detect import Face
+from gantools.faces import crop, framing, padding, warp
+from gantools.faces.detect import Face, Implementation
 from gantools.report import SampleError
 
-Framing = Literal["facenet", "celebahq", "network"]
-Which = Literal["one", "largest", "all"]
+Framing = Literal["facenet", "celebahq", "ffhq", "network", "celeba", "square"]
+Which = Literal["largest-centred", "largest", "all"]
+WHOLE: dict[str, Callable[[np.ndarray], tuple[int, int, int, int]]] = {
+    "celeba": crop.celeba_box,
+    "square": crop.square_box,
+}
+"""Framings that follow from the picture's size alone: no face is looked for."""
 
 
 @dataclass(frozen=True)
 class Rules:
     """How faces are accepted and cut out.
 
-    framing: facenet's box (S0.3), CelebA-HQ's square (S1.16), or a network's `crop`, given in
-    `network`. margin: px of the picture in all per axis, for facenet's box alone. size: px.
+    framing: facenet's box (S0.3), the turned square of CelebA-HQ and FFHQ (S1.16), a network's
+    `crop`, given in `network`, or S1.15's `celeba` and `square`. margin: px of the picture in all
+    per axis, for facenet's box alone. size: px. mtcnn: whose detector (S0.2, X.6).
     """
 
     framing: Framing = "facenet"
     size: int = 256
     margin: float = 50
-    which: Which = "one"
+    which: Which = "largest-centred"
     min_score: float = 0.0
     min_face: int = 20
     network: dict[str, Any] | None = None
+    mtcnn: Implementation = "facenet-pytorch"
+
+    @property
+    def wants_faces(self) -> bool:
+        """Whether faces have to be looked for."""
+        return self.framing not in WHOLE
 
 
 @dataclass
 class Cut:
-    """One picture cut out: its key, uint8 [size, size, 3], and where it was."""
+    """One picture cut out: key, uint8 [size, size, 3], where it was, its entry in the report."""
 
     key: str
     pixels: np.ndarray
     crop: dict[str, Any]
+    told: dict[str, Any]
 
 
 @dataclass
 class Decision:
-    """One line of the report: `accepted`, `rejected` or `unreadable`, and why if not accepted."""
+    """One line of the report: `accepted`, `rejected` or `unreadable`, and why if not accepted.
+
+    whole: the entry of the cut where no face was looked for.
+    """
 
     key: str | None
     decision: Literal["accepted", "rejected", "unreadable"]
     reason: str | None = None
     size: tuple[int, int] | None = None  # width, height
     faces: list[dict[str, Any]] = field(default_factory=list)
+    path: str | None = None
+    whole: dict[str, Any] = field(default_factory=dict)
 
     def line(self) -> dict[str, Any]:
         """The report's JSON object; boxes and landmarks in px of the upright picture."""
         accepted = self.decision == "accepted"
-        head = {"key": self.key, "accepted": accepted, "decision": self.decision}
-        return {**head, "reason": self.reason, "size": self.size, "faces": self.faces}
+        return {
+            "key": self.key,
+            "path": self.path,
+            "accepted": accepted,
+            "decision": self.decision,
+            "reason": self.reason,
+            "size": self.size,
+            "faces": self.faces,
+            **self.whole,
+        }
 
 
 def judge(
@@ -68,6 +94,8 @@ def judge(
     """
     height, width = photo.shape[:2]
     decision = Decision(key, "accepted", size=(width, height))
+    if not rules.wants_faces:
+        return _judge_whole(decision, photo, rules)
     decision.faces = [_told(face) for face in found]
     good = [i for i, face in enumerate(found) if face.score >= rules.min_score]
     chosen = _chosen([found[i] for i in good], height, width, rules.which)
@@ -76,7 +104,7 @@ def judge(
         name = f"{key}/{n}" if rules.which == "all" else key
         told = decision.faces[i]
         try:
-            cut = Cut(name, *_cut(photo, found[i], rules))
+            cut = Cut(name, *_cut(photo, found[i], rules), told)
         except SampleError as e:
             told["reason"] = str(e)
             continue
@@ -86,6 +114,20 @@ def judge(
         decision.decision = "rejected"
         decision.reason = _why(decision.faces, bool(good), min(height, width), rules)
     return decision, cuts
+
+
+def _judge_whole(decision: Decision, photo: np.ndarray, rules: Rules) -> tuple[Decision, list[Cut]]:
+    """The picture itself, with no face looked for."""
+    assert decision.key is not None
+    try:
+        box = WHOLE[rules.framing](photo)
+    except SampleError as e:
+        decision.decision, decision.reason = "rejected", str(e)
+        return decision, []
+    where = {**_where(photo, rules), "box": list(box), "quad": _corners(box).tolist()}
+    decision.whole.update(output=decision.key, crop=where)
+    pixels = crop.box_crop(photo, box, rules.size)
+    return decision, [Cut(decision.key, pixels, where, decision.whole)]
 
 
 def _told(face: Face) -> dict[str, Any]:
@@ -120,19 +162,31 @@ def _why(faces: list[dict[str, Any]], any_good: bool, shorter: int, rules: Rules
 def _cut(photo: np.ndarray, face: Face, rules: Rules) -> tuple[np.ndarray, dict[str, Any]]:
     """The face cut out, and its `crop`: corners in the picture, size, the picture's own size."""
     height, width = photo.shape[:2]
-    crop_of: dict[str, Any] = {"size": rules.size, "source": [width, height]}
+    where = _where(photo, rules)
     if rules.framing == "facenet":
         box = crop.facenet_box(face.box, height, width, rules.margin)
         pixels = crop.facenet_crop(photo, box, rules.size)
-        x1, y1, x2, y2 = box
-        corners = np.array([[x1, y1], [x1, y2], [x2, y2], [x2, y1]], np.float64)
-        crop_of["box"] = list(box)
-    else:
-        if rules.framing == "celebahq":
-            corners = crop.celebahq_quad(face.points - 0.5)  # it counts px from 0
-        else:
-            assert rules.network is not None
-            corners = framing.quad(face.points, rules.network)
+        corners = _corners(box)
+        where["box"] = list(box)
+    elif rules.framing == "network":
+        assert rules.network is not None
+        corners = framing.quad(face.points, rules.network)
         pixels = warp.crop_quad(photo, corners, rules.size)
-    crop_of["quad"] = corners.round(3).tolist()
-    return pixels, crop_of
+    else:
+        corners = crop.celebahq_quad(face.points - 0.5)  # it counts px from 0
+        enlarge = rules.framing == "celebahq"
+        pixels = padding.crop_padded(photo, corners, rules.size, enlarge=enlarge)
+    where["quad"] = corners.round(3).tolist()
+    return pixels, where
+
+
+def _where(photo: np.ndarray, rules: Rules) -> dict[str, Any]:
+    """The beginning of a `crop`."""
+    height, width = photo.shape[:2]
+    return {"size": rules.size, "source": [width, height]}
+
+
+def _corners(box: tuple[int, int, int, int]) -> np.ndarray:
+    """A box's corners as a quad [4, 2]."""
+    x1, y1, x2, y2 = box
+    return np.array([[x1, y1], [x1, y2], [x2, y2], [x2, y1]], np.float64)
