@@ -148,7 +148,8 @@ def test_interrupted_runs_are_the_same_run(
     gt: Any, faces: Path, tmp_path: Path, family: str
 ) -> None:
     """Ending and resuming at several places in the growth changes no bit of the state."""
-    args = ("train", family, faces, *SMALL, "--stable", "1k", "--fade", "1k", "--snapshot", "1k")
+    args = ("train", family, faces, *SMALL, "--stable", "1k", "--fade", "1k", "--snapshot", "1k",
+            "--lr", "0.003")  # fmt: skip
     if family == "stylegan":
         args += ("--map-depth", "2")
     for folder, stops in (("straight", ["5k"]), ("broken", ["1k", "1500", "3k", "5k"])):
@@ -190,6 +191,8 @@ def test_other_flags_and_families_are_refused(gt: Any, faces: Path, tmp_path: Pa
     assert gt(*args).code == 0
     done = gt(*args, "--lr", "0.01", "--mirror")
     assert (done.code, "--mirror, --lr differ" in done.err) == (2, True), done.err
+    done = gt(*args, "--stable", "2k", "--no-grow")
+    assert (done.code, "--grow, --stable differ" in done.err) == (2, True), done.err
     done = gt("train", "stylegan", faces, *SMALL, "-o", run, "--snapshot", "1k", "--images", "2k")
     assert (done.code, "trains pggan, not stylegan" in done.err) == (2, True), done.err
     done = gt("train", "stylegan2", faces, "-o", run, "--resolution", "16", "--images", "2k")

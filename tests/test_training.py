@@ -138,7 +138,8 @@ def test_order_depends_on_the_position_alone() -> None:
 
 def test_reals_are_scaled_and_mirrored() -> None:
     t = trainer()
-    reals = t._reals()
+    reals, label = t._reals()
+    assert label is None
     index, flipped = t.order.take(0, 8)
     wanted = t.pictures.numpy()[index].astype(np.float32) / 127.5 - 1
     wanted[flipped] = wanted[flipped][..., ::-1]
@@ -190,6 +191,9 @@ def test_impossible_settings_are_named() -> None:
 
 def test_changed_flags_are_named_and_the_start_never_counts() -> None:
     before = config()
+    assert presets.changed(before, config(labels="folders", freeze_d=2, channels=1)) == [
+        "--freeze-d", "--labels", "--channels"
+    ]  # fmt: skip
     assert presets.changed(before, config(net="x.safetensors")) == []
     assert presets.changed(before, config(lr=0.1, channel_max=4)) == ["--lr", "--channel-max"]
     assert TrainConfig.from_dict(json.loads(json.dumps(before.to_dict()))) == before
@@ -209,6 +213,14 @@ def test_settings_that_follow_a_changed_one_are_not_named() -> None:
     assert presets.changed(made(), made(resolution=1024)) == ["--resolution"]
     assert presets.changed(made(), made("cifar")) == ["--preset"]
     assert presets.changed(made("faces64"), made("faces64", mirror=False)) == ["--mirror"]
+
+
+def test_a_run_of_before_there_were_classes_goes_on() -> None:
+    """Its settings lack what is newer, and mean what they meant: no classes, three channels."""
+    values = config().to_dict()
+    for name in ("freeze_d", "labels", "label_column", "channels"):
+        del values[name]
+    assert TrainConfig.from_dict(values) == config()
 
 
 @pytest.mark.parametrize("bad", [{"preset": "x"}, {"batch": 0}, {"resolution": "64"}])
@@ -532,7 +544,7 @@ def test_start_from_a_network(gt: Any, faces: Path, tmp_path: Path) -> None:
         start,
     )
     assert result.code == 2
-    assert "8 pixels and 0 classes, not 16 and 0" in result.err
+    assert "8 pixels and 3 channels, not 16 and 3" in result.err
 
 
 def test_best_snapshot_is_kept_s0_15(

@@ -70,6 +70,13 @@ def number(flag: str, metavar: str, help: str, **limits: Any) -> Any:
     return typer.Option(flag, metavar=metavar, help=help, show_default=False, **limits)
 
 
+def one_or_three(value: int | None) -> int | None:
+    """Callback of --channels."""
+    if value not in (None, 1, 3):
+        raise typer.BadParameter(f"{value}: 1 or 3 is expected")
+    return value
+
+
 Resolution = Annotated[
     int | None,
     number(
@@ -167,6 +174,33 @@ Features = Annotated[
         "Network whose features --metric compares: inception or mobilenet. Default: inception.",
     ),
 ]
+Labels = Annotated[
+    str | None,
+    number(
+        "--labels",
+        "SOURCE",
+        "Train a conditional network. folders: the first folder of a picture's key is its class; "
+        "dataset: the labels in the dataset.json of the zip or folder; else a CSV file, keys first "
+        "and --label-column. Pictures without a class are left out.",
+    ),
+]
+LabelColumn = Annotated[
+    str | None,
+    number(
+        "--label-column",
+        "NAME",
+        "Column of the CSV file of --labels with the classes. Default: its only one.",
+    ),
+]
+Channels = Annotated[
+    int | None,
+    number(
+        "--channels",
+        "1|3",
+        "1: greyscale, the pictures are converted. Default: 3.",
+        callback=one_or_three,
+    ),
+]
 Licence = Annotated[
     str | None,
     number("--licence", "TEXT", "Licence of the weights, written into the network files."),
@@ -204,6 +238,13 @@ def resolution_of(data: list[str], resolution: int | None) -> int:
     from gantools.training import data as pictures
 
     return resolution or pictures.resolution_of(data)
+
+
+def labels_name(labels: str | None, column: str | None) -> str | None:
+    """--labels as a run remembers it: without the file's folder."""
+    if labels is None and column is not None:
+        raise Usage("--label-column: a column of which file? Give --labels FILE.csv")
+    return None if labels is None else Path(labels).name
 
 
 def framing_of(path: str | None) -> dict[str, Any] | None:

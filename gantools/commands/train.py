@@ -10,7 +10,7 @@ import typer
 
 from gantools import options, report
 from gantools.commands import _train_options as shared
-from gantools.commands import train_growing
+from gantools.commands import train_growing, train_sngan
 
 app = typer.Typer(
     help="Train networks from pictures, and directions from labels.",
@@ -21,6 +21,7 @@ app = typer.Typer(
 
 app.command("pggan")(train_growing.pggan)
 app.command("stylegan")(train_growing.stylegan)
+app.command("sngan")(train_sngan.sngan)
 
 
 class Preset(StrEnum):
@@ -60,6 +61,19 @@ def stylegan2(
     snapshot: shared.Snapshot = "200k",
     seed: options.Seed = 0,
     net: shared.Start = None,
+    freeze_d: Annotated[
+        int | None,
+        shared.number(
+            "--freeze-d",
+            "N",
+            "With --net: the first N layers of its discriminator stay as they are (FreezeD). From "
+            "the picture on, each resolution has fromrgb (the first only), conv0, conv1 and skip.",
+            min=0,
+        ),
+    ] = None,
+    labels: shared.Labels = None,
+    label_column: shared.LabelColumn = None,
+    channels: shared.Channels = None,
     mirror: shared.Mirror = None,
     hold_out: shared.HoldOut = None,
     gamma: shared.Gamma = None,
@@ -108,6 +122,7 @@ def stylegan2(
     \b
     $ gantools train stylegan2 faces.zip -o run --preset faces64 --images 2M
     $ gantools train stylegan2 photos/ -o run --resolution 256 --mirror --net start.safetensors
+    $ gantools train stylegan2 animals/ -o run --resolution 64 --labels folders
     """
     report.begin("train stylegan2", quiet=quiet)
     total, every = shared.amounts(images, snapshot)
@@ -115,7 +130,9 @@ def stylegan2(
         "batch": batch, "seed": seed, "mirror": mirror, "hold_out": hold_out, "gamma": gamma,
         "lr": lr, "aug": aug, "ada_target": ada_target, "ema_kimg": ema_kimg,
         "map_depth": map_depth, "channel_base": channel_base, "channel_max": channel_max,
-        "metric": metric, "features": features, "dtype": dtype.value,
+        "metric": metric, "features": features, "dtype": dtype.value, "freeze_d": freeze_d,
+        "labels": shared.labels_name(labels, label_column), "label_column": label_column,
+        "channels": channels,
     }  # fmt: skip
     framing = shared.framing_of(crop)
 
@@ -126,5 +143,8 @@ def stylegan2(
     if not presets.has_resolution(preset.value):
         resolution = shared.resolution_of(data, resolution)
     config = presets.resolve(preset.value, resolution, given)
-    job = run.Job(data, Path(output), total, every, workers, compile, net, licence, framing)
+    job = run.Job(
+        data, Path(output), total, every, workers, compile, net, licence, framing, labels,
+        label_column,
+    )  # fmt: skip
     run.train(job, config)

@@ -10,6 +10,7 @@ import typer
 
 from gantools import options, report
 from gantools.commands import _train_options as shared
+from gantools.report import Usage
 
 
 class PgganPreset(StrEnum):
@@ -160,14 +161,14 @@ def pggan(
     report.begin("train pggan", quiet=quiet)
     given = {
         "batch": batch, "seed": seed, "mirror": mirror, "hold_out": hold_out, "growing": grow,
-        "stable_kimg": _kimg(stable, "--stable"), "fade_kimg": _kimg(fade, "--fade"),
+        "stable_kimg": kimg(stable, "--stable"), "fade_kimg": kimg(fade, "--fade"),
         "loss": loss, "gamma": gamma, "gp_target": gp_target, "lr": lr, "ema_kimg": ema_kimg,
         "latent_dim": latent_dim, "channel_base": channel_base, "channel_max": channel_max,
         "metric": metric, "features": features, "dtype": dtype.value,
     }  # fmt: skip
     options.set_threads(threads)
     job = (data, output, images, snapshot, workers, net, licence, crop)
-    _train("pggan", preset.value, resolution, shared.wishes(given, device, net), job)
+    start("pggan", preset.value, resolution, shared.wishes(given, device, net), job)
 
 
 def stylegan(
@@ -232,21 +233,22 @@ def stylegan(
     report.begin("train stylegan", quiet=quiet)
     given = {
         "batch": batch, "seed": seed, "mirror": mirror, "hold_out": hold_out, "growing": grow,
-        "stable_kimg": _kimg(stable, "--stable"), "fade_kimg": _kimg(fade, "--fade"),
+        "stable_kimg": kimg(stable, "--stable"), "fade_kimg": kimg(fade, "--fade"),
         "loss": loss, "gamma": gamma, "mixing": mixing, "lr": lr, "ema_kimg": ema_kimg,
         "map_depth": map_depth, "latent_dim": latent_dim, "channel_base": channel_base,
         "channel_max": channel_max, "metric": metric, "features": features, "dtype": dtype.value,
     }  # fmt: skip
     options.set_threads(threads)
     job = (data, output, images, snapshot, workers, net, licence, crop)
-    _train("stylegan", preset.value, resolution, shared.wishes(given, device, net), job)
+    start("stylegan", preset.value, resolution, shared.wishes(given, device, net), job)
 
 
-def _kimg(text: str | None, flag: str) -> float | None:
+def kimg(text: str | None, flag: str) -> float | None:
+    """An amount of pictures in thousands."""
     return None if text is None else options.parse_amount(text, flag) / 1000
 
 
-def _train(
+def start(
     family: Any,
     preset: str,
     resolution: int | None,
@@ -263,8 +265,14 @@ def _train(
     if not growing_presets.has_resolution(family, preset):
         resolution = shared.resolution_of(data, resolution)
     config = growing_presets.resolve(family, preset, resolution, given)
+    longest = growing_presets.total_images(config)
     if images is None:
-        total = growing_presets.total_images(config)
+        total = longest
+    elif total > longest and config.schedule().decays:
+        raise Usage(
+            f"--images {images}: the learning rate is 0 from {longest:,} pictures on; a run is as "
+            "long as --decay says"
+        )
     run.train(
         run.Job(data, Path(output), total, every, workers, False, net, licence, framing), config
     )

@@ -15,7 +15,7 @@ from gantools.report import Usage
 # Buffers: kept in the file, never trained.
 _BUFFERS = re.compile(
     r"(w_avg|noise_const|transform|freqs|phases|magnitude_ema|up_filter|down_filter"
-    r"|running_mean|running_var|num_batches_tracked)$"
+    r"|running_mean|running_var|num_batches_tracked|\.mean|\.var|\.u)$"
 )
 
 

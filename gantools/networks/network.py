@@ -15,6 +15,8 @@ from gantools.io.latent import Latent
 from gantools.networks import (
     pggan,
     pggan_discriminator,
+    sngan,
+    sngan_discriminator,
     stylegan,
     stylegan2,
     stylegan2_discriminator,
@@ -147,6 +149,8 @@ def generator(
             module = stylegan.Generator(stylegan.GeneratorConfig.from_dict(dict(config)))
         elif family == "pggan":
             module = pggan.Generator(pggan.GeneratorConfig.from_dict(dict(config)))
+        elif family == "sngan":
+            module = sngan.Generator(sngan.GeneratorConfig.from_dict(dict(config)))
         else:
             raise Usage(f"networks of the family {family} are not read by this version")
     return fill(module, tensors)
@@ -161,6 +165,9 @@ def _discriminator(ckpt: files.Checkpoint) -> nn.Module:
         if ckpt.family in ("pggan", "stylegan"):
             growing = pggan_discriminator.DiscriminatorConfig.from_dict(dict(config))
             module = pggan_discriminator.Discriminator(growing)
+        elif ckpt.family == "sngan":
+            spectral = sngan_discriminator.DiscriminatorConfig.from_dict(dict(config))
+            module = sngan_discriminator.Discriminator(spectral)
         else:
             cfg = stylegan2_discriminator.DiscriminatorConfig.from_dict(dict(config))
             module = stylegan2_discriminator.Discriminator(cfg)

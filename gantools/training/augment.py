@@ -122,9 +122,10 @@ def colour_map(
 
 
 def apply(images: Tensor, drawn: Draw) -> Tensor:
-    """Transform images [N,3,H,W] in [-1,1]; differentiable twice with respect to them.
+    """Transform images [N,3,H,W] or [N,1,H,W] in [-1,1]; differentiable twice by them.
 
-    Samples whose geometry is the identity are not resampled.
+    Samples whose geometry is the identity are not resampled. Of colour, one channel sees what grey
+    pixels would: brightness, contrast and luma flip keep grey grey, hue and saturation leave it.
     """
     images = blit(images, drawn.flip, drawn.turns, drawn.shift)
     if images.is_cuda:  # no look at the values: the device would have to wait
@@ -134,4 +135,7 @@ def apply(images: Tensor, drawn: Draw) -> Tensor:
         images = images.index_copy(0, some, warp(images[some], drawn.inverse[some]))
     n, c, h, w = images.shape
     linear, constant = drawn.colour[:, :, :3], drawn.colour[:, :, 3:]
+    if c == 1:
+        linear = linear.sum(dim=2, keepdim=True).mean(dim=1, keepdim=True)
+        constant = constant.mean(dim=1, keepdim=True)
     return (linear @ images.reshape(n, c, h * w) + constant).reshape(n, c, h, w)

@@ -37,9 +37,17 @@ def ada_step(p: Tensor, mean_sign: Tensor, target: float, batch: int, kimg: floa
 
 
 @torch.no_grad()
-def move_average(average: torch.nn.Module, now: torch.nn.Module, beta: float) -> None:
-    """average <- lerp(now, average, beta) for parameters; buffers are copied (S0.9)."""
+def move_average(
+    average: torch.nn.Module, now: torch.nn.Module, beta: float, *, buffers: bool = False
+) -> None:
+    """average <- lerp(now, average, beta) for parameters; buffers are copied (S0.9).
+
+    buffers: average them too, as moments of a batch norm, which have to fit averaged weights.
+    """
     torch._foreach_lerp_(list(average.parameters()), list(now.parameters()), 1 - beta)
+    if buffers:
+        torch._foreach_lerp_(list(average.buffers()), list(now.buffers()), 1 - beta)
+        return
     for old, new in zip(average.buffers(), now.buffers(), strict=True):
         old.copy_(new)
 

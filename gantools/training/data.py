@@ -15,6 +15,7 @@ import numpy as np
 
 from gantools import report
 from gantools.io import atomic, image, seeds, source
+from gantools.io.classes import Classes, ordered
 from gantools.io.sample import Sample
 from gantools.report import SampleError, Usage
 
@@ -23,15 +24,19 @@ from gantools.report import SampleError, Usage
 class Pictures:
     """What a run is trained on and measured against.
 
-    train, held: uint8 [N,3,H,W]; held is empty unless it was asked for. digest: of the keys and
-    the pixels of `train`, so that a resumed run notices other data. names: the operands without
-    their folders.
+    train, held: uint8 [N,C,H,W]; held is empty unless it was asked for. digest: of the keys, the
+    pixels and the classes of `train`, so that a resumed run notices other data. names: the operands
+    without their folders. classes: their names; labels, held_labels: the class of each picture as
+    its number among them, int64 [N]; without classes all three are empty.
     """
 
     train: np.ndarray
     held: np.ndarray
     digest: str
     names: list[str] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+    labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    held_labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def is_held_out(key: str, every: int) -> bool:
@@ -43,31 +48,35 @@ def is_held_out(key: str, every: int) -> bool:
     return every > 0 and bool(numbers) and int(numbers[-1]) % every == 0
 
 
-def fit(pixels: np.ndarray, resolution: int) -> np.ndarray:
-    """A square picture at the resolution, uint8 [3,R,R]; Lanczos where it is larger.
+def fit(pixels: np.ndarray, resolution: int, channels: int = 3) -> np.ndarray:
+    """A square picture at the resolution, uint8 [C,R,R]; Lanczos where it is larger.
 
-    SampleError for a picture that is not square, or smaller: neither is stretched silently.
+    One channel is the luma of ITU-R BT.601. SampleError for a picture that is not square, or
+    smaller: neither is stretched silently.
     """
+    from PIL import Image
+
     height, width = pixels.shape[:2]
     if height != width:
         raise SampleError(f"{width}x{height} is not square: crop it first (gantools prefilter)")
     if height < resolution:
         raise SampleError(f"{width}x{height} is smaller than --resolution {resolution}")
+    if channels == 1:
+        pixels = np.asarray(Image.fromarray(pixels).convert("L"))
     if height > resolution:
-        from PIL import Image
-
         size = (resolution, resolution)
         pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+    pixels = pixels.reshape(resolution, resolution, channels)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def _decoded(
-    samples: Iterable[Sample], resolution: int, workers: int
+    samples: Iterable[Sample], resolution: int, channels: int, workers: int
 ) -> Iterator[tuple[Sample, np.ndarray]]:
     """Samples with their pixels, in order; the bad ones are reported and left out."""
 
     def work(sample: Sample) -> np.ndarray:
-        return fit(image.decode(sample.data), resolution)
+        return fit(image.decode(sample.data), resolution, channels)
 
     def finish(sample: Sample, future: Future[np.ndarray]) -> Iterator[tuple[Sample, np.ndarray]]:
         try:
@@ -99,10 +108,10 @@ def resolution_of(operands: Sequence[str]) -> int:
 
 
 class _Store:
-    """A growing uint8 array [N,3,R,R] in a file without a name, so that it may exceed memory."""
+    """A growing uint8 array [N,C,R,R] in a file without a name, so that it may exceed memory."""
 
-    def __init__(self, folder: Path, resolution: int) -> None:
-        self.shape = (3, resolution, resolution)
+    def __init__(self, folder: Path, resolution: int, channels: int) -> None:
+        self.shape = (channels, resolution, resolution)
         self.folder = folder
         self.count = 0
         self.file = tempfile.TemporaryFile(dir=folder)
@@ -139,28 +148,88 @@ def load(
     hold_out: int = 0,
     keep_held: bool = False,
     workers: int = 4,
+    channels: int = 3,
+    classes: Classes | None = None,
 ) -> Pictures:
     """Decode every picture of the operands; Usage where none is left to train on.
 
     The pixels stand in an unnamed temporary file in `folder`, which the system keeps in memory as
-    far as there is some.
+    far as there is some. With `classes`, pictures without one are left out, and a note says how
+    many.
     """
     digest = hashlib.sha256()
-    samples = source.samples(operands, kinds=("image",), stdin_ok=False)
-    decoded = _decoded(samples, resolution, workers)
-    with _Store(folder, resolution) as train, _Store(folder, resolution) as held:
+    found = _Found(classes)
+    samples = found.labelled(source.samples(operands, kinds=("image",), stdin_ok=False))
+    decoded = _decoded(samples, resolution, channels, workers)
+    with (
+        _Store(folder, resolution, channels) as train,
+        _Store(folder, resolution, channels) as held,
+    ):
         for sample, pixels in report.progress(decoded, unit="pictures", desc="reading"):
-            if is_held_out(sample.key, hold_out):
-                if keep_held:
-                    held.add(pixels)
+            out = is_held_out(sample.key, hold_out)
+            if out and keep_held:
+                held.add(pixels)
+            name = found.add(sample.key, kept=keep_held or not out, held=out)
+            if out:
                 continue
             train.add(pixels)
-            digest.update(sample.key.encode() + b"\0")
+            digest.update(sample.key.encode("utf-8", "surrogateescape") + b"\0")
+            digest.update(name.encode("utf-8", "surrogateescape"))
             digest.update(pixels.data)
         if not train.count:
-            raise Usage("no picture left to train on")
+            which = "" if classes is None else f" that has a class ({classes.origin})"
+            raise Usage(f"no picture left to train on{which}")
         names = [Path(operand).name or operand for operand in operands]
-        return Pictures(train.array(), held.array(), digest.hexdigest(), names)
+        known, labels, held_labels = found.numbered()
+        digest.update("\0".join(known).encode("utf-8", "surrogateescape"))
+        return Pictures(
+            train.array(), held.array(), digest.hexdigest(), names, known, labels, held_labels
+        )
+
+
+class _Found:
+    """The classes of the pictures that are kept, by name; of none where there are no classes."""
+
+    def __init__(self, classes: Classes | None) -> None:
+        self.classes = classes
+        self.seen: set[str] = set()
+        self.names: dict[bool, list[str]] = {False: [], True: []}  # by held
+
+    def labelled(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        """The samples that have a class; a note says how many have none."""
+        if self.classes is None:
+            yield from samples
+            return
+        without = 0
+        for sample in samples:
+            if self.classes.of(sample.key) is None:
+                without += 1
+                continue
+            yield sample
+        if without:
+            report.note(f"{self.classes.origin}: pictures without a class, left out: {without:,}")
+
+    def add(self, key: str, *, kept: bool, held: bool) -> str:
+        """Remember the class of a picture; its name, or nothing without classes."""
+        name = self.classes.of(key) if self.classes is not None else None
+        if name is None:
+            return ""
+        self.seen.add(name)
+        if kept:
+            self.names[held].append(name)
+        return name
+
+    def numbered(self) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """All classes, and the numbers [N] of the training pictures' and of the held ones'."""
+        known: list[str] = []
+        if self.classes is not None:
+            known = self.classes.names or ordered(self.seen, self.classes.origin)
+        number = {name: i for i, name in enumerate(known)}
+        train, held = (
+            np.array([number[name] for name in self.names[side]], np.int64)
+            for side in (False, True)
+        )
+        return known, train, held
 
 
 class Order:

@@ -28,13 +28,17 @@ def trainer(
     networks: Networks,
     pictures: np.ndarray,
     *,
+    labels: np.ndarray | None = None,
     compile: bool = False,
     ranks: Ranks | None = None,
 ) -> Trainer:
-    """The trainer of the configuration's family; pictures uint8 [N,3,H,W]."""
+    """The trainer of the configuration's family; pictures uint8 [N,C,H,W].
+
+    labels: their classes, int64 [N], None without; only StyleGAN2 is trained with them.
+    """
     if isinstance(config, GrowingConfig):
         return GrowingTrainer(config, networks, pictures, ranks=ranks)
-    return loop.Trainer(config, networks, pictures, compile=compile, ranks=ranks)
+    return loop.Trainer(config, networks, pictures, labels=labels, compile=compile, ranks=ranks)
 
 
 def changed(before: Config, now: Config) -> list[str]:
@@ -46,4 +50,10 @@ def changed(before: Config, now: Config) -> list[str]:
     old, new = before.to_dict(), now.to_dict()
     if old["preset"] != new["preset"]:
         return ["--preset"]
-    return ["--" + n.replace("_", "-") for n in old if n != "net" and old[n] != new[n]]
+    return ["--" + _flag(n) for n in old if n != "net" and old[n] != new[n]]
+
+
+def _flag(setting: str) -> str:
+    """The flag of an entry of GrowingConfig: stable_kimg -> stable, but ema_kimg -> ema-kimg."""
+    own = {"growing": "grow", "stable_kimg": "stable", "fade_kimg": "fade", "decay_kimg": "decay"}
+    return own.get(setting, setting.replace("_", "-"))

@@ -1,8 +1,8 @@
-"""One iteration of a growing run, PGGAN or StyleGAN1 (papers.md S0.9-S0.11, S1.7-S1.12).
+"""One iteration of PGGAN, StyleGAN1 (papers.md S0.9-S0.11, S1.7-S1.12) or SNGAN (S3.25).
 
 As in `loop`, iteration i draws from a generator seeded by (seed, i). The schedule is looked at
 every few iterations, as in the published code; all of a run's memory of it is the number of images
-at the last look.
+at the last look. SNGAN does not grow, and looks at its learning rate in each iteration.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gantools.io import seeds
+from gantools.networks import sngan
 from gantools.networks.growing import crossfade, shrunk
 from gantools.networks.network import DTYPES
 from gantools.ops.noise import multiplicative_noise
@@ -44,7 +45,8 @@ class GrowingTrainer:
         self.config, self.ranks = config, ranks or Ranks()
         if self.ranks.world > 1 and (config.loss == "lsgan" or not _divides(networks)):
             raise Usage(
-                "--loss lsgan and networks that look at the whole batch are trained by one process"
+                "networks whose layers look at the whole batch (batch norm, minibatch "
+                "discrimination) and --loss lsgan are trained by one process: without torchrun"
             )
         self.device = device = config.device
         last = torch.channels_last
@@ -85,8 +87,8 @@ class GrowingTrainer:
     def told(self) -> dict[str, float]:
         """What a line of the log says beside the means."""
         now = self.moment
-        return {"lod": round(now.lod, 4), "resolution": now.resolution, "batch": now.batch,
-                "lr": now.lr}  # fmt: skip
+        lod = {"lod": round(now.lod, 4)} if self.config.growing else {}
+        return {**lod, "resolution": now.resolution, "batch": now.batch, "lr": now.lr}
 
     def gather(self) -> None:
         """Bring to the first process what each has summed for itself."""
@@ -97,16 +99,19 @@ class GrowingTrainer:
         self.sums.keep(self.ranks)
 
     def is_finite(self) -> bool:
-        """Whether every weight is; once one is not, it stays so."""
-        total = torch.stack([p.detach().sum() for p in (*self.g_params, *self.d_params)])
+        """Whether every weight and average is; once one is not, it stays so."""
+        tensors = (*self.g_params, *self.g.buffers(), *self.d_params)
+        total = torch.stack([t.detach().sum() for t in tensors])
         return bool(total.isfinite().all())
 
     def step(self) -> None:
         """`d_steps` batches of D, one of G, the average of G."""
         self.generator.manual_seed(seeds.derive(self.config.seed, str(self.iteration), "iteration"))
-        if self.iteration % schedule.MINIBATCH_REPEATS == 0:
+        if self.iteration % self.schedule.repeats == 0:
             self._look()
         now, shown = self.moment, self.images
+        for group in (*self.g_opt.param_groups, *self.d_opt.param_groups):
+            group["lr"] = now.lr
         self.g.requires_grad_(False)
         self.d.requires_grad_(True)
         for _ in range(self.config.d_steps):
@@ -115,7 +120,7 @@ class GrowingTrainer:
         self.d.requires_grad_(False)
         self._g_step(now)
         beta = control.ema_beta(self.config.ema_kimg, None, self.images - shown, self.images)
-        control.move_average(self.g_ema, self.g, beta)
+        control.move_average(self.g_ema, self.g, beta, buffers=self.config.family == "sngan")
         self.iteration += 1
 
     def _look(self) -> None:
@@ -124,8 +129,6 @@ class GrowingTrainer:
         for optimiser in (self.g_opt, self.d_opt):
             if schedule.resets_optimisers(before.lod, now.lod):
                 optimiser.state.clear()
-            for group in optimiser.param_groups:
-                group["lr"] = now.lr
         self.looked_at.fill_(self.images)
 
     # What an iteration draws and computes.
@@ -134,6 +137,8 @@ class GrowingTrainer:
         z = self._normal(n, self.g.cfg.z_dim)
         if self.config.family == "pggan":
             return self.g(z, dtype=self.dtype, lod=lod)  # type: ignore[no-any-return]
+        if self.config.family == "sngan":
+            return self.g(z, dtype=self.dtype)  # type: ignore[no-any-return]
         noise = [self._normal(n, 1, *shape) for shape in self.g.noise_shapes]
         ws = self._ws(z, lod)
         return self.g.synthesis(ws, noise, self.dtype, lod)  # type: ignore[no-any-return]
@@ -155,7 +160,7 @@ class GrowingTrainer:
 
     def _mine(self, whole: Tensor) -> Tensor:
         """This process's share of what was drawn for a batch."""
-        return self.ranks.take(whole, self.d.cfg.mbstd_group)
+        return self.ranks.take(whole, getattr(self.d.cfg, "mbstd_group", 1))
 
     def _normal(self, *shape: int) -> Tensor:
         return self._mine(torch.randn(shape, generator=self.generator, device=self.device))
@@ -171,6 +176,8 @@ class GrowingTrainer:
         return crossfade(images, now.lod)
 
     def _logits(self, images: Tensor, lod: float) -> Tensor:
+        if self.config.family == "sngan":
+            return self.d(images, None, self.dtype)  # type: ignore[no-any-return]
         perturb = None
         if self.config.loss == "lsgan":
             strength = losses.gdrop_strength(float(self.gdrop))
@@ -235,7 +242,8 @@ class GrowingTrainer:
 
 def _divides(networks: Networks) -> bool:
     """Whether no layer looks at more of a batch than a group of the minibatch stddev."""
-    batchnorm = any(isinstance(m, torch.nn.BatchNorm2d) for m in networks.g.modules())
+    kinds = torch.nn.BatchNorm2d, sngan.BatchNorm
+    batchnorm = any(isinstance(m, kinds) for m in networks.g.modules())
     return not batchnorm and not networks.d.cfg.mbdisc_kernels
 
 

@@ -1,4 +1,4 @@
-"""What shapes a run of PGGAN or StyleGAN1, and its presets (S0.9-S0.11, S1.7-S1.14, S1.21).
+"""What shapes a run of PGGAN, StyleGAN1 or SNGAN, and its presets (S0.9-S1.21, S3.25).
 
 The course of a run, lod, minibatch and learning rate by images shown, is `schedule.Schedule`.
 """
@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
-from gantools.networks import pggan, pggan_discriminator, stylegan
+from gantools.networks import pggan, pggan_discriminator, sngan, sngan_discriminator, stylegan
 from gantools.networks.stylegan2 import widths
 from gantools.report import Usage
 from gantools.training import ablations, schedule
 from gantools.training.schedule import Schedule, half_life_kimg
 
-Family = Literal["pggan", "stylegan"]
+Family = Literal["pggan", "stylegan", "sngan"]
 Loss = Literal["wgan-gp", "lsgan", "logistic", "hinge"]
 LOSSES: tuple[Loss, ...] = ("wgan-gp", "lsgan", "logistic", "hinge")
 
@@ -23,7 +23,8 @@ LOSSES: tuple[Loss, ...] = ("wgan-gp", "lsgan", "logistic", "hinge")
 class GrowingConfig:
     """Everything that the trajectory of a growing run depends on, besides the pictures.
 
-    stable_kimg and fade_kimg None: the schedule's own; growing False: full resolution throughout.
+    stable_kimg and fade_kimg None: the schedule's own; growing False: full resolution throughout,
+    as SNGAN always. decay_kimg: length of a run whose learning rate falls (None: the schedule's).
     batch None: the schedule's, by resolution and number of GPUs. gamma: R1's weight (logistic,
     hinge). gp_weight, gp_target, drift: WGAN-GP's. ablation: the row of S1.14 that shapes the
     networks. ema_kimg: half-life. The other entries are as in presets.TrainConfig.
@@ -39,6 +40,7 @@ class GrowingConfig:
     growing: bool = True
     stable_kimg: float | None = None
     fade_kimg: float | None = None
+    decay_kimg: float | None = None
     batch: int | None = None
     lr: float | None = None
     beta2: float = 0.99
@@ -81,6 +83,8 @@ class GrowingConfig:
             changes["stable_kimg"] = self.stable_kimg
         if self.fade_kimg is not None:
             changes["fade_kimg"] = self.fade_kimg
+        if self.decay_kimg is not None:
+            changes["total_kimg"] = self.decay_kimg
         if not self.growing:
             changes["initial_resolution"] = self.resolution
         if self.batch is not None:
@@ -95,6 +99,8 @@ class GrowingConfig:
             row = ablations.ABLATIONS[self.ablation]
             pair = ablations.networks(row, self.resolution)
             return pair[0].to_dict(), pair[1].to_dict()
+        if self.family == "sngan":
+            return self._sngan_configs()
         channels = widths(self.resolution, self.channel_base, self.channel_max)
         shape = (self.resolution, channels)
         d = pggan_discriminator.DiscriminatorConfig(*shape, mbstd_group=self.mbstd_group).to_dict()
@@ -104,6 +110,14 @@ class GrowingConfig:
             *shape, z_dim=self.latent_dim, w_dim=self.latent_dim, mapping_layers=self.map_depth
         )
         return g_config.to_dict(), d | stylegan.discriminator_defaults()
+
+    def _sngan_configs(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The paper's pair, no layer of it wider than channel_max."""
+        g = sngan.generator_config(self.resolution)
+        d = sngan_discriminator.discriminator_config(self.resolution)
+        g_widths, d_widths = (tuple(min(w, self.channel_max) for w in c.widths) for c in (g, d))
+        g = replace(g, widths=g_widths, z_dim=self.latent_dim)
+        return g.to_dict(), replace(d, widths=d_widths).to_dict()
 
 
 # S1.12: the average of PGGAN's G has 0.999 per minibatch of 16.
@@ -125,12 +139,20 @@ _STYLEGAN: dict[str, dict[str, Any]] = {
     "ffhq": {"mirror": True},
     "celebahq": {"mirror": True},
 }
+# S3.25 with the number of D's steps that SSD-GAN has for LSUN.
+_SNGAN: dict[str, dict[str, Any]] = {
+    "auto": {},
+    "cifar10": {"resolution": 32},
+    "lsun": {"resolution": 128, "d_steps": 2},
+}
+_PRESETS = {"pggan": _PGGAN, "stylegan": _STYLEGAN, "sngan": _SNGAN}
 ABLATION = "ablation-"
 NAMES: dict[str, tuple[str, ...]] = {
     "pggan": (*_PGGAN, *(ABLATION + row for row in ablations.ABLATIONS)),
     "stylegan": tuple(_STYLEGAN),
+    "sngan": tuple(_SNGAN),
 }
-_TOTAL_KIMG = {"cifar10": 20_000, "mnist-rgb": 15_000}
+_TOTAL_KIMG = {("pggan", "cifar10"): 20_000, ("pggan", "mnist-rgb"): 15_000}
 
 
 def has_resolution(family: Family, preset: str) -> bool:
@@ -140,7 +162,8 @@ def has_resolution(family: Family, preset: str) -> bool:
 
 def total_images(config: GrowingConfig) -> int:
     """How long the preset's run is."""
-    kimg = _TOTAL_KIMG.get(config.preset, _course(config).total_kimg)
+    own = config.schedule().total_kimg
+    kimg = _TOTAL_KIMG.get((config.family, config.preset), own)
     return round(kimg * 1000)
 
 
@@ -162,6 +185,11 @@ def resolve(
 def _defaults(family: Family) -> dict[str, Any]:
     if family == "pggan":
         return {"loss": "wgan-gp", "ema_kimg": _PGGAN_EMA}
+    if family == "sngan":
+        return {
+            "loss": "hinge", "growing": False, "beta2": 0.9, "d_steps": 5, "ema_kimg": 0.0,
+            "latent_dim": 128, "channel_max": 1024,
+        }  # fmt: skip
     return {"loss": "logistic", "gamma": 10.0, "mixing": 0.9}
 
 
@@ -170,7 +198,7 @@ def _of(family: Family, preset: str) -> dict[str, Any]:
         raise Usage(f"--preset {preset}: expected one of {', '.join(NAMES[family])}")
     if preset.startswith(ABLATION):
         return _ablation(preset.removeprefix(ABLATION))
-    return (_PGGAN if family == "pggan" else _STYLEGAN)[preset]
+    return _PRESETS[family][preset]
 
 
 def _ablation(name: str) -> dict[str, Any]:
@@ -187,12 +215,17 @@ def _course(config: GrowingConfig) -> Schedule:
         return ablations.schedule(ablations.ABLATIONS[config.ablation], config.resolution)
     if config.family == "stylegan":
         return schedule.stylegan(config.resolution)
+    if config.family == "sngan":
+        batch = config.batch or 64
+        return schedule.sngan(config.resolution, batch * config.d_steps, batch)
     return schedule.pggan(config.resolution)
 
 
 def _check(config: GrowingConfig) -> None:
     size = config.resolution
-    if size < 8 or size & (size - 1):
+    if config.family == "sngan":
+        sngan.generator_config(size)
+    elif size < 8 or size & (size - 1):
         raise Usage(f"--resolution {size}: expected a power of two from 8 on")
     if config.loss not in LOSSES:
         raise Usage(f"--loss {config.loss}: expected one of {', '.join(LOSSES)}")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gantools.io import seeds
@@ -18,7 +19,7 @@ from gantools.networks.network import DTYPES
 from gantools.training import augment, control, losses
 from gantools.training.data import Order
 from gantools.training.distributed import Ranks
-from gantools.training.networks import Networks
+from gantools.training.networks import Networks, picture_layers
 from gantools.training.presets import TrainConfig
 
 
@@ -58,8 +59,9 @@ class Sums:
 class Trainer:
     """The state of a run and `step`, which moves it by one batch.
 
-    pictures: uint8 [N,3,H,W]; kept on the device. Counters: images, iteration; ADA's p and pl_mean
-    are scalar tensors on the device.
+    pictures: uint8 [N,C,H,W]; labels: their classes, int64 [N], where the networks have classes;
+    both are kept on the device. Counters: images, iteration; ADA's p and pl_mean are scalar tensors
+    on the device.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Trainer:
         networks: Networks,
         pictures: np.ndarray,
         *,
+        labels: np.ndarray | None = None,
         compile: bool = False,
         ranks: Ranks | None = None,
     ) -> None:
@@ -81,9 +84,12 @@ class Trainer:
         self.d = networks.d.to(device).to(memory_format=channels_last)
         self.g_ema = networks.g_ema.to(device=device).eval().requires_grad_(False)
         self.pictures = torch.from_numpy(pictures).to(device)
+        self.labels = None if labels is None else torch.from_numpy(labels).to(device)
         self.order = Order(len(pictures), config.seed, mirror=config.mirror)
         self.g_params = list(self.g.parameters())
-        self.d_params = list(self.d.parameters())
+        for layer in picture_layers(self.d)[: config.freeze_d]:
+            layer.requires_grad_(False)
+        self.d_params = [p for p in self.d.parameters() if p.requires_grad]
         g_interval = control.G_INTERVAL if config.pl_weight else 0
         self.g_opt = _adam(self.g_params, config.lr, g_interval)
         self.d_opt = _adam(self.d_params, config.lr, control.D_INTERVAL if config.gamma else 0)
@@ -114,10 +120,21 @@ class Trainer:
     def _noise(self, n: int) -> list[Tensor]:
         return [self._normal(n, 1, *shape) for shape in self.g.noise_shapes]
 
-    def _ws(self, n: int) -> Tensor:
+    def _one_hot(self, classes: Tensor) -> Tensor:
+        return F.one_hot(classes, self.g.cfg.c_dim).float()
+
+    def _label(self, n: int) -> Tensor | None:
+        """This process's labels [·, c_dim] of n fakes, those of pictures drawn uniformly."""
+        if self.labels is None:
+            return None
+        device = self.device
+        index = torch.randint(len(self.labels), [n], generator=self.generator, device=device)
+        return self._one_hot(self.labels[self._mine(index)])
+
+    def _ws(self, n: int, label: Tensor | None = None) -> Tensor:
         """This process's mixed styles of n; moves w_avg towards the mean of all (S0.11)."""
         z, mixing = self._z(n), self.config.mixing
-        ws = self.g.mapping(z)
+        ws = self.g.mapping(z, label)
         with torch.no_grad():
             w_avg = self.g.mapping.w_avg
             mean = self.ranks.mean(ws[:, 0].mean(dim=0))
@@ -125,7 +142,7 @@ class Trainer:
         if mixing:
             drawn = losses.draw_cutoffs(n, self.g.num_ws, mixing, self.generator)
             cutoffs = self._mine(drawn)
-            ws = losses.mix_styles(ws, self.g.mapping(self._z(n)), cutoffs)
+            ws = losses.mix_styles(ws, self.g.mapping(self._z(n), label), cutoffs)
         return ws
 
     def _augmented(self, images: Tensor) -> Tensor:
@@ -135,21 +152,23 @@ class Trainer:
         drawn = augment.draw(c.batch, self.p, c.resolution, self.generator)
         return augment.apply(images, drawn.of(self._mine))
 
-    def _reals(self) -> Tensor:
-        """This process's share of the next real pictures, [n,3,H,W] in [-1,1]."""
+    def _reals(self) -> tuple[Tensor, Tensor | None]:
+        """This process's share of the next real pictures, [n,C,H,W] in [-1,1], and their labels."""
         taken = self.order.take(self.images, self.config.batch)
         index, flipped = (self._mine(torch.from_numpy(x)).to(self.device) for x in taken)
         pixels = self.pictures[index]
         mask = flipped[:, None, None, None]
         pixels = torch.where(mask, pixels.flip(3), pixels)
-        return pixels.to(torch.float32) / 127.5 - 1
+        label = None if self.labels is None else self._one_hot(self.labels[index])
+        return pixels.to(torch.float32) / 127.5 - 1, label
 
     # The four phases.
 
     def _g_main(self) -> None:
         n = self.config.batch
-        fake = self._synthesis(self._ws(n), self._noise(n), self.dtype)
-        logits = self._d(self._augmented(fake), None, self.dtype)
+        label = self._label(n)
+        fake = self._synthesis(self._ws(n, label), self._noise(n), self.dtype)
+        logits = self._d(self._augmented(fake), label, self.dtype)
         loss = losses.generator_loss(logits)
         self.sums.add("loss_g", loss)
         self.sums.add("score_fake", logits)
@@ -157,7 +176,7 @@ class Trainer:
 
     def _g_path(self) -> None:
         n = self.config.batch // 2
-        ws = self._ws(n)
+        ws = self._ws(n, self._label(n))
         fake = self.g.synthesis(ws, self._noise(n), self.dtype)
         lengths = losses.path_lengths(fake, ws, self._normal(n, *fake.shape[1:]))
         mean = self.ranks.mean(lengths.mean())
@@ -167,12 +186,13 @@ class Trainer:
         # Touch every output, so that the bias of the last ToRGB has a gradient (of zero) too.
         self._update(self.g_opt, self.g_params, penalty * weight + fake.sum() * 0)
 
-    def _d_main(self, reals: Tensor) -> None:
+    def _d_main(self, reals: Tensor, real_label: Tensor | None) -> None:
         n = self.config.batch
+        label = self._label(n)
         # G is frozen here, so no graph is built; no_grad would render picture by picture.
-        fake = self._synthesis(self._ws(n), self._noise(n), self.dtype)
-        fake_logits = self._d(self._augmented(fake), None, self.dtype)
-        real_logits = self._d(self._augmented(reals), None, self.dtype)
+        fake = self._synthesis(self._ws(n, label), self._noise(n), self.dtype)
+        fake_logits = self._d(self._augmented(fake), label, self.dtype)
+        real_logits = self._d(self._augmented(reals), real_label, self.dtype)
         loss = losses.discriminator_loss(real_logits, fake_logits)
         self.sums.add("loss_d", loss)
         self.sums.add("score_real", real_logits)
@@ -181,9 +201,9 @@ class Trainer:
         self.signs += torch.stack([signs.sum(), signs.new_tensor(float(len(signs)))])
         self._update(self.d_opt, self.d_params, loss)
 
-    def _d_r1(self, reals: Tensor) -> None:
+    def _d_r1(self, reals: Tensor, label: Tensor | None) -> None:
         reals = reals.detach().requires_grad_()
-        logits = self.d(self._augmented(reals), None, self.dtype)
+        logits = self.d(self._augmented(reals), label, self.dtype)
         penalty = losses.r1_penalty(logits, reals, self.config.gamma)
         self.sums.add("r1", penalty)
         self._update(self.d_opt, self.d_params, penalty * control.D_INTERVAL + logits.sum() * 0)
@@ -233,12 +253,13 @@ class Trainer:
         self._g_main()
         if c.pl_weight and self.iteration % control.G_INTERVAL == 0:
             self._g_path()
-        self.d.requires_grad_(True)
+        for parameter in self.d_params:
+            parameter.requires_grad_(True)
         self.g.requires_grad_(False)
-        reals = self._reals()
-        self._d_main(reals)
+        reals, label = self._reals()
+        self._d_main(reals, label)
         if c.gamma and self.iteration % control.D_INTERVAL == 0:
-            self._d_r1(reals)
+            self._d_r1(reals, label)
         self.g.requires_grad_(True)
         beta = control.ema_beta(c.ema_kimg, c.ema_rampup, c.batch, self.images)
         control.move_average(self.g_ema, self.g, beta)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,15 @@ Score = Callable[[Any, float], float]
 """The EMA generator and the level of detail -> its score."""
 
 
-def measure(config: Config, held: np.ndarray, dtype: torch.dtype | None) -> Score | None:
+def measure(
+    config: Config, held: np.ndarray, dtype: torch.dtype | None, classes: Sequence[int] = ()
+) -> Score | None:
     """A function from the EMA generator to its score; None without --metric.
 
-    held: uint8 [N,3,H,W]; as many are generated, the same latents each time, psi 1. FID as in
-    S0.16; KID is the unbiased MMD^2 of all pictures, which few pictures do not bias. Usage where
-    the weights of the features are not there, or too few pictures are held out.
+    held: uint8 [N,C,H,W]; as many are generated, the same latents each time, psi 1. classes: those
+    of held, where there are classes, and then those of the generated ones too. FID as in S0.16;
+    KID is the unbiased MMD^2 of all pictures, which few pictures do not bias. Usage where the
+    weights of the features are not there, or too few pictures are held out.
     """
     if config.metric is None:
         return None
@@ -39,7 +42,9 @@ def measure(config: Config, held: np.ndarray, dtype: torch.dtype | None) -> Scor
         return np.concatenate([extract(batch).cpu().numpy() for batch in batches])
 
     def score(g: Any, lod: float) -> float:
-        pictures = snapshots.sample(g, len(held), config.seed, "metric", dtype, lod=lod)
+        pictures = snapshots.sample(
+            g, len(held), config.seed, "metric", dtype, lod=lod, classes=classes
+        )
         fake = of(torch.from_numpy(p).permute(0, 3, 1, 2) for p in pictures)
         if config.metric == "kid":
             return kernel.mmd2(real, fake)

@@ -11,7 +11,15 @@ import torch
 
 from gantools.io import network as files
 from gantools.io import seeds
-from gantools.networks import pggan, pggan_discriminator, stylegan, stylegan2
+from gantools.io.network import Checkpoint
+from gantools.networks import (
+    pggan,
+    pggan_discriminator,
+    sngan,
+    sngan_discriminator,
+    stylegan,
+    stylegan2,
+)
 from gantools.networks.network import fill
 from gantools.networks.stylegan2 import Generator, GeneratorConfig
 from gantools.networks.stylegan2_discriminator import Discriminator, DiscriminatorConfig
@@ -32,23 +40,24 @@ class Networks:
 
 
 def new_networks(
-    config: TrainConfig | GrowingConfig, shapes: dict[str, Any] | None = None
+    config: TrainConfig | GrowingConfig, shapes: dict[str, Any] | None = None, *, classes: int = 0
 ) -> Networks:
     """Fresh networks, initialised from the seed on the CPU whatever the device.
 
-    shapes: the configurations {"g": …, "d": …} of a run that did not take them from `config`.
+    shapes: the configurations {"g": …, "d": …} of a run that did not take them from `config` and
+    the number of `classes`.
     """
-    shapes = shapes or _shapes(config)
+    shapes = shapes or _shapes(config, classes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive(config.seed, "networks", "initial"))
         g, d = _fresh(config.family, shapes)
     return Networks(g, d, copy.deepcopy(g))
 
 
-def _shapes(config: TrainConfig | GrowingConfig) -> dict[str, Any]:
+def _shapes(config: TrainConfig | GrowingConfig, classes: int) -> dict[str, Any]:
     if isinstance(config, GrowingConfig):
         return dict(zip("gd", config.network_configs(), strict=True))
-    return {"g": generator_config(config), "d": discriminator_config(config)}
+    return {"g": generator_config(config, classes), "d": discriminator_config(config, classes)}
 
 
 def _fresh(family: str, shapes: dict[str, Any]) -> tuple[torch.nn.Module, torch.nn.Module]:
@@ -58,6 +67,11 @@ def _fresh(family: str, shapes: dict[str, Any]) -> tuple[torch.nn.Module, torch.
             Generator(GeneratorConfig.from_dict(g)),
             Discriminator(DiscriminatorConfig.from_dict(d)),
         )
+    if family == "sngan":
+        return (
+            sngan.Generator(sngan.GeneratorConfig.from_dict(g)),
+            sngan_discriminator.Discriminator(sngan_discriminator.DiscriminatorConfig.from_dict(d)),
+        )
     growing_d = pggan_discriminator.Discriminator(
         pggan_discriminator.DiscriminatorConfig.from_dict(d)
     )
@@ -66,31 +80,81 @@ def _fresh(family: str, shapes: dict[str, Any]) -> tuple[torch.nn.Module, torch.
     return stylegan.Generator(stylegan.GeneratorConfig.from_dict(g)), growing_d
 
 
-def from_file(net: str, config: TrainConfig | GrowingConfig) -> tuple[Networks, list[str]]:
-    """Networks that start from another one's weights (--net), and the ids they are derived from.
+def start(net: str | None, config: TrainConfig | GrowingConfig) -> Checkpoint | None:
+    """The network of --net, or None without it; Usage where it cannot be trained on here.
 
-    Its shape wins over the preset's. Where the file has no `g` it starts from g_ema; where it has
-    no discriminator, a fresh one of the same widths. Usage where it cannot be trained on here.
+    Reads no picture: what this refuses need not wait for them.
     """
+    frozen = config.freeze_d if isinstance(config, TrainConfig) else 0
+    if net is None:
+        if frozen:
+            raise Usage("--freeze-d: only layers that were trained can be kept; give --net")
+        return None
     checkpoint = files.load(files.find(net))
     if checkpoint.family != config.family:
         raise Usage(f"--net {net}: a {checkpoint.family} network, not {config.family}")
-    g_config, d_config = checkpoint.config["g"], checkpoint.config.get("d")
-    if g_config["resolution"] != config.resolution or g_config.get("c_dim"):
-        size, classes = g_config["resolution"], g_config.get("c_dim", 0)
+    g_config = checkpoint.config["g"]
+    size, channels = g_config["resolution"], g_config.get("img_channels", 3)
+    if (size, channels) != (config.resolution, channels_of(config)):
         raise Usage(
-            f"--net {net}: {size} pixels and {classes} classes, not {config.resolution} and 0"
+            f"--net {net}: {size} pixels and {channels} channels, not {config.resolution} and "
+            f"{channels_of(config)}"
+        )
+    if frozen and not checkpoint.part("d"):
+        raise Usage(f"--freeze-d: {net} has no discriminator")
+    return checkpoint
+
+
+def from_checkpoint(
+    checkpoint: Checkpoint, config: TrainConfig | GrowingConfig, classes: int
+) -> tuple[Networks, list[str]]:
+    """Networks that start from the weights of `start`, and the ids they are derived from.
+
+    Its shape wins over the preset's. Where the file has no `g` it starts from g_ema; where it has
+    no discriminator, a fresh one of the same widths. Usage where its classes are not as many, or
+    --freeze-d leaves nothing to train.
+    """
+    g_config, d_config = checkpoint.config["g"], checkpoint.config.get("d")
+    if g_config.get("c_dim", 0) != classes:
+        raise Usage(
+            f"--net: the network has {g_config.get('c_dim', 0)} classes, the pictures have "
+            f"{classes} (--labels)"
         )
     if d_config is None:
-        same = {n: g_config[n] for n in ("widths", "conv_clamp", "num_fp16_res") if n in g_config}
-        d_config = {**_shapes(config)["d"], **same}
+        # SNGAN's two networks have widths of their own.
+        kept = () if config.family == "sngan" else ("widths", "conv_clamp", "num_fp16_res")
+        same = {n: g_config[n] for n in kept if n in g_config}
+        d_config = {**_shapes(config, classes)["d"], **same}
+        if d_config.get("cmap_dim"):
+            d_config["cmap_dim"] = d_config["widths"][0]
     networks = new_networks(config, {"g": g_config, "d": d_config})
+    if isinstance(config, TrainConfig) and config.freeze_d > len(picture_layers(networks.d)):
+        raise Usage(
+            f"--freeze-d {config.freeze_d}: the discriminator has "
+            f"{len(picture_layers(networks.d))} layers before the last block"
+        )
     ema = checkpoint.part("g_ema")
     _fill(networks.g_ema, ema)
     _fill(networks.g, checkpoint.part("g") or ema)
     if checkpoint.part("d"):
         _fill(networks.d, checkpoint.part("d"))
     return networks, [files.identity(ema), *checkpoint.meta.get("derived_from", [])]
+
+
+def picture_layers(d: Discriminator) -> list[torch.nn.Module]:
+    """StyleGAN2's D from the picture on, without the 4x4 block, as FreezeD counts its layers.
+
+    Of each block fromrgb (where it has one), conv0, conv1 and skip.
+    """
+    blocks = [getattr(d, f"b{resolution}") for resolution in d.cfg.resolutions[:0:-1]]
+    names = ("fromrgb", "conv0", "conv1", "skip")
+    layers = [getattr(block, name, None) for block in blocks for name in names]
+    return [layer for layer in layers if isinstance(layer, torch.nn.Module)]
+
+
+def channels_of(config: TrainConfig | GrowingConfig) -> int:
+    """Channels of the pictures: 3 in every family but StyleGAN2, which knows --channels."""
+    return config.channels if isinstance(config, TrainConfig) else 3
 
 
 def _fill(module: torch.nn.Module, tensors: dict[str, np.ndarray]) -> None:
@@ -100,30 +164,34 @@ def _fill(module: torch.nn.Module, tensors: dict[str, np.ndarray]) -> None:
         raise Usage(f"--net: the file's tensors do not fit its configuration ({e})") from None
 
 
-def _common(config: TrainConfig) -> dict[str, Any]:
+def _common(config: TrainConfig, classes: int) -> dict[str, Any]:
     half = config.dtype != "fp32"
     return {
         "resolution": config.resolution,
         "widths": stylegan2.widths(config.resolution, config.channel_base, config.channel_max),
+        "c_dim": classes,
+        "img_channels": config.channels,
         "conv_clamp": CLAMP if config.dtype == "fp16" else None,
         "num_fp16_res": config.half_resolutions if half else 0,
     }
 
 
-def generator_config(config: TrainConfig) -> dict[str, Any]:
+def generator_config(config: TrainConfig, classes: int = 0) -> dict[str, Any]:
     """The generator's configuration in a network file."""
     return {
-        **_common(config),
+        **_common(config, classes),
         "z_dim": config.latent_dim,
         "w_dim": config.latent_dim,
         "mapping_layers": config.map_depth,
     }
 
 
-def discriminator_config(config: TrainConfig) -> dict[str, Any]:
-    """The discriminator's configuration in a network file."""
+def discriminator_config(config: TrainConfig, classes: int = 0) -> dict[str, Any]:
+    """The discriminator's configuration in a network file; with classes it projects."""
+    common = _common(config, classes)
     return {
-        **_common(config),
+        **common,
         "architecture": config.d_architecture,
         "mbstd_group": config.mbstd_group,
+        "cmap_dim": common["widths"][0] if classes else 0,
     }

@@ -15,7 +15,9 @@ class TrainConfig:
     gamma is the R1 weight in the StyleGAN convention (gamma/2 ||grad||^2, S3.1); lr is Adam's
     before the lazy-regularisation correction; ema_rampup, pl_weight and mixing are off at None, 0
     and 0. hold_out: pictures whose number is divisible by it are never trained on. net: the name
-    of the network that the run started from.
+    of the network that the run started from; freeze_d: so many layers of its discriminator, from
+    the picture on, stay as they are (FreezeD, arXiv 2002.10964). labels: where classes come from,
+    folders, dataset or a CSV file's name, and label_column its column. channels: 1 is greyscale.
     """
 
     family: ClassVar[str] = "stylegan2"
@@ -44,6 +46,10 @@ class TrainConfig:
     dtype: str = "fp32"
     half_resolutions: int = 4
     net: str | None = None
+    freeze_d: int = 0
+    labels: str | None = None
+    label_column: str | None = None
+    channels: int = 3
     metric: str | None = None
     features: str = "inception"
     device: str = "cpu"

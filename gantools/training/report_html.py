@@ -18,6 +18,7 @@ CURVES = (
     ("R1 and path length", ("r1", "path_length")),
     ("Gradient penalty", ("gradient_penalty",)),
     ("Level of detail", ("lod",)),
+    ("Learning rate", ("lr",)),
     ("ADA p and E[sign D(real)]", ("p", "sign_real")),
     ("Images per second", ("images_per_second",)),
 )

@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from gantools import report
 from gantools.io import atomic
+from gantools.io import classes as class_labels
+from gantools.io.network import Checkpoint
 from gantools.report import Usage
 from gantools.training import (
     control,
@@ -29,12 +33,19 @@ from gantools.training.families import Config, Trainer
 from gantools.training.folders import Interruption
 from gantools.training.measure import measure
 from gantools.training.memory import keep_memory
-from gantools.training.networks import Networks, from_file, new_networks
+from gantools.training.networks import (
+    Networks,
+    channels_of,
+    from_checkpoint,
+    new_networks,
+    start,
+)
 from gantools.training.state import Progress
 
 TICK = 4000  # images between two lines of log.jsonl
 STATE_SECONDS = 600.0  # at most so much work is lost at a kill -9
 TOGETHER = 8  # iterations between two moments at which several processes may stop or save
+SHOWN = 12  # classes that are told by name
 PATIENCE = 3  # lines of log.jsonl with a loss that is not finite before the run gives up
 
 
@@ -51,6 +62,8 @@ class Job:
     net: str | None = None
     licence: str | None = None
     crop: dict[str, Any] | None = None
+    labels: str | None = None
+    label_column: str | None = None
 
 
 def train(job: Job, config: Config) -> None:
@@ -68,23 +81,23 @@ def train(job: Job, config: Config) -> None:
                 report.note(f"{job.folder}: {saved.images:,} images are done; raise --images")
                 return
         keep_memory()
-        networks, parents = _networks(job, config, saved)
-        pictures = data.load(
-            job.operands,
-            config.resolution,
-            job.folder,
-            hold_out=config.hold_out,
-            keep_held=config.metric is not None,
-            workers=job.workers,
-        )
+        origin = start(job.net, config) if saved is None else None
+        pictures = _pictures(job, config)
+        networks, parents = _networks(origin, config, saved, len(pictures.classes))
         progress = saved.progress if saved else Progress(pictures.digest, derived_from=parents)
         if progress.digest != pictures.digest:
             raise Usage(
-                f"{job.folder}: these are not the pictures that the run was started with; "
-                "give the same ones, or another -o"
+                f"{job.folder}: these are not the pictures that the run was started with"
+                f"{', or not their classes' * bool(pictures.classes)}; give the same ones, or "
+                "another -o"
             )
         trainer = families.trainer(
-            config, networks, pictures.train, compile=job.compile, ranks=ranks
+            config,
+            networks,
+            pictures.train,
+            labels=pictures.labels if pictures.classes else None,
+            compile=job.compile,
+            ranks=ranks,
         )
         if saved is not None:
             state.restore(trainer, saved)
@@ -107,13 +120,41 @@ def _refuse_changes(before: Config, now: Config) -> None:
         )
 
 
-def _networks(job: Job, config: Config, saved: state.Saved | None) -> tuple[Networks, list[str]]:
+def _networks(
+    origin: Checkpoint | None, config: Config, saved: state.Saved | None, classes: int
+) -> tuple[Networks, list[str]]:
     """Networks of the run's shape, and the ids that they are derived from."""
     if saved is not None:
         return new_networks(config, saved.networks), []
-    if job.net is None:
-        return new_networks(config), []
-    return from_file(job.net, config)
+    if origin is None:
+        return new_networks(config, classes=classes), []
+    return from_checkpoint(origin, config, classes)
+
+
+def _pictures(job: Job, config: Config) -> Pictures:
+    """The pictures; a note says which number is which class: `generate --class` takes it."""
+    classes = None
+    if job.labels is not None:
+        classes = class_labels.read(job.labels, job.label_column, job.operands)
+    pictures = data.load(
+        job.operands,
+        config.resolution,
+        job.folder,
+        hold_out=config.hold_out,
+        keep_held=config.metric is not None,
+        workers=job.workers,
+        channels=channels_of(config),
+        classes=classes,
+    )
+    if pictures.classes:
+        counts = np.bincount(pictures.labels, minlength=len(pictures.classes)).tolist()
+        each = [
+            f"{i}: {n:,} {'' if name == str(i) else name}".rstrip()
+            for i, (name, n) in enumerate(zip(pictures.classes, counts, strict=True))
+        ]
+        more = f", … {len(each) - SHOWN} more" if len(each) > SHOWN else ""
+        report.note(f"{len(each)} classes: {', '.join(each[:SHOWN])}{more}")
+    return pictures
 
 
 class _Run:
@@ -133,7 +174,11 @@ class _Run:
         self.folder, self.ranks = job.folder, trainer.ranks
         self.meta = _meta(job, trainer.config, pictures, progress)
         first = trainer.ranks.first
-        self.measure = measure(trainer.config, pictures.held, trainer.dtype) if first else None
+        self.measure = (
+            measure(trainer.config, pictures.held, trainer.dtype, pictures.held_labels.tolist())
+            if first
+            else None
+        )
         self.not_finite = 0
         self.saved_at = self.looked_at = time.monotonic()
         self.logged_images = trainer.images
@@ -271,6 +316,8 @@ def _copy(source: Path, target: Path) -> None:
 def _meta(job: Job, config: Config, pictures: Pictures, progress: Progress) -> dict[str, Any]:
     """What a network file says about its making."""
     meta: dict[str, Any] = {"trained_on": _in_words(config, pictures)}
+    if pictures.classes:
+        meta["classes"] = pictures.classes
     if job.crop:
         meta["crop"] = job.crop
     if job.licence:
@@ -282,6 +329,8 @@ def _meta(job: Job, config: Config, pictures: Pictures, progress: Progress) -> d
 
 def _in_words(config: Config, pictures: Pictures) -> str:
     words = f"{', '.join(pictures.names)}: {len(pictures.train):,} pictures"
+    if pictures.classes:
+        words += f" in {len(pictures.classes)} classes"
     if config.mirror:
         words += ", mirrored too"
     if config.hold_out:

@@ -1,4 +1,4 @@
-"""What a growing run does when, by thousands of images shown (papers.md S0.10, S1.7, S1.12).
+"""What a run does when, by thousands of images shown (papers.md S0.10, S1.7, S1.12, S3.25).
 
 A level of detail (lod) of 0 is the full resolution, 1 half of it, 0.25 a picture that is to a
 quarter still the one of half the resolution.
@@ -39,7 +39,8 @@ class Schedule:
 
     From initial_resolution on every resolution is trained for stable_kimg, and the next is faded
     in over fade_kimg. batch is that of all GPUs together, batch_per_gpu an upper limit for each.
-    The learning rate rises over rampup_kimg, see `rampup`.
+    The learning rate rises over rampup_kimg, see `rampup`; with `decays` it falls to 0 over the
+    run, see `linear_decay`. repeats: iterations from one look at the schedule to the next.
     """
 
     resolution: int
@@ -55,6 +56,8 @@ class Schedule:
     lrs: Mapping[int, float] = field(default_factory=dict)
     rampup_kimg: float = 0.0
     rampup: Literal["linear", "smooth"] = "linear"
+    decays: bool = False
+    repeats: int = MINIBATCH_REPEATS
     tick: float = 160.0
     ticks: Mapping[int, float] = field(default_factory=dict)
 
@@ -79,6 +82,8 @@ class Schedule:
         if now in self.batch_per_gpu:
             batch = min(batch, self.batch_per_gpu[now] * self.gpus)
         lr = self.lrs.get(now, self.lr) * rampup(kimg, self.rampup_kimg, self.rampup)
+        if self.decays:
+            lr *= linear_decay(kimg, self.total_kimg)
         return Moment(kimg, detail, now, batch, lr, self.ticks.get(now, self.tick))
 
 
@@ -106,9 +111,9 @@ def rampup(kimg: float, length: float, kind: Literal["linear", "smooth"] = "line
     return t if kind == "linear" else math.exp(-5 * (1 - t) ** 2)
 
 
-def linear_decay(step: int, steps: int) -> float:
-    """The learning rate's factor 1 - step/steps, not below 0 (SNGAN, S3.25)."""
-    return max(1.0 - step / steps, 0.0)
+def linear_decay(kimg: float, total_kimg: float) -> float:
+    """The learning rate's factor 1 - kimg/total, not below 0 (SNGAN, S3.25)."""
+    return max(1.0 - kimg / total_kimg, 0.0)
 
 
 def resets_optimisers(before: float, now: float) -> bool:
@@ -181,4 +186,12 @@ def pggan_paper(resolution: int) -> Schedule:
     return Schedule(
         resolution, 19_000, stable_kimg=800, fade_kimg=800, batch=16,
         batches={256: 14, 512: 6, 1024: 3}, rampup_kimg=40, rampup="smooth", ticks=PGGAN_TICKS,
+    )  # fmt: skip
+
+
+def sngan(resolution: int, step: int, batch: int = 64) -> Schedule:
+    """SNGAN's: 100,000 steps of G, each of `step` images, Adam's 2e-4 falling to 0 (S3.25)."""
+    return Schedule(
+        resolution, 100 * step, initial_resolution=resolution, batch=batch, lr=2e-4, decays=True,
+        repeats=1,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gantools.io import atomic, image, network, seeds
 from gantools.io.network import Checkpoint
-from gantools.networks import pggan, stylegan
+from gantools.networks import pggan, sngan, stylegan
 from gantools.networks.network import numbers
 from gantools.ops.pixels import to_uint8
 from gantools.training.families import Trainer
@@ -35,7 +35,7 @@ def save_network(path: Path, trainer: Trainer, meta: dict[str, Any]) -> str:
         for part, module in (("g_ema", trainer.g_ema), ("g", trainer.g), ("d", trainer.d))
         for name, value in numbers(module).items()
     }
-    growth = {} if trainer.config.family == "stylegan2" else {"lod": trainer.lod}
+    growth = {"lod": trainer.lod} if trainer.config.family in ("pggan", "stylegan") else {}
     config = {
         part: {**module.cfg.to_dict(), **growth}
         for part, module in (("g", trainer.g), ("d", trainer.d))
@@ -54,30 +54,46 @@ def sample(
     *,
     lod: float = 0.0,
     batch: int = 32,
+    classes: Sequence[int] = (),
 ) -> Iterator[np.ndarray]:
-    """uint8 batches [n,H,W,3] of `count` samples, psi 1, fresh noise; sample i is always the same.
+    """uint8 batches [n,H,W,C] of `count` samples, psi 1, fresh noise; sample i is always the same.
 
     The random numbers come from the CPU, so that every device draws the same. Of a growing network
-    at `lod` the small pictures are enlarged, pixel by pixel.
+    at `lod` the small pictures are enlarged, pixel by pixel. classes: of the samples, `count` of
+    them; without them a conditional network's classes come in turn.
     """
     device = next(g.parameters()).device
     for start in range(0, count, batch):
         numbers = range(start, min(start + batch, count))
         drawn = [_draw(g, seeds.derive(seed, str(i), purpose)) for i in numbers]
         z, *noise = (torch.stack(one).to(device) for one in zip(*drawn, strict=True))
-        pictures = to_uint8(_rendered(g, z, noise, dtype, lod))
+        label = _labels(g, [classes[i] if len(classes) else i for i in numbers], device)
+        pictures = to_uint8(_rendered(g, z, label, noise, dtype, lod))
         times = g.cfg.resolution // pictures.shape[1]
         yield pictures.repeat(times, axis=1).repeat(times, axis=2)
 
 
+def _labels(g: Any, classes: Sequence[int], device: torch.device) -> Tensor | None:
+    """One-hot [n, c_dim], class numbers modulo c_dim; None for a network without classes."""
+    count = g.cfg.c_dim
+    return torch.eye(count, device=device)[torch.tensor(classes) % count] if count else None
+
+
 def _rendered(
-    g: Any, z: Tensor, noise: list[Tensor], dtype: torch.dtype | None, lod: float
+    g: Any,
+    z: Tensor,
+    label: Tensor | None,
+    noise: list[Tensor],
+    dtype: torch.dtype | None,
+    lod: float,
 ) -> Tensor:
     if isinstance(g, pggan.Generator):
-        return g(z, dtype=dtype, lod=lod)  # type: ignore[no-any-return]
+        return g(z, label, dtype=dtype, lod=lod)  # type: ignore[no-any-return]
+    if isinstance(g, sngan.Generator):
+        return g(z, label, dtype=dtype)  # type: ignore[no-any-return]
     if isinstance(g, stylegan.Generator):
-        return g.synthesis(g.mapping(z), noise, dtype, lod)  # type: ignore[no-any-return]
-    return g.synthesis(g.mapping(z), noise, dtype)  # type: ignore[no-any-return]
+        return g.synthesis(g.mapping(z, label), noise, dtype, lod)  # type: ignore[no-any-return]
+    return g.synthesis(g.mapping(z, label), noise, dtype)  # type: ignore[no-any-return]
 
 
 def _draw(g: Any, seed: int) -> list[Tensor]:

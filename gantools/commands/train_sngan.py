@@ -1,0 +1,135 @@
+"""gantools train sngan: a residual network with spectral normalisation (papers.md S3.25)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from gantools import options, report
+from gantools.commands import _train_options as shared
+from gantools.commands.train_growing import kimg, start
+
+
+class Preset(StrEnum):
+    """training.growing_presets.NAMES of SNGAN."""
+
+    auto = "auto"
+    cifar10 = "cifar10"
+    lsun = "lsun"
+
+
+def sngan(
+    data: shared.Data,
+    output: shared.RunFolder,
+    preset: Annotated[
+        Preset,
+        typer.Option(
+            "--preset",
+            help="Settings for everything that is not given. auto: by the resolution; cifar10: "
+            "32x32; lsun: 128x128, with two steps of the discriminator.",
+        ),
+    ] = Preset.auto,
+    resolution: Annotated[
+        int | None,
+        shared.number(
+            "--resolution",
+            "N",
+            "Side of the network's pictures in pixels: 32, 48, 64 or 128. Default: the preset's, "
+            "else the side of the first picture.",
+        ),
+    ] = None,
+    images: Annotated[
+        str | None,
+        shared.number(
+            "--images",
+            "N",
+            "Stop when the discriminator has seen so many pictures, such as 300k or 12M; the "
+            "learning rate does not follow. Default: --decay, the whole run.",
+        ),
+    ] = None,
+    decay: Annotated[
+        str | None,
+        shared.number(
+            "--decay",
+            "N",
+            "Length of the run: the learning rate falls in a straight line and is 0 after so many "
+            "pictures. Default: 100,000 steps of the generator, which are 32M pictures at --batch "
+            "64 and --d-steps 5.",
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        shared.number("--batch", "N", "Pictures per step. Default: 64.", min=1),
+    ] = None,
+    snapshot: shared.Snapshot = "200k",
+    seed: options.Seed = 0,
+    net: shared.Start = None,
+    mirror: shared.Mirror = None,
+    hold_out: shared.HoldOut = None,
+    d_steps: Annotated[
+        int | None,
+        shared.number(
+            "--d-steps",
+            "N",
+            "Steps of the discriminator for one of the generator. Default: 5, with lsun 2.",
+            min=1,
+        ),
+    ] = None,
+    gamma: shared.Gamma = None,
+    lr: shared.LearningRate = None,
+    ema_kimg: Annotated[
+        float | None,
+        shared.number(
+            "--ema-kimg",
+            "X",
+            "Half-life of the generator's moving average, in thousands of pictures that the "
+            "discriminator has seen. Default: 0, the generator as it is.",
+            min=0.0,
+            callback=options.finite,
+        ),
+    ] = None,
+    latent_dim: Annotated[
+        int | None,
+        shared.number("--latent-dim", "N", "Numbers in z. Default: 128.", min=1),
+    ] = None,
+    channel_max: Annotated[
+        int | None,
+        shared.number(
+            "--channel-max",
+            "N",
+            "At most so many channels in every layer. Default: the paper's, up to 256 at 32x32 "
+            "and 1024 above.",
+            min=1,
+        ),
+    ] = None,
+    metric: shared.MetricOption = None,
+    features: shared.Features = None,
+    licence: shared.Licence = None,
+    crop: shared.Crop = None,
+    workers: shared.Workers = 4,
+    device: options.Device = "auto",
+    dtype: options.DtypeOption = options.Dtype.fp32,
+    threads: options.Threads = 0,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train an SNGAN from pictures: hinge loss, spectral normalisation, one process.
+
+    The same command again resumes the run exactly, also after a kill -9; only --images,
+    --snapshot and --workers may change.
+
+    \b
+    $ gantools train sngan cifar/ -o run --preset cifar10 --metric kid --hold-out 10
+    $ gantools train sngan faces.zip -o run --resolution 64 --decay 3M --channel-max 256
+    """
+    report.begin("train sngan", quiet=quiet)
+    given = {
+        "batch": batch, "seed": seed, "mirror": mirror, "hold_out": hold_out,
+        "decay_kimg": kimg(decay, "--decay"), "d_steps": d_steps, "gamma": gamma, "lr": lr,
+        "ema_kimg": ema_kimg, "latent_dim": latent_dim, "channel_max": channel_max,
+        "metric": metric, "features": features, "dtype": dtype.value,
+    }  # fmt: skip
+    options.set_threads(threads)
+    job = (data, output, images, snapshot, workers, net, licence, crop)
+    start("sngan", preset.value, resolution, shared.wishes(given, device, net), job)
