@@ -4,6 +4,8 @@
 
 PACK is the folder with celeba64_20k.zip and labels.csv, RUN the run folder (resumed if it is
 there), IMAGES how long to train (default 5M; what the run has reached is enough if it is more).
+Today's network is a RUN of two legs, 300k images of --preset faces64 and from there
+`--net RUN/network-000300.safetensors --dtype bf16 --seed 1 --images 450k`, each on one CPU core.
 $GANTOOLS_WEIGHTS names the folder with the MobileNetV2 features for the measures.
 Everything is written to gantools/assets and tests/pictures.
 """
@@ -29,7 +31,7 @@ HOLD_OUT = 10
 # What labels.csv supports, under the names that edit shows, and how far --dir NAME alone goes:
 # chosen by eye on sheets of tests/benchmarks/age_edit.py, where faces stay faces.
 DIRECTIONS = {
-    "age": ("age", 2.2),
+    "age": ("age", 1.5),
     "smile": ("happy", 1.0),
     "male": ("male", 1.0),
     "yaw": ("yaw", 1.0),
