@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -117,6 +117,9 @@ def pggan(
     snapshot: shared.Snapshot = "200k",
     seed: options.Seed = 0,
     net: shared.Start = None,
+    labels: shared.Labels = None,
+    label_column: shared.LabelColumn = None,
+    channels: shared.Channels = None,
     mirror: shared.Mirror = None,
     hold_out: shared.HoldOut = None,
     grow: Growing = None,
@@ -157,6 +160,7 @@ def pggan(
     \b
     $ gantools train pggan faces.zip -o run --resolution 64 --stable 100k --fade 100k
     $ gantools train pggan cifar/ -o run --preset cifar10 --images 2M --metric kid --hold-out 10
+    $ gantools train pggan animals/ -o run --resolution 64 --labels folders
     """
     report.begin("train pggan", quiet=quiet)
     given = {
@@ -165,9 +169,13 @@ def pggan(
         "loss": loss, "gamma": gamma, "gp_target": gp_target, "lr": lr, "ema_kimg": ema_kimg,
         "latent_dim": latent_dim, "channel_base": channel_base, "channel_max": channel_max,
         "metric": metric, "features": features, "dtype": dtype.value,
+        "labels": shared.labels_name(labels, label_column), "label_column": label_column,
+        "channels": channels,
     }  # fmt: skip
     options.set_threads(threads)
-    job = (data, output, images, snapshot, workers, net, licence, crop)
+    job = Asked(
+        data, output, images, snapshot, workers, net, licence, crop, labels, label_column
+    )  # fmt: skip
     start("pggan", preset.value, resolution, shared.wishes(given, device, net), job)
 
 
@@ -188,6 +196,9 @@ def stylegan(
     snapshot: shared.Snapshot = "200k",
     seed: options.Seed = 0,
     net: shared.Start = None,
+    labels: shared.Labels = None,
+    label_column: shared.LabelColumn = None,
+    channels: shared.Channels = None,
     mirror: shared.Mirror = None,
     hold_out: shared.HoldOut = None,
     grow: Growing = None,
@@ -237,10 +248,29 @@ def stylegan(
         "loss": loss, "gamma": gamma, "mixing": mixing, "lr": lr, "ema_kimg": ema_kimg,
         "map_depth": map_depth, "latent_dim": latent_dim, "channel_base": channel_base,
         "channel_max": channel_max, "metric": metric, "features": features, "dtype": dtype.value,
+        "labels": shared.labels_name(labels, label_column), "label_column": label_column,
+        "channels": channels,
     }  # fmt: skip
     options.set_threads(threads)
-    job = (data, output, images, snapshot, workers, net, licence, crop)
+    job = Asked(
+        data, output, images, snapshot, workers, net, licence, crop, labels, label_column
+    )  # fmt: skip
     start("stylegan", preset.value, resolution, shared.wishes(given, device, net), job)
+
+
+class Asked(NamedTuple):
+    """What is asked for besides the settings, as on the command line."""
+
+    data: list[str]
+    output: str
+    images: str | None
+    snapshot: str
+    workers: int
+    net: str | None
+    licence: str | None
+    crop: str | None
+    labels: str | None
+    label_column: str | None
 
 
 def kimg(text: str | None, flag: str) -> float | None:
@@ -253,26 +283,27 @@ def start(
     preset: str,
     resolution: int | None,
     given: dict[str, Any],
-    job: tuple[list[str], str, str | None, str, int, str | None, str | None, str | None],
+    asked: Asked,
 ) -> None:
-    """Resolve the settings and train; job: data, run folder, --images and so on."""
-    data, output, images, snapshot, workers, net, licence, crop = job
-    framing = shared.framing_of(crop)
-    total, every = shared.amounts(images or "1", snapshot)
+    """Resolve the settings and train."""
+    framing = shared.framing_of(asked.crop)
+    total, every = shared.amounts(asked.images or "1", asked.snapshot)
 
     from gantools.training import growing_presets, run
 
     if not growing_presets.has_resolution(family, preset):
-        resolution = shared.resolution_of(data, resolution)
+        resolution = shared.resolution_of(asked.data, resolution)
     config = growing_presets.resolve(family, preset, resolution, given)
     longest = growing_presets.total_images(config)
-    if images is None:
+    if asked.images is None:
         total = longest
     elif total > longest and config.schedule().decays:
         raise Usage(
-            f"--images {images}: the learning rate is 0 from {longest:,} pictures on; a run is as "
-            "long as --decay says"
+            f"--images {asked.images}: the learning rate is 0 from {longest:,} pictures on; a run "
+            "is as long as --decay says"
         )
-    run.train(
-        run.Job(data, Path(output), total, every, workers, False, net, licence, framing), config
-    )
+    job = run.Job(
+        asked.data, Path(asked.output), total, every, asked.workers, False, asked.net,
+        asked.licence, framing, asked.labels, asked.label_column,
+    )  # fmt: skip
+    run.train(job, config)

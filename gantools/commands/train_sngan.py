@@ -9,7 +9,7 @@ import typer
 
 from gantools import options, report
 from gantools.commands import _train_options as shared
-from gantools.commands.train_growing import kimg, start
+from gantools.commands.train_growing import Asked, kimg, start
 
 
 class Preset(StrEnum):
@@ -66,6 +66,9 @@ def sngan(
     snapshot: shared.Snapshot = "200k",
     seed: options.Seed = 0,
     net: shared.Start = None,
+    labels: shared.Labels = None,
+    label_column: shared.LabelColumn = None,
+    channels: shared.Channels = None,
     mirror: shared.Mirror = None,
     hold_out: shared.HoldOut = None,
     d_steps: Annotated[
@@ -129,7 +132,11 @@ def sngan(
         "decay_kimg": kimg(decay, "--decay"), "d_steps": d_steps, "gamma": gamma, "lr": lr,
         "ema_kimg": ema_kimg, "latent_dim": latent_dim, "channel_max": channel_max,
         "metric": metric, "features": features, "dtype": dtype.value,
+        "labels": shared.labels_name(labels, label_column), "label_column": label_column,
+        "channels": channels,
     }  # fmt: skip
     options.set_threads(threads)
-    job = (data, output, images, snapshot, workers, net, licence, crop)
+    job = Asked(
+        data, output, images, snapshot, workers, net, licence, crop, labels, label_column
+    )  # fmt: skip
     start("sngan", preset.value, resolution, shared.wishes(given, device, net), job)

@@ -34,10 +34,10 @@ def trainer(
 ) -> Trainer:
     """The trainer of the configuration's family; pictures uint8 [N,C,H,W].
 
-    labels: their classes, int64 [N], None without; only StyleGAN2 is trained with them.
+    labels: their classes, int64 [N], None without.
     """
     if isinstance(config, GrowingConfig):
-        return GrowingTrainer(config, networks, pictures, ranks=ranks)
+        return GrowingTrainer(config, networks, pictures, labels=labels, ranks=ranks)
     return loop.Trainer(config, networks, pictures, labels=labels, compile=compile, ranks=ranks)
 
 

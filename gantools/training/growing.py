@@ -3,6 +3,9 @@
 As in `loop`, iteration i draws from a generator seeded by (seed, i). The schedule is looked at
 every few iterations, as in the published code; all of a run's memory of it is the number of images
 at the last look. SNGAN does not grow, and looks at its learning rate in each iteration.
+
+With classes G's fakes have those of pictures drawn uniformly; D's fakes have those of its reals, as
+in the published code, so that WGAN-GP's mixed pictures have one each too.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gantools.io import seeds
@@ -19,7 +23,7 @@ from gantools.networks.growing import crossfade, shrunk
 from gantools.networks.network import DTYPES
 from gantools.ops.noise import multiplicative_noise
 from gantools.report import Usage
-from gantools.training import control, losses, schedule
+from gantools.training import conditional, control, losses, schedule
 from gantools.training.data import Order
 from gantools.training.distributed import Ranks
 from gantools.training.growing_presets import GrowingConfig
@@ -31,7 +35,8 @@ from gantools.training.schedule import Moment
 class GrowingTrainer:
     """The state of a run and `step`, which moves it by one batch of G and `d_steps` of D.
 
-    pictures: uint8 [N,3,H,W] of the full resolution, kept on the device.
+    pictures: uint8 [N,C,H,W] of the full resolution; labels: their classes, int64 [N], where the
+    networks have classes; both are kept on the device.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class GrowingTrainer:
         networks: Networks,
         pictures: np.ndarray,
         *,
+        labels: np.ndarray | None = None,
         ranks: Ranks | None = None,
     ) -> None:
         self.config, self.ranks = config, ranks or Ranks()
@@ -54,6 +60,8 @@ class GrowingTrainer:
         self.d = networks.d.to(device).to(memory_format=last)
         self.g_ema = networks.g_ema.to(device=device).eval().requires_grad_(False)
         self.pictures = torch.from_numpy(pictures).to(device)
+        self.labels = None if labels is None else torch.from_numpy(labels).to(device)
+        self.acgan = labels is not None and getattr(self.d.cfg, "label_mode", "") == "acgan"
         self.order = Order(len(pictures), config.seed, mirror=config.mirror)
         self.g_params = list(self.g.parameters())
         self.d_params = list(self.d.parameters())
@@ -133,19 +141,19 @@ class GrowingTrainer:
 
     # What an iteration draws and computes.
 
-    def _fakes(self, n: int, lod: float) -> Tensor:
+    def _fakes(self, n: int, lod: float, label: Tensor | None) -> Tensor:
         z = self._normal(n, self.g.cfg.z_dim)
         if self.config.family == "pggan":
-            return self.g(z, dtype=self.dtype, lod=lod)  # type: ignore[no-any-return]
+            return self.g(z, label, dtype=self.dtype, lod=lod)  # type: ignore[no-any-return]
         if self.config.family == "sngan":
-            return self.g(z, dtype=self.dtype)  # type: ignore[no-any-return]
+            return self.g(z, label, dtype=self.dtype)  # type: ignore[no-any-return]
         noise = [self._normal(n, 1, *shape) for shape in self.g.noise_shapes]
-        ws = self._ws(z, lod)
+        ws = self._ws(z, lod, label)
         return self.g.synthesis(ws, noise, self.dtype, lod)  # type: ignore[no-any-return]
 
-    def _ws(self, z: Tensor, lod: float) -> Tensor:
+    def _ws(self, z: Tensor, lod: float, label: Tensor | None) -> Tensor:
         """Mixed styles [n, L, w_dim]; moves w_avg towards their mean (S0.11)."""
-        ws: Tensor = self.g.mapping(z)
+        ws: Tensor = self.g.mapping(z, label)
         with torch.no_grad():
             w_avg = self.g.mapping.w_avg
             mean = self.ranks.mean(ws[:, 0].mean(dim=0))
@@ -155,7 +163,7 @@ class GrowingTrainer:
         n = len(z) * self.ranks.world
         layers = schedule.mixable_layers(self.g.num_ws, lod)
         cutoffs = losses.draw_cutoffs(n, layers, self.config.mixing, self.generator)
-        other = self.g.mapping(self._normal(n, z.shape[1]))
+        other = self.g.mapping(self._normal(n, z.shape[1]), label)
         return losses.mix_styles(ws, other, self._mine(cutoffs))
 
     def _mine(self, whole: Tensor) -> Tensor:
@@ -165,19 +173,35 @@ class GrowingTrainer:
     def _normal(self, *shape: int) -> Tensor:
         return self._mine(torch.randn(shape, generator=self.generator, device=self.device))
 
-    def _reals(self, now: Moment) -> Tensor:
-        """This process's next real pictures [n,3,r,r] in [-1,1], faded as fakes are (S1.8)."""
+    def _one_hot(self, classes: Tensor) -> Tensor:
+        return F.one_hot(classes, self.g.cfg.c_dim).float()
+
+    def _label(self, n: int) -> Tensor | None:
+        """This process's labels [·, c_dim] of n fakes, those of pictures drawn uniformly."""
+        if self.labels is None:
+            return None
+        size, device = len(self.labels), self.device
+        index = torch.randint(size, [n], generator=self.generator, device=device)
+        return self._one_hot(self.labels[self._mine(index)])
+
+    def _reals(self, now: Moment) -> tuple[Tensor, Tensor | None]:
+        """This process's next real pictures [n,C,r,r] in [-1,1] and their labels [n, c_dim].
+
+        They are faded as fakes are (S1.8).
+        """
         taken = self.order.take(self.images, now.batch)
         index, flipped = (self._mine(torch.from_numpy(x)).to(self.device) for x in taken)
         pixels = self.pictures[index]
         mask = flipped[:, None, None, None]
         pixels = torch.where(mask, pixels.flip(3), pixels)
         images = shrunk(pixels.to(torch.float32), now.resolution) / 127.5 - 1
-        return crossfade(images, now.lod)
+        label = None if self.labels is None else self._one_hot(self.labels[index])
+        return crossfade(images, now.lod), label
 
-    def _logits(self, images: Tensor, lod: float) -> Tensor:
+    def _logits(self, images: Tensor, label: Tensor | None, lod: float) -> tuple[Tensor, Tensor]:
+        """Logits [n, 1], and those of the K classes [n, K] that AC-GAN's D has (else K = 0)."""
         if self.config.family == "sngan":
-            return self.d(images, None, self.dtype)  # type: ignore[no-any-return]
+            return self.d(images, label, self.dtype), images.new_empty(len(images), 0)
         perturb = None
         if self.config.loss == "lsgan":
             strength = losses.gdrop_strength(float(self.gdrop))
@@ -185,17 +209,21 @@ class GrowingTrainer:
             def perturb(x: Tensor) -> Tensor:
                 return multiplicative_noise(x, strength, self.generator)
 
-        return self.d(images, None, self.dtype, lod, perturb)  # type: ignore[no-any-return]
+        if self.acgan:
+            return self.d.score_and_classes(images, self.dtype, lod, perturb)  # type: ignore[no-any-return]
+        logits = self.d(images, label, self.dtype, lod, perturb)
+        return logits, images.new_empty(len(images), 0)
 
     # The two players.
 
     def _d_step(self, now: Moment) -> None:
         c = self.config
-        reals = self._reals(now)
-        fakes = self._fakes(now.batch, now.lod).detach()
+        reals, label = self._reals(now)
+        fakes = self._fakes(now.batch, now.lod, label).detach()
         r1 = c.gamma > 0
         reals.requires_grad_(r1)
-        real_logits, fake_logits = self._logits(reals, now.lod), self._logits(fakes, now.lod)
+        real_logits, real_classes = self._logits(reals, label, now.lod)
+        fake_logits, fake_classes = self._logits(fakes, label, now.lod)
         loss = _D_LOSS[c.loss](real_logits, fake_logits)
         self.sums.add("loss_d", loss)
         self.sums.add("score_real", real_logits)
@@ -206,7 +234,11 @@ class GrowingTrainer:
             self.sums.add("r1", penalty)
             loss = loss + penalty
         if c.loss == "wgan-gp":
-            loss = loss + self._wgan_terms(reals, fakes, real_logits, now)
+            loss = loss + self._wgan_terms(reals, fakes, label, real_logits, now)
+        if self.acgan and label is not None:
+            classes = conditional.acgan_discriminator_loss(real_classes, label, fake_classes, label)
+            self.sums.add("loss_d_classes", classes)
+            loss = loss + classes
         if c.loss == "lsgan":
             score = self.ranks.total(fake_logits.detach().mean()) / self.ranks.world
             average = losses.gdrop_average(float(self.gdrop), float(score))
@@ -214,12 +246,14 @@ class GrowingTrainer:
         self._update(self.d_opt, self.d_params, loss)
         self.images += now.batch
 
-    def _wgan_terms(self, reals: Tensor, fakes: Tensor, real_logits: Tensor, now: Moment) -> Tensor:
+    def _wgan_terms(
+        self, reals: Tensor, fakes: Tensor, label: Tensor | None, real_logits: Tensor, now: Moment
+    ) -> Tensor:
         c = self.config
         shape = [now.batch, 1, 1, 1]
         amount = self._mine(torch.rand(shape, generator=self.generator, device=self.device))
         mixed = losses.mixed_images(reals, fakes, amount)
-        logits = self._logits(mixed, now.lod)
+        logits, _ = self._logits(mixed, label, now.lod)
         # The length of a gradient by an enlarged picture is 1 / 2^floor(lod) of this one's.
         target = c.gp_target * 2 ** int(now.lod)
         penalty = losses.gradient_penalty(logits, mixed, c.gp_weight, target)
@@ -227,9 +261,14 @@ class GrowingTrainer:
         return penalty + losses.drift_penalty(real_logits, c.drift)
 
     def _g_step(self, now: Moment) -> None:
-        logits = self._logits(self._fakes(now.batch, now.lod), now.lod)
+        label = self._label(now.batch)
+        logits, classes = self._logits(self._fakes(now.batch, now.lod, label), label, now.lod)
         loss = _G_LOSS[self.config.loss](logits)
         self.sums.add("loss_g", loss)
+        if self.acgan and label is not None:
+            share = conditional.label_loss(classes, label)
+            self.sums.add("loss_g_classes", share)
+            loss = loss + share
         self._update(self.g_opt, self.g_params, loss)
 
     def _update(self, optimiser: torch.optim.Optimizer, parameters: Any, loss: Tensor) -> None:

@@ -59,6 +59,9 @@ class GrowingConfig:
     ablation: str | None = None
     dtype: str = "fp32"
     net: str | None = None
+    labels: str | None = None
+    label_column: str | None = None
+    channels: int = 3
     metric: str | None = None
     features: str = "inception"
     device: str = "cpu"
@@ -93,8 +96,17 @@ class GrowingConfig:
             changes |= {"lr": self.lr, "lrs": {}}
         return replace(course, **changes)
 
-    def network_configs(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The configurations of generator and discriminator, as a network file has them."""
+    def network_configs(self, classes: int = 0) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The configurations of generator and discriminator, as a network file has them.
+
+        With classes PGGAN is an AC-GAN, StyleGAN1's D has a score for each class, and SNGAN has
+        class-conditional batch norm and projects.
+        """
+        g, d = self._configs()
+        same = {"c_dim": classes, "img_channels": self.channels}
+        return g | same, d | same
+
+    def _configs(self) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.ablation is not None:
             row = ablations.ABLATIONS[self.ablation]
             pair = ablations.networks(row, self.resolution)

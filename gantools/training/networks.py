@@ -56,7 +56,7 @@ def new_networks(
 
 def _shapes(config: TrainConfig | GrowingConfig, classes: int) -> dict[str, Any]:
     if isinstance(config, GrowingConfig):
-        return dict(zip("gd", config.network_configs(), strict=True))
+        return dict(zip("gd", config.network_configs(classes), strict=True))
     return {"g": generator_config(config, classes), "d": discriminator_config(config, classes)}
 
 
@@ -95,10 +95,10 @@ def start(net: str | None, config: TrainConfig | GrowingConfig) -> Checkpoint | 
         raise Usage(f"--net {net}: a {checkpoint.family} network, not {config.family}")
     g_config = checkpoint.config["g"]
     size, channels = g_config["resolution"], g_config.get("img_channels", 3)
-    if (size, channels) != (config.resolution, channels_of(config)):
+    if (size, channels) != (config.resolution, config.channels):
         raise Usage(
             f"--net {net}: {size} pixels and {channels} channels, not {config.resolution} and "
-            f"{channels_of(config)}"
+            f"{config.channels}"
         )
     if frozen and not checkpoint.part("d"):
         raise Usage(f"--freeze-d: {net} has no discriminator")
@@ -150,11 +150,6 @@ def picture_layers(d: Discriminator) -> list[torch.nn.Module]:
     names = ("fromrgb", "conv0", "conv1", "skip")
     layers = [getattr(block, name, None) for block in blocks for name in names]
     return [layer for layer in layers if isinstance(layer, torch.nn.Module)]
-
-
-def channels_of(config: TrainConfig | GrowingConfig) -> int:
-    """Channels of the pictures: 3 in every family but StyleGAN2, which knows --channels."""
-    return config.channels if isinstance(config, TrainConfig) else 3
 
 
 def _fill(module: torch.nn.Module, tensors: dict[str, np.ndarray]) -> None:

@@ -15,6 +15,7 @@ from gantools.training.families import Config
 CURVES = (
     ("Losses", ("loss_g", "loss_d")),
     ("Logits", ("score_real", "score_fake")),
+    ("Cross-entropy of the classes", ("loss_g_classes", "loss_d_classes")),
     ("R1 and path length", ("r1", "path_length")),
     ("Gradient penalty", ("gradient_penalty",)),
     ("Level of detail", ("lod",)),

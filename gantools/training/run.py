@@ -35,7 +35,6 @@ from gantools.training.measure import measure
 from gantools.training.memory import keep_memory
 from gantools.training.networks import (
     Networks,
-    channels_of,
     from_checkpoint,
     new_networks,
     start,
@@ -143,7 +142,7 @@ def _pictures(job: Job, config: Config) -> Pictures:
         hold_out=config.hold_out,
         keep_held=config.metric is not None,
         workers=job.workers,
-        channels=channels_of(config),
+        channels=config.channels,
         classes=classes,
     )
     if pictures.classes:
