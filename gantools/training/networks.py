@@ -115,11 +115,12 @@ def from_checkpoint(
     --freeze-d leaves nothing to train.
     """
     g_config, d_config = checkpoint.config["g"], checkpoint.config.get("d")
-    if g_config.get("c_dim", 0) != classes:
-        raise Usage(
-            f"--net: the network has {g_config.get('c_dim', 0)} classes, the pictures have "
-            f"{classes} (--labels)"
-        )
+    for part in (g_config, d_config or g_config):
+        if part.get("c_dim", 0) != classes:
+            raise Usage(
+                f"--net: the network has {part.get('c_dim', 0)} classes, the pictures have "
+                f"{classes} (--labels)"
+            )
     if d_config is None:
         # SNGAN's two networks have widths of their own.
         kept = () if config.family == "sngan" else ("widths", "conv_clamp", "num_fp16_res")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,14 @@ CURVES = (
 )
 COLOURS = ("#1b6ca8", "#c0392b")
 GRIDS = 8  # at most so many over the run's time, the last one among them
+WIDE = 256  # CSS pixels: narrower grids are shown a whole number of times their size
 _STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 72em; padding: 0 1em;
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 74em; padding: 0 1em;
   color: #222; background: #fff }
 h1, h2 { font-weight: 600 } h2 { margin-top: 2em; font-size: 1.15em }
 .row { display: flex; flex-wrap: wrap; gap: 1.5em } figure { margin: 0 }
-figcaption { font-size: .85em; color: #555 } img { max-width: 100%; image-rendering: pixelated }
+figcaption { font-size: .85em; color: #555 } svg { max-width: 100%; height: auto }
+img { max-width: 100%; image-rendering: pixelated }
 table { border-collapse: collapse; font-size: .9em } td { padding: .15em 1em .15em 0 }
 """
 
@@ -68,8 +71,9 @@ def write(folder: Path, config: Config) -> None:
 
 
 def _summary(last: dict[str, Any]) -> str:
-    hours = last["seconds"] / 3600
-    return f"{last['images']:,} images in {hours:.2f} h, {last['images_per_second']:g} per second"
+    minutes = last["seconds"] / 60
+    taken = f"{minutes:.1f} minutes" if minutes < 100 else f"{minutes / 60:.1f} hours"
+    return f"{last['images']:,} images in {taken}, {last['images_per_second']:g} per second at last"
 
 
 def _grids(folder: Path, lines: Sequence[dict[str, Any]]) -> list[str]:
@@ -80,9 +84,12 @@ def _grids(folder: Path, lines: Sequence[dict[str, Any]]) -> list[str]:
     )
     figures = []
     for line in reversed(picked):
-        data = base64.b64encode((folder / line["samples"]).read_bytes()).decode()
+        png = (folder / line["samples"]).read_bytes()
+        width = struct.unpack_from(">I", png, 16)[0]  # of its header, which comes first
+        width *= max(1, WIDE // width)
+        data = base64.b64encode(png).decode()
         figures.append(
-            f'<figure><img alt="samples at {line["images"]:,} images" '
+            f'<figure><img alt="samples at {line["images"]:,} images" width="{width}" '
             f'src="data:image/png;base64,{data}"><figcaption>{line["images"]:,} images'
             "</figcaption></figure>"
         )
@@ -109,9 +116,14 @@ def _table(values: dict[str, Any]) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
+def _tick(value: float) -> str:
+    """A number that fits beside the axis."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
 def curve(title: str, lines: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
     """An inline SVG of some entries of the log against images; lines without them are left out."""
-    width, height, left, bottom = 420, 200, 52, 22
+    width, height, left, bottom = 420, 200, 62, 22
     series = {
         n: [(x["images"], x[n]) for x in lines if isinstance(x.get(n), int | float)] for n in names
     }
@@ -135,11 +147,11 @@ def curve(title: str, lines: Sequence[dict[str, Any]], names: Sequence[str]) -> 
         legend.append(f'<span style="color:{colour}">{html.escape(name)}</span>')
     axis = f"M{left},8 V{height - bottom} H{width - 8}"
     return (
-        f'<figure><svg width="{width}" height="{height}" role="img" '
+        f'<figure><svg width="{width}" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="{html.escape(title)}"><path d="{axis}" fill="none" stroke="#999"/>'
         f'<g font-size="11" fill="#555">'
-        f'<text x="{left - 4}" y="16" text-anchor="end">{top:.3g}</text>'
-        f'<text x="{left - 4}" y="{height - bottom}" text-anchor="end">{low:.3g}</text>'
+        f'<text x="{left - 4}" y="16" text-anchor="end">{_tick(top)}</text>'
+        f'<text x="{left - 4}" y="{height - bottom}" text-anchor="end">{_tick(low)}</text>'
         f'<text x="{width - 8}" y="{height - 6}" text-anchor="end">{end:,} images</text></g>'
         f"{''.join(drawn)}</svg><figcaption>{html.escape(title)}: {', '.join(legend)}"
         "</figcaption></figure>"
