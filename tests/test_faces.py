@@ -200,6 +200,25 @@ def test_the_networks_with_random_weights(fixtures: Path) -> None:
             np.testing.assert_allclose(out.numpy(), data[f"{name}.out{i}"], atol=1e-4)
 
 
+def test_a_face_does_not_depend_on_the_number_of_threads(
+    detector: Detector, portrait: np.ndarray
+) -> None:
+    """Pictures side by side in threads: the same to the bit, and torch has its threads back."""
+    pictures = [portrait, portrait[:, ::-1].copy(), portrait[20:], portrait[20:, ::-1].copy()]
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        several = Detector()
+        found = several.detect(pictures)
+        assert (several.workers, torch.get_num_threads()) == (3, 3)
+        torch.set_num_threads(1)
+        alone = [Detector().detect([picture])[0] for picture in pictures]
+    finally:
+        torch.set_num_threads(before)
+    for a, b in zip(found, alone, strict=True):
+        assert a and same(a, b)
+
+
 def test_a_face_does_not_depend_on_its_batch(
     detector: Detector, golden: tuple, portrait: np.ndarray
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,6 +69,9 @@ class Detector:
         of_rules = {"facenet-pytorch": LIBRARY, "facenet": ORIGINAL}[rules]
         three = nets.pnet, nets.rnet, nets.onet
         self.cascade = Cascade(*three, min_face, thresholds, factor, of_rules)
+        # Small layers gain little from several threads in each: pictures side by side gain more.
+        self.workers = torch.get_num_threads() if self.device.type == "cpu" else 1
+        self.pool = ThreadPoolExecutor(self.workers)
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
         """Faces of each uint8 [H, W, 3] picture, best score first; [] where there is none.
@@ -79,12 +84,16 @@ class Detector:
         for i, image in enumerate(images):
             assert image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8
             shapes.setdefault(image.shape, []).append(i)
+        parts: list[list[int]] = []
         for (height, width, _), members in shapes.items():
-            at_once = max(1, MOST_PIXELS // (height * width))
-            for start in range(0, len(members), at_once):
-                part = members[start : start + at_once]
-                for i, faces in zip(part, self._equal([images[i] for i in part]), strict=True):
-                    found[i] = faces
+            share = -(-len(members) // self.workers)
+            at_once = max(1, min(share, MOST_PIXELS // self.workers // (height * width)))
+            parts += [members[i : i + at_once] for i in range(0, len(members), at_once)]
+        with _one_thread_each(self.workers):
+            made = self.pool.map(self._equal, [[images[i] for i in part] for part in parts])
+            for part, faces in zip(parts, made, strict=True):
+                for i, one in zip(part, faces, strict=True):
+                    found[i] = one
         return found
 
     def _equal(self, images: list[np.ndarray]) -> list[list[Face]]:
@@ -102,6 +111,20 @@ class Detector:
             x1, y1, x2, y2 = (np.array(row[:4]) * np.tile(scale, 2)).tolist()
             faces[i].append(Face((x1, y1, x2, y2), row[4], xy * scale))
         return faces
+
+
+@contextlib.contextmanager
+def _one_thread_each(workers: int) -> Iterator[None]:
+    """torch with one thread for each worker, as before afterwards."""
+    import torch
+
+    before = torch.get_num_threads()
+    if workers > 1:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _bounded(image: np.ndarray) -> np.ndarray:
