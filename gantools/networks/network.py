@@ -138,21 +138,9 @@ def generator(
     family: str, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
 ) -> nn.Module:
     """The generator of a family with its numbers."""
-    module: nn.Module
     # What is filled next must draw no number from anybody's random stream.
     with torch.random.fork_rng(devices=[]):
-        if family == "stylegan2":
-            module = stylegan2.Generator(stylegan2.GeneratorConfig.from_dict(dict(config)))
-        elif family == "stylegan3":
-            module = stylegan3.Generator(stylegan3.GeneratorConfig.from_dict(dict(config)))
-        elif family == "stylegan":
-            module = stylegan.Generator(stylegan.GeneratorConfig.from_dict(dict(config)))
-        elif family == "pggan":
-            module = pggan.Generator(pggan.GeneratorConfig.from_dict(dict(config)))
-        elif family == "sngan":
-            module = sngan.Generator(sngan.GeneratorConfig.from_dict(dict(config)))
-        else:
-            raise Usage(f"networks of the family {family} are not read by this version")
+        module = new_generator(family, config)
     return fill(module, tensors)
 
 
@@ -160,18 +148,38 @@ def _discriminator(ckpt: files.Checkpoint) -> nn.Module:
     config = ckpt.config.get("d")
     if not config:
         raise Usage("the network file holds no discriminator")
-    module: nn.Module
     with torch.random.fork_rng(devices=[]):
-        if ckpt.family in ("pggan", "stylegan"):
-            growing = pggan_discriminator.DiscriminatorConfig.from_dict(dict(config))
-            module = pggan_discriminator.Discriminator(growing)
-        elif ckpt.family == "sngan":
-            spectral = sngan_discriminator.DiscriminatorConfig.from_dict(dict(config))
-            module = sngan_discriminator.Discriminator(spectral)
-        else:
-            cfg = stylegan2_discriminator.DiscriminatorConfig.from_dict(dict(config))
-            module = stylegan2_discriminator.Discriminator(cfg)
+        module = new_discriminator(ckpt.family, config)
     return fill(module, ckpt.part("d"))
+
+
+def new_generator(family: str, config: Mapping[str, Any]) -> nn.Module:
+    """A family's generator as it is drawn; Usage for a family that this version does not know."""
+    values = dict(config)
+    if family == "stylegan2":
+        return stylegan2.Generator(stylegan2.GeneratorConfig.from_dict(values))
+    if family == "stylegan3":
+        return stylegan3.Generator(stylegan3.GeneratorConfig.from_dict(values))
+    if family == "stylegan":
+        return stylegan.Generator(stylegan.GeneratorConfig.from_dict(values))
+    if family == "pggan":
+        return pggan.Generator(pggan.GeneratorConfig.from_dict(values))
+    if family == "sngan":
+        return sngan.Generator(sngan.GeneratorConfig.from_dict(values))
+    raise Usage(f"networks of the family {family} are not read by this version")
+
+
+def new_discriminator(family: str, config: Mapping[str, Any]) -> nn.Module:
+    """A family's discriminator as it is drawn; PGGAN and StyleGAN share one kind."""
+    values = dict(config)
+    if family in ("pggan", "stylegan"):
+        growing = pggan_discriminator.DiscriminatorConfig.from_dict(values)
+        return pggan_discriminator.Discriminator(growing)
+    if family == "sngan":
+        spectral = sngan_discriminator.DiscriminatorConfig.from_dict(values)
+        return sngan_discriminator.Discriminator(spectral)
+    cfg = stylegan2_discriminator.DiscriminatorConfig.from_dict(values)
+    return stylegan2_discriminator.Discriminator(cfg)
 
 
 def fill(module: nn.Module, tensors: Mapping[str, np.ndarray]) -> nn.Module:

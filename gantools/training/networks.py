@@ -12,17 +12,9 @@ import torch
 from gantools.io import network as files
 from gantools.io import seeds
 from gantools.io.network import Checkpoint
-from gantools.networks import (
-    pggan,
-    pggan_discriminator,
-    sngan,
-    sngan_discriminator,
-    stylegan,
-    stylegan2,
-)
-from gantools.networks.network import fill
-from gantools.networks.stylegan2 import Generator, GeneratorConfig
-from gantools.networks.stylegan2_discriminator import Discriminator, DiscriminatorConfig
+from gantools.networks import stylegan2
+from gantools.networks.network import fill, new_discriminator, new_generator
+from gantools.networks.stylegan2_discriminator import Discriminator
 from gantools.report import Usage
 from gantools.training.growing_presets import GrowingConfig
 from gantools.training.presets import TrainConfig
@@ -50,7 +42,8 @@ def new_networks(
     shapes = shapes or _shapes(config, classes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive(config.seed, "networks", "initial"))
-        g, d = _fresh(config.family, shapes)
+        g = new_generator(config.family, shapes["g"])
+        d = new_discriminator(config.family, shapes["d"])
     return Networks(g, d, copy.deepcopy(g))
 
 
@@ -58,26 +51,6 @@ def _shapes(config: TrainConfig | GrowingConfig, classes: int) -> dict[str, Any]
     if isinstance(config, GrowingConfig):
         return dict(zip("gd", config.network_configs(classes), strict=True))
     return {"g": generator_config(config, classes), "d": discriminator_config(config, classes)}
-
-
-def _fresh(family: str, shapes: dict[str, Any]) -> tuple[torch.nn.Module, torch.nn.Module]:
-    g, d = shapes["g"], shapes["d"]
-    if family == "stylegan2":
-        return (
-            Generator(GeneratorConfig.from_dict(g)),
-            Discriminator(DiscriminatorConfig.from_dict(d)),
-        )
-    if family == "sngan":
-        return (
-            sngan.Generator(sngan.GeneratorConfig.from_dict(g)),
-            sngan_discriminator.Discriminator(sngan_discriminator.DiscriminatorConfig.from_dict(d)),
-        )
-    growing_d = pggan_discriminator.Discriminator(
-        pggan_discriminator.DiscriminatorConfig.from_dict(d)
-    )
-    if family == "pggan":
-        return pggan.Generator(pggan.GeneratorConfig.from_dict(g)), growing_d
-    return stylegan.Generator(stylegan.GeneratorConfig.from_dict(g)), growing_d
 
 
 def start(net: str | None, config: TrainConfig | GrowingConfig) -> Checkpoint | None:
