@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from dataclasses import fields
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,18 @@ from torch import Tensor, nn
 from gantools.ops.resample import conv_down
 
 SQRT2 = math.sqrt(2)
+
+
+def entries(cls: type, values: dict[str, Any]) -> dict[str, Any]:
+    """A network file's configuration for dataclass `cls`: its lists as tuples.
+
+    ValueError where the dataclass has no such entry.
+    """
+    known = {f.name for f in fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(f"unknown configuration entry {unknown[0]!r}")
+    return {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
 
 
 class Dense(nn.Module):

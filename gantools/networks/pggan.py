@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gantools.networks.growing import Conv, Weight, dtype_at, fade, pixel_norm, steps_down
-from gantools.networks.layers import SQRT2
-from gantools.networks.stylegan2 import _tuples
+from gantools.networks.layers import SQRT2, entries
 from gantools.ops.resample import nearest_up
 from gantools.ops.styled import rendering
 
@@ -41,7 +40,7 @@ class GeneratorConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
         """The configuration of a network file; unknown entries are an error."""
-        return cls(**_tuples(cls, values))
+        return cls(**entries(cls, values))
 
     def to_dict(self) -> dict[str, Any]:
         """As it is stored: JSON types only."""

@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gantools.networks.growing import Conv, Dense, dtype_at, fade, shrunk, steps_down
-from gantools.networks.layers import minibatch_stddev
-from gantools.networks.stylegan2 import _tuples
+from gantools.networks.layers import entries, minibatch_stddev
 from gantools.ops.resample import box_down, fir, fir_kernel
 
 Perturb = Callable[[Tensor], Tensor]
@@ -46,7 +45,7 @@ class DiscriminatorConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DiscriminatorConfig:
         """The configuration of a network file; unknown entries are an error."""
-        return cls(**_tuples(cls, values))
+        return cls(**entries(cls, values))
 
     def to_dict(self) -> dict[str, Any]:
         """As it is stored: JSON types only."""

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gantools.networks.layers import entries
 from gantools.networks.spectral_norm import Conv, Dense
-from gantools.networks.stylegan2 import _tuples
 from gantools.ops.resample import box_down
 from gantools.report import Usage
 
@@ -40,7 +40,7 @@ class DiscriminatorConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DiscriminatorConfig:
         """The configuration of a network file; unknown entries are an error."""
-        return cls(**_tuples(cls, values))
+        return cls(**entries(cls, values))
 
     def to_dict(self) -> dict[str, Any]:
         """As it is stored: JSON types only."""

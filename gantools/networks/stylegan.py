@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from gantools.networks import growing
 from gantools.networks.growing import dtype_at, fade, steps_down
-from gantools.networks.layers import SQRT2, Dense
-from gantools.networks.stylegan2 import Mapping, Noise, _tuples
+from gantools.networks.layers import SQRT2, Dense, entries
+from gantools.networks.stylegan2 import Mapping, Noise
 from gantools.ops.resample import fir, fir_kernel, nearest_up, nearest_up_conv
 from gantools.ops.styled import rendering
 
@@ -40,7 +40,7 @@ class GeneratorConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
         """The configuration of a network file; unknown entries are an error."""
-        return cls(**_tuples(cls, values))
+        return cls(**entries(cls, values))
 
     def to_dict(self) -> dict[str, Any]:
         """As it is stored: JSON types only."""

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantools.networks.layers import SQRT2, Dense, normalize_2nd_moment
+from gantools.networks.layers import SQRT2, Dense, entries, normalize_2nd_moment
 from gantools.ops.modulate import modulated_conv
 from gantools.ops.resample import conv_up, fir_kernel, nearest_up, upsample
 from gantools.ops.styled import rendering, styled_conv, styled_rgb
@@ -45,7 +45,7 @@ class GeneratorConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
         """The configuration of a network file; unknown entries are an error."""
-        return cls(**_tuples(cls, values))
+        return cls(**entries(cls, values))
 
     def to_dict(self) -> dict[str, Any]:
         """As it is stored: JSON types only."""
@@ -60,14 +60,6 @@ class GeneratorConfig:
     def num_ws(self) -> int:
         """L, the number of style vectors: 2 log2(resolution) - 2."""
         return 2 * len(self.widths)
-
-
-def _tuples(cls: type, values: dict[str, Any]) -> dict[str, Any]:
-    known = {f.name for f in fields(cls)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ValueError(f"unknown configuration entry {unknown[0]!r}")
-    return {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
 
 
 def widths(resolution: int, channel_base: int = 32768, channel_max: int = 512) -> tuple[int, ...]:

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from gantools.networks.layers import Conv, Dense, minibatch_stddev, normalize_2nd_moment
-from gantools.networks.stylegan2 import Architecture, _tuples
+from gantools.networks.layers import Conv, Dense, entries, minibatch_stddev, normalize_2nd_moment
+from gantools.networks.stylegan2 import Architecture
 from gantools.ops.resample import box_down, downsample, fir_kernel
 
 
@@ -37,7 +37,7 @@ class DiscriminatorConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DiscriminatorConfig:
         """The configuration of a network file; unknown entries are an error."""
-        return cls(**_tuples(cls, values))
+        return cls(**entries(cls, values))
 
     def to_dict(self) -> dict[str, Any]:
         """As it is stored: JSON types only."""

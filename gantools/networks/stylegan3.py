@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantools.networks.layers import SQRT2, Dense, normalize_2nd_moment
+from gantools.networks.layers import SQRT2, Dense, entries, normalize_2nd_moment
 from gantools.networks.stylegan2 import truncate
 from gantools.ops.filtered_lrelu import design_lowpass, filtered_lrelu
 
@@ -51,10 +51,7 @@ class GeneratorConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
         """The configuration of a network file; unknown entries are an error."""
-        unknown = sorted(set(values) - {f.name for f in fields(cls)})
-        if unknown:
-            raise ValueError(f"unknown configuration entry {unknown[0]!r}")
-        return cls(**values)
+        return cls(**entries(cls, values))
 
     def to_dict(self) -> dict[str, Any]:
         """As it is stored: JSON types only."""
