@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def test_every_loss_takes_classes(family: str, loss: str) -> None:
 def test_fakes_have_the_classes_of_pictures(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """D's fakes those of its reals; G's come as often as there are pictures of them."""
     made = trainer(family, mixing=1.0) if family == "stylegan" else trainer(family)
-    _, label = made._reals(made.moment)
+    _, label = made._reals(made._shown(8))
     index, _ = made.order.take(0, 8)
     assert label is not None
     assert label.argmax(dim=1).tolist() == SHOWN[index].tolist()
@@ -139,15 +140,19 @@ def test_s1_11_cross_entropy_with_weight_1(monkeypatch: pytest.MonkeyPatch) -> N
         return heads[-1]
 
     descended: list[float] = []
-    update = made._update
+    learn = made._learn
 
-    def updated(optimiser: Any, parameters: Any, loss: torch.Tensor) -> None:
-        descended.append(loss.item())
-        update(optimiser, parameters, loss)
+    def learned(optimiser: Any, parameters: Any, n: int, loss: Callable[[], torch.Tensor]) -> None:
+        def told() -> torch.Tensor:
+            value = loss()
+            descended.append(value.item())
+            return value
+
+        learn(optimiser, parameters, n, told)
 
     monkeypatch.setattr(made.d, "score_and_classes", judged)
-    monkeypatch.setattr(made, "_update", updated)
-    _, label = made._reals(made.moment)
+    monkeypatch.setattr(made, "_learn", learned)
+    _, label = made._reals(made._shown(8))
     labels: list[torch.Tensor] = []
     draw = made._label
     monkeypatch.setattr(made, "_label", lambda n: labels.append(draw(n)) or labels[-1])
@@ -296,7 +301,7 @@ def test_a_grey_trainer_moves(family: str) -> None:
     made = trainer(family, channels=1)
     made.step()
     assert made.is_finite()
-    assert made._reals(made.moment)[0].shape == (8, 1, made.config.resolution, SIZE[family])
+    assert made._reals(made._shown(8))[0].shape == (8, 1, made.config.resolution, SIZE[family])
 
 
 @pytest.mark.long

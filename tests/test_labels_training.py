@@ -223,7 +223,7 @@ def test_fakes_have_the_classes_of_the_data() -> None:
 
 def test_reals_come_with_their_class() -> None:
     t = conditional()
-    _, label = t._reals()
+    _, label = t._scaled(t._shown(8))
     index, _ = t.order.take(0, 8)
     wanted = [(2, 0, 0, 1, 1, 1)[i % 6] for i in index]
     assert label is not None
@@ -506,7 +506,7 @@ def test_a_grey_trainer_moves() -> None:
     t.p.fill_(0.5)
     t.step()
     assert t.is_finite()
-    assert t._reals()[0].shape == (8, 1, 8, 8)
+    assert t._scaled(t._shown(8))[0].shape == (8, 1, 8, 8)
 
 
 # ------------------------------------------------------------------------- metric and processes

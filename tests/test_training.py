@@ -138,7 +138,7 @@ def test_order_depends_on_the_position_alone() -> None:
 
 def test_reals_are_scaled_and_mirrored() -> None:
     t = trainer()
-    reals, label = t._reals()
+    reals, label = t._scaled(t._shown(8))
     assert label is None
     index, flipped = t.order.take(0, 8)
     wanted = t.pictures.numpy()[index].astype(np.float32) / 127.5 - 1
@@ -249,11 +249,11 @@ def test_regularisers_are_lazy(monkeypatch: pytest.MonkeyPatch) -> None:
     t = trainer()
     seen: dict[str, list[int]] = {"_g_path": [], "_d_r1": []}
     for name, when in seen.items():
-        old: Callable[..., None] = getattr(t, name)
+        old: Callable[..., torch.Tensor] = getattr(t, name)
 
-        def wrapped(*a: Any, old: Any = old, when: list[int] = when) -> None:
+        def wrapped(*a: Any, old: Any = old, when: list[int] = when) -> torch.Tensor:
             when.append(t.iteration)
-            old(*a)
+            return old(*a)  # type: ignore[no-any-return]
 
         monkeypatch.setattr(t, name, wrapped)
     for _ in range(18):
@@ -285,7 +285,8 @@ def test_w_avg_follows_the_mean_w_s0_11() -> None:
     t = trainer(mixing=0.0)
     t.g.mapping.w_avg.fill_(2.0)
     t.generator.manual_seed(5)
-    ws = t._ws(8)
+    ws = t._ws(8, None)
+    t._move_w_avg()
     wanted = 0.995 * 2.0 + 0.005 * ws[:, 0].mean(dim=0)
     torch.testing.assert_close(t.g.mapping.w_avg, wanted.detach())
 

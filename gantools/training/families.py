@@ -31,14 +31,16 @@ def trainer(
     labels: np.ndarray | None = None,
     compile: bool = False,
     ranks: Ranks | None = None,
+    batch_gpu: int | None = None,
 ) -> Trainer:
     """The trainer of the configuration's family; pictures uint8 [N,C,H,W].
 
-    labels: their classes, int64 [N], None without.
+    labels: their classes, int64 [N], None without. batch_gpu: pictures at once in each process.
     """
+    shared: dict[str, Any] = {"labels": labels, "ranks": ranks, "batch_gpu": batch_gpu}
     if isinstance(config, GrowingConfig):
-        return GrowingTrainer(config, networks, pictures, labels=labels, ranks=ranks)
-    return loop.Trainer(config, networks, pictures, labels=labels, compile=compile, ranks=ranks)
+        return GrowingTrainer(config, networks, pictures, **shared)
+    return loop.Trainer(config, networks, pictures, compile=compile, **shared)
 
 
 def changed(before: Config, now: Config) -> list[str]:

@@ -39,7 +39,7 @@ def _modules(trainer: Trainer) -> dict[str, nn.Module]:
     return {"g": trainer.g, "d": trainer.d, "g_ema": trainer.g_ema}
 
 
-def _moments(trainer: Trainer) -> Iterator[tuple[str, nn.Parameter, torch.optim.Adam]]:
+def _moments(trainer: Trainer) -> Iterator[tuple[str, nn.Parameter, torch.optim.Optimizer]]:
     for name, module, optimiser in (
         ("g_opt", trainer.g, trainer.g_opt),
         ("d_opt", trainer.d, trainer.d_opt),

@@ -1,0 +1,234 @@
+"""What the trainers of all families share: what a step draws, shows, accumulates and updates.
+
+Every random number of iteration i comes from a generator seeded by (seed, i), so the trajectory
+depends on the weights, the moments and the counters alone, and a resumed run is the same run. All
+of a batch's numbers are drawn in every process and in every part of an accumulated batch; each
+takes its own, so that neither changes what is computed, but for rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gantools.io import seeds
+from gantools.networks.network import DTYPES
+from gantools.report import Usage
+from gantools.training import control, losses
+from gantools.training.data import Order
+from gantools.training.distributed import Ranks
+from gantools.training.networks import Networks
+
+
+class Sums:
+    """Running sums of what log.jsonl averages; on the device, so nothing waits for them."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.values: dict[str, Tensor] = {}
+
+    def add(self, name: str, values: Tensor) -> None:
+        """Add every element of `values` to the sum and the count of `name`."""
+        values = values.detach().float()
+        pair = torch.stack([values.sum(), values.new_tensor(float(values.numel()))]).double()
+        self.values[name] = self.values[name] + pair if name in self.values else pair
+
+    def means(self, ranks: Ranks) -> dict[str, float]:
+        """The means since the last call over all processes; starts again."""
+        self.gather(ranks)
+        result = (
+            {n: float(v[0] / v[1]) for n, v in sorted(self.values.items())} if ranks.first else {}
+        )
+        self.values.clear()
+        return result
+
+    def gather(self, ranks: Ranks) -> None:
+        """The first process gets every sum, the others start from 0."""
+        if ranks.world > 1:
+            self.values = {n: ranks.total(v) for n, v in sorted(self.values.items())}
+            self.keep(ranks)
+
+    def keep(self, ranks: Ranks) -> None:
+        """What all processes hold alike stays with the first."""
+        self.values = {n: v * ranks.first for n, v in self.values.items()}
+
+
+class Draws:
+    """Networks, pictures and the numbers of an iteration; the base of every trainer.
+
+    pictures: uint8 [N,C,H,W]; labels: their classes, int64 [N], where the networks have classes;
+    both are kept on the device. batch_gpu: at most so many pictures at once in each process; the
+    gradients of the parts are summed. Counters: images, iteration.
+    """
+
+    g_opt: torch.optim.Adam
+    d_opt: torch.optim.Adam
+
+    def __init__(
+        self,
+        config: Any,
+        networks: Networks,
+        pictures: np.ndarray,
+        *,
+        labels: np.ndarray | None = None,
+        ranks: Ranks | None = None,
+        batch_gpu: int | None = None,
+    ) -> None:
+        self.ranks, self.batch_gpu = ranks or Ranks(), batch_gpu
+        self.device = device = config.device
+        self.seed: int = config.seed
+        self.mixing: float = config.mixing
+        last = torch.channels_last
+        self.g = networks.g.to(device).to(memory_format=last)
+        self.d = networks.d.to(device).to(memory_format=last)
+        self.g_ema = networks.g_ema.to(device=device).eval().requires_grad_(False)
+        self.mbstd_group: int = getattr(self.d.cfg, "mbstd_group", 1)
+        self.pictures = torch.from_numpy(pictures).to(device)
+        self.labels = None if labels is None else torch.from_numpy(labels).to(device)
+        self.order = Order(len(pictures), config.seed, mirror=config.mirror)
+        self.g_params: list[Any] = list(self.g.parameters())
+        self.d_params: list[Any] = list(self.d.parameters())
+        self.images = 0
+        self.iteration = 0
+        self.sums = Sums(device)
+        self.generator = torch.Generator(device)
+        self.dtype = DTYPES[config.dtype]
+        self._part = Ranks()  # which part of this process's share is computed
+        self._w_means: list[Tensor] = []
+
+    # What an iteration draws.
+
+    def _begin(self) -> None:
+        self.generator.manual_seed(seeds.derive(self.seed, str(self.iteration), "iteration"))
+
+    def _share(self, whole: Tensor, *, grouped: bool = True) -> Tensor:
+        """This process's samples of a batch, or the part of them that is computed just now.
+
+        grouped: whole groups of the minibatch stddev.
+        """
+        group = self.mbstd_group if grouped else 1
+        return self._part.take(self.ranks.take(whole, group), group)
+
+    def _normal(self, *shape: int, grouped: bool = True) -> Tensor:
+        whole = torch.randn(shape, generator=self.generator, device=self.device)
+        return self._share(whole, grouped=grouped)
+
+    def _noise(self, n: int, *, grouped: bool = True) -> list[Tensor]:
+        return [self._normal(n, 1, *shape, grouped=grouped) for shape in self.g.noise_shapes]
+
+    def _one_hot(self, classes: Tensor) -> Tensor:
+        return F.one_hot(classes, self.g.cfg.c_dim).float()
+
+    def _label(self, n: int, *, grouped: bool = True) -> Tensor | None:
+        """This process's labels [·, c_dim] of n fakes, those of pictures drawn uniformly."""
+        if self.labels is None:
+            return None
+        device = self.device
+        index = torch.randint(len(self.labels), [n], generator=self.generator, device=device)
+        return self._one_hot(self.labels[self._share(index, grouped=grouped)])
+
+    def _ws(
+        self, n: int, label: Tensor | None, layers: int | None = None, *, grouped: bool = True
+    ) -> Tensor:
+        """This process's mixed styles [·, L, w_dim] of n, the crossover below `layers` (S0.11).
+
+        w_avg moves towards the mean of all when the batch is done.
+        """
+        ws: Tensor = self.g.mapping(self._normal(n, self.g.cfg.z_dim, grouped=grouped), label)
+        self._w_means.append(ws[:, 0].detach().mean(dim=0))
+        if not self.mixing:
+            return ws
+        drawn = losses.draw_cutoffs(n, layers or self.g.num_ws, self.mixing, self.generator)
+        cutoffs = self._share(drawn, grouped=grouped)
+        other = self.g.mapping(self._normal(n, self.g.cfg.z_dim, grouped=grouped), label)
+        return losses.mix_styles(ws, other, cutoffs)
+
+    def _shown(self, n: int) -> tuple[Tensor, Tensor | None]:
+        """This process's share of the next n real pictures, uint8 [·,C,H,W], and their classes."""
+        taken = self.order.take(self.images, n)
+        group = self.mbstd_group
+        index, flipped = (
+            self.ranks.take(torch.from_numpy(x), group).to(self.device) for x in taken
+        )
+        pixels = self.pictures[index]
+        pixels = torch.where(flipped[:, None, None, None], pixels.flip(3), pixels)
+        return pixels, None if self.labels is None else self.labels[index]
+
+    def _reals(self, shown: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
+        """The part of the shown pictures that is computed, [·,C,H,W] in 0..255, and its labels."""
+        pixels, classes = shown
+        label = None if classes is None else self._one_hot(self._taken(classes))
+        return self._taken(pixels).to(torch.float32), label
+
+    def _taken(self, shown: Tensor) -> Tensor:
+        return self._part.take(shown, self.mbstd_group)
+
+    # How a batch becomes one step of an optimiser.
+
+    def _learn(
+        self,
+        optimiser: torch.optim.Optimizer,
+        parameters: Sequence[Any],
+        n: int,
+        loss: Callable[[], Tensor],
+        *,
+        grouped: bool = True,
+    ) -> None:
+        """One step for a batch of n; `loss` is that of a part, and draws as if it were all."""
+        optimiser.zero_grad(set_to_none=True)
+        parts = self._parts(n, self.mbstd_group if grouped else 1)
+        drawn = self.generator.get_state() if parts > 1 else None
+        for part in range(parts):
+            if drawn is not None:
+                self.generator.set_state(drawn)
+            self._part = Ranks(part, parts)
+            value = loss()
+            (value / parts if parts > 1 else value).backward()  # type: ignore[no-untyped-call]
+        self._part = Ranks()
+        self._move_w_avg()
+        self.ranks.average_gradients(parameters)
+        losses.finite_gradients(parameters)
+        optimiser.step()
+
+    def _parts(self, n: int, group: int) -> int:
+        """In how many parts a batch of n is computed: the fewest of at most batch_gpu pictures."""
+        own = n // self.ranks.world
+        if self.batch_gpu is None or own <= self.batch_gpu:
+            return 1
+        size = min(group or own, own)
+        groups = own // size if own % size == 0 else 1
+        for parts in range(2, groups + 1):
+            if groups % parts == 0 and own // parts <= self.batch_gpu:
+                return parts
+        raise Usage(
+            f"--batch-gpu {self.batch_gpu}: a batch of {n} has groups of {size} for the minibatch "
+            f"stddev, which stand together: give {size} or more, or another --batch"
+        )
+
+    def _move_w_avg(self) -> None:
+        """Move w_avg towards the mean of what was drawn since the last call, of all processes."""
+        if not self._w_means:
+            return
+        w_avg = self.g.mapping.w_avg
+        mean = self.ranks.mean(torch.stack(self._w_means).mean(dim=0))
+        w_avg.copy_(mean.lerp(w_avg, control.W_AVG_BETA))
+        self._w_means.clear()
+
+    # What every family saves, gathers and is asked.
+
+    def gather(self) -> None:
+        """Bring to the first process what each has summed for itself."""
+        self.sums.gather(self.ranks)
+
+    def keep(self) -> None:
+        """What all processes have read from the state file stays with the first."""
+        self.sums.keep(self.ranks)
+
+    def _all_finite(self, tensors: Iterable[Tensor]) -> bool:
+        total = torch.stack([t.detach().sum() for t in tensors])
+        return bool(total.isfinite().all())
