@@ -95,10 +95,13 @@ def note(text: object) -> None:
         say(text)
 
 
-def failed(name: str, why: object) -> None:
-    """One sample failed: `gantools project: photos/7.jpg: no face found`; the run ends with 1."""
+def failed(name: str, why: object, *, alone: bool = False) -> None:
+    """One sample failed: `gantools project: photos/7.jpg: no face found`; the run ends with 1.
+
+    alone: no other process of the run knows of it, so that it is said although this one is hushed.
+    """
     _state.failures += 1
-    if _state.hushed:
+    if _state.hushed and not alone:
         return
     say(f"{name}: {one_line(why)}" if name else why)
 

@@ -95,9 +95,13 @@ def make_network(
     w_dim: int = 16,
     c_dim: int = 0,
     channels: int = 8,
+    alpha: str | None = None,
     **config: object,
 ) -> Path:
-    """A seeded, untrained StyleGAN2 network file, with its discriminator."""
+    """A seeded, untrained StyleGAN2 network file, with its discriminator.
+
+    config: more of the generator's; D gets what both have. alpha: the header's entry.
+    """
     import torch
 
     from gantools.io.network import Checkpoint, save
@@ -116,9 +120,11 @@ def make_network(
         mapping_layers=2,
         **config,
     )  # type: ignore[arg-type]
+    both = {n: config[n] for n in ("img_channels", "first_block") if n in config}
     d = DiscriminatorConfig(
-        resolution, (channels,) * count, c_dim=c_dim, cmap_dim=channels if c_dim else 0
-    )
+        resolution, (channels,) * count, c_dim=c_dim, cmap_dim=channels if c_dim else 0,
+        **both,  # type: ignore[arg-type]
+    )  # fmt: skip
     net = Generator(g)
     with torch.no_grad():
         for layer in net.synthesis.layers():
@@ -137,6 +143,8 @@ def make_network(
         "count": 496,
     }
     meta = {"images_shown": 0, "trained_on": "nothing (a test's random weights)", "crop": crop}
+    if alpha:
+        meta["alpha"] = alpha
     save(path, Checkpoint("stylegan2", {"g": g.to_dict(), "d": d.to_dict()}, tensors, meta))
     return path
 

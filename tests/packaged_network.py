@@ -5,7 +5,8 @@
 PACK is the folder with celeba64_20k.zip and labels.csv, RUN the run folder (resumed if it is
 there), IMAGES how long to train (default 5M; what the run has reached is enough if it is more).
 Today's network is a RUN of two legs, 300k images of --preset faces64 and from there
-`--net RUN/network-000300.safetensors --dtype bf16 --seed 1 --images 450k`, each on one CPU core.
+`--net RUN/network-000300.safetensors --dtype bf16 --seed 1 --images 450k`, each on one CPU core
+(the second still with ADA over 500 kimg and EMA ramp-up, which --net has changed since).
 $GANTOOLS_WEIGHTS names the folder with the MobileNetV2 features for the measures.
 Everything is written to gantools/assets and tests/pictures.
 """

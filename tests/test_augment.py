@@ -20,7 +20,7 @@ def pictures(n: int = 4, size: int = 16, dtype: torch.dtype = torch.float32) -> 
 
 def none(n: int) -> Draw:
     """No transformation at all."""
-    return augment.draw(n, torch.tensor(0.0), 16, torch.Generator().manual_seed(0))
+    return augment.draw(n, torch.tensor(0.0), (16, 16), torch.Generator().manual_seed(0))
 
 
 def smooth(size: int = 32, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -48,13 +48,13 @@ def test_nothing_happens_at_p_0() -> None:
 
 
 def test_everything_happens_at_p_1() -> None:
-    drawn = augment.draw(2000, torch.tensor(1.0), 64, torch.Generator().manual_seed(0))
+    drawn = augment.draw(2000, torch.tensor(1.0), (64, 64), torch.Generator().manual_seed(0))
     assert drawn.moved.all()
     assert drawn.flip.float().mean().item() == pytest.approx(0.5, abs=0.04)
     np.testing.assert_allclose(torch.bincount(drawn.turns) / 2000, 0.25, atol=0.03)
     assert drawn.shift.min() == -8
     assert drawn.shift.max() == 8
-    beyond = augment.draw(50, torch.tensor(7.0), 64, torch.Generator().manual_seed(0))
+    beyond = augment.draw(50, torch.tensor(7.0), (64, 64), torch.Generator().manual_seed(0))
     assert beyond.moved.all()  # p has no upper bound (S2.20)
 
 
@@ -220,7 +220,7 @@ def test_only_moved_samples_are_resampled() -> None:
 def test_distribution_of_strengths() -> None:
     """Standard deviations and probabilities of B.1-B.2, at p = 0.5."""
     n = 20_000
-    drawn = augment.draw(n, torch.tensor(0.5), 64, torch.Generator().manual_seed(5))
+    drawn = augment.draw(n, torch.tensor(0.5), (64, 64), torch.Generator().manual_seed(5))
     # none of scale, aniso, offset (p each) and rotation (p over two draws)
     assert 1 - drawn.moved.float().mean().item() == pytest.approx(0.5**4, abs=0.01)
     assert drawn.flip.float().mean().item() == pytest.approx(0.25, abs=0.02)
@@ -238,8 +238,8 @@ def test_distribution_of_strengths() -> None:
 
 def test_draws_are_nested_in_p() -> None:
     """The same numbers decide at every p, so a transformation drawn at p stays drawn above it."""
-    low = augment.draw(500, torch.tensor(0.2), 64, torch.Generator().manual_seed(9))
-    high = augment.draw(500, torch.tensor(0.6), 64, torch.Generator().manual_seed(9))
+    low = augment.draw(500, torch.tensor(0.2), (64, 64), torch.Generator().manual_seed(9))
+    high = augment.draw(500, torch.tensor(0.6), (64, 64), torch.Generator().manual_seed(9))
     assert not (low.moved & ~high.moved).any()
     assert not (low.flip & ~high.flip).any()
     both = (low.turns > 0) & (high.turns > 0)
@@ -248,7 +248,7 @@ def test_draws_are_nested_in_p() -> None:
 
 def test_gradients_flow_twice() -> None:
     """R1 through the augmentation: first and second derivatives agree with finite differences."""
-    drawn = augment.draw(2, torch.tensor(1.0), 8, torch.Generator().manual_seed(2))
+    drawn = augment.draw(2, torch.tensor(1.0), (8, 8), torch.Generator().manual_seed(2))
     drawn.inverse, drawn.colour = drawn.inverse.double(), drawn.colour.double()
     images = pictures(2, 8, torch.float64).requires_grad_()
 
@@ -271,3 +271,58 @@ def test_sampling_is_transposed_by_its_backward() -> None:
     v = torch.randn(back.shape, generator=generator, dtype=torch.float64)
     (again,) = torch.autograd.grad((back * v).sum(), y)
     torch.testing.assert_close(again, geometry._Sample.apply(v, grid))
+
+
+# ---------------------------------------------------------------------------- not square
+
+
+@pytest.mark.parametrize("size", [(8, 12), (12, 8), (16, 6)])
+def test_blits_of_pictures_that_are_not_square(size: tuple[int, int]) -> None:
+    """The frame stays, the picture is turned about its centre and continued by reflection."""
+    h, w = size
+    image = torch.arange(h * w, dtype=torch.float64).reshape(1, 1, h, w)
+    pad = h + w
+    around = np.pad(image[0, 0].numpy(), pad, mode="reflect")
+    no, still = torch.tensor([False]), torch.zeros(1, 2).long()
+    for k in range(4):
+        turned = np.rot90(around, k)
+        middle = [(n - m) // 2 for n, m in zip(turned.shape, size, strict=True)]
+        wanted = turned[middle[0] : middle[0] + h, middle[1] : middle[1] + w]
+        found = geometry.blit(image, no, torch.tensor([k]), still)[0, 0]
+        assert (found.numpy() == wanted).all(), k
+        moved = geometry.blit(image, no, torch.tensor([k]), torch.tensor([[2, -3]]))[0, 0]
+        wanted = turned[middle[0] + 3 : middle[0] + h + 3, middle[1] - 2 : middle[1] + w - 2]
+        assert (moved.numpy() == wanted).all(), k
+    flipped = geometry.blit(image, ~no, torch.tensor([0]), still)
+    assert torch.equal(flipped, image.flip(3))
+
+
+def test_warps_of_pictures_that_are_not_square() -> None:
+    """A turn is a turn of pixels, not of shares of the sides, about the true centre."""
+    y, x = torch.meshgrid(
+        torch.arange(32, dtype=torch.float64) - 15.5,
+        torch.arange(48, dtype=torch.float64) - 23.5,
+        indexing="ij",
+    )
+    blob = torch.exp(-((x - 5) ** 2 + (y - 2) ** 2) / 20)[None, None]
+    for k in (1, 2, 3):
+        exact = geometry.blit(
+            blob, torch.tensor([False]), torch.tensor([k]), torch.zeros(1, 2).long()
+        )
+        found = geometry.warp(blob, map_of(before=k * math.pi / 2))
+        torch.testing.assert_close(found, exact, atol=0.02, rtol=0)
+    moved = geometry.warp(blob, map_of(dx=3, dy=-2))
+    torch.testing.assert_close(moved[..., :-2, 3:], blob[..., 2:, :-3], atol=1e-3, rtol=0)
+
+
+def test_moves_are_shares_of_the_side_they_are_along() -> None:
+    def drawn(size: tuple[int, int]) -> Draw:
+        return augment.draw(500, torch.tensor(1.0), size, torch.Generator().manual_seed(0))
+
+    square, wide = drawn((64, 64)), drawn((64, 128))
+    assert torch.equal(wide.shift[:, 1], square.shift[:, 1])
+    assert (wide.shift[:, 0] - 2 * square.shift[:, 0]).abs().max() <= 1
+    assert wide.shift[:, 0].abs().max() == 16
+    for name in ("flip", "turns", "colour"):
+        assert torch.equal(getattr(wide, name), getattr(square, name))
+    torch.testing.assert_close(wide.inverse[:, :, :2], square.inverse[:, :, :2])

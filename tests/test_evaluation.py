@@ -319,7 +319,7 @@ def test_mobilenet_names_photographs(shared: Path) -> None:
     right = []
     for path in sorted((shared / "data/faces-wild/nonfaces").glob("in_*.jpg"))[::2]:
         pixels = torch.from_numpy(np.array(Image.open(path).convert("RGB")))
-        x = features.resized(pixels.permute(2, 0, 1)[None], mobilenet.SIZE) / 127.5 - 1
+        x = features.resized(pixels.permute(2, 0, 1)[None], (mobilenet.SIZE,) * 2) / 127.5 - 1
         best = net.logits(x).topk(5).indices[0].tolist()
         wanted = plain(path.stem.split("_", 2)[2])
         ranks = [wanted in map(plain, labels[i].split(",")) for i in best]

@@ -54,13 +54,13 @@ def test_sheet_lays_pictures_row_by_row() -> None:
 
 def test_grid_sizes() -> None:
     """S0.14, S1.25: rows x columns, or as many as fit on a screen."""
-    assert figures.parse_grid("4x8", 64) == (4, 8)
-    assert figures.parse_grid("1080p", 256) == (4, 7)
-    assert figures.parse_grid("4k", 1024) == (2, 3)
-    assert figures.parse_grid("1080p", 4096) == (1, 1)
+    assert figures.parse_grid("4x8", (64, 64)) == (4, 8)
+    assert figures.parse_grid("1080p", (256, 256)) == (4, 7)
+    assert figures.parse_grid("4k", (1024, 1024)) == (2, 3)
+    assert figures.parse_grid("1080p", (4096, 4096)) == (1, 1)
     for wrong in ("0x3", "3x0", "4", "x", "4x", "-1x3", "4x8x2", "5k", "4.5x2"):
         with pytest.raises(Usage, match="--grid"):
-            figures.parse_grid(wrong, 64)
+            figures.parse_grid(wrong, (64, 64))
 
 
 def test_style_ranges_of_the_paper() -> None:

@@ -17,6 +17,7 @@ from conftest import make_network
 
 from gantools.commands import _generating
 from gantools.io import image
+from gantools.io import network as files
 from gantools.io.latent import Latent
 from gantools.io.stream import read_stream
 from gantools.latents.figures import PSIS
@@ -174,6 +175,31 @@ def test_classes(generate: Run, conditional: Path) -> None:
     assert beyond.code == 2 and "classes 0-2" in beyond.err
     unconditional = generate("--seeds", "0", "--class", 0)
     assert unconditional.code == 2 and "unconditional" in unconditional.err
+
+
+def test_classes_have_names(generate: Run, conditional: Path, tmp_path: Path) -> None:
+    """A name of the file comes first, then a number; what is none is told with near names."""
+    checkpoint = files.load(conditional)
+    checkpoint.meta.pop("id", None)
+    checkpoint.meta["classes"] = ["cat", "wild dog", "1"]
+    named = tmp_path / "named.safetensors"
+    files.save(named, checkpoint)
+
+    def number(given: str) -> int:
+        made = generate("--seeds", 0, "--class", given, "--space", "z", net=named)
+        (latent,) = latents(made.out).values()
+        return int(latent.tensors["y"].argmax())
+
+    assert [number(given) for given in ("cat", "wild dog", "1", "0", "2")] == [0, 1, 2, 0, 2]
+    unknown = generate("--seeds", 0, "--class", "dog", net=named)
+    assert (unknown.code, unknown.err.count("\n")) == (2, 1)
+    assert "--class dog: the network has classes 0-2 (wild dog, cat, 1)" in unknown.err
+    missing = generate("--seeds", 0, net=named)
+    assert missing.code == 2 and "give --class 0-2 (cat, wild dog, 1)" in missing.err
+    checkpoint.meta["classes"] = ["too", "few"]
+    files.save(named, checkpoint)
+    assert number("1") == 1
+    assert "classes 0-2\n" in generate("--seeds", 0, "--class", "few", net=named).err
 
 
 # ----------------------------------------------------------------------------

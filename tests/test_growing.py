@@ -248,7 +248,7 @@ def test_fades_are_linear_and_end_in_the_neighbours(family: str) -> None:
     torch.testing.assert_close(g(z, lod=2 - 1e-6), coarse, atol=1e-4, rtol=1e-4)
     images = torch.randn(4, 3, 16, 16)
     torch.testing.assert_close(d(images, lod=1 + 1e-6), d(images, lod=1), atol=1e-4, rtol=1e-4)
-    below = d(growing.shrunk(images, 8), lod=2)
+    below = d(growing.shrunk(images, (8, 8)), lod=2)
     torch.testing.assert_close(d(images, lod=2 - 1e-6), below, atol=1e-4, rtol=1e-4)
     # In D features fade: between the ends its logit is continuous, and not linear in general.
     values = [d(images, lod=1 + i / 64) for i in range(64)]
@@ -288,7 +288,7 @@ def test_a_file_saved_while_growing_is_shown_at_its_lod(family: str, tmp_path: P
     files.save(tmp_path / "n.safetensors", files.Checkpoint(family, cfgs, tensors))
     network = build(files.load(tmp_path / "n.safetensors"), "n", discriminator=True)
     z, images = torch.randn(2, 7), torch.randn(2, 3, 16, 16)
-    assert network.resolution == 16
+    assert network.size == (16, 16)
     assert network.d is not None
     assert torch.equal(network.g(z), g(z, lod=1.5).detach())
     assert torch.equal(network.d(images), d(images, lod=1.5).detach())

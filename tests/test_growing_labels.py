@@ -15,8 +15,10 @@ from test_labels_training import COLOURS, painted
 from test_training import numbers, picture, same_state
 
 from gantools.io import network
+from gantools.report import Usage
 from gantools.training import conditional, growing_presets, losses, networks, snapshots, state
 from gantools.training.growing import GrowingTrainer
+from gantools.training.reader import in_memory
 
 FAMILIES = ("pggan", "stylegan", "sngan")
 SIZE = {"pggan": 8, "stylegan": 8, "sngan": 32}
@@ -34,11 +36,11 @@ def config(family: Any, **more: Any) -> growing_presets.GrowingConfig:
 
 def trainer(family: Any, labels: np.ndarray | None = SHOWN, **more: Any) -> GrowingTrainer:
     """Classes in shares of 1/2, 1/3 and 1/6, pictures of noise."""
-    made = config(family, **more)
+    made = config(family, **({} if labels is None else {"labels": "folders"}), **more)
     size = made.resolution
     pixels = np.random.default_rng(0).integers(0, 256, (48, made.channels, size, size), np.uint8)
     nets = networks.new_networks(made, classes=0 if labels is None else CLASSES)
-    return GrowingTrainer(made, nets, pixels, labels=labels)
+    return GrowingTrainer(made, nets, in_memory(made, pixels, labels))
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +79,14 @@ def test_what_each_family_makes_of_classes() -> None:
 @pytest.mark.parametrize("loss", growing_presets.LOSSES)
 def test_every_loss_takes_classes(family: str, loss: str) -> None:
     """Numbers are finite; what reads the label moves in both networks."""
-    made = trainer(family, loss=loss, gamma=0.0 if loss in ("wgan-gp", "lsgan") else 1.0)
+    gamma = 0.0 if loss in ("wgan-gp", "lsgan") else 1.0
+    made = trainer(family, loss=loss, gamma=gamma)
+    acgan = family == "pggan" and loss != "gan-cls"
 
     def readers() -> list[torch.Tensor]:
         if family == "pggan":
-            read = [made.g.b4.dense.weight[:, 8:], made.d.b4.out.weight[1:]]
+            read = [made.d.b4.out.weight[1:]] if acgan else [made.d.b4.embed]
+            read.append(made.g.b4.dense.weight[:, 8:])
         elif family == "stylegan":
             read = [made.g.mapping.embed.weight, made.d.b4.out.weight]
         else:
@@ -93,7 +98,7 @@ def test_every_loss_takes_classes(family: str, loss: str) -> None:
         made.step()
     told = made.sums.means(made.ranks)
     assert made.is_finite() and all(math.isfinite(v) for v in told.values())
-    assert ("loss_d_classes" in told) == ("loss_g_classes" in told) == (family == "pggan")
+    assert ("loss_d_classes" in told) == ("loss_g_classes" in told) == acgan
     assert not any(torch.equal(a, b) for a, b in zip(before, readers(), strict=True))
 
 
@@ -102,7 +107,7 @@ def test_fakes_have_the_classes_of_pictures(family: str, monkeypatch: pytest.Mon
     """D's fakes those of its reals; G's come as often as there are pictures of them."""
     made = trainer(family, mixing=1.0) if family == "stylegan" else trainer(family)
     _, label = made._reals(made._shown(8))
-    index, _ = made.order.take(0, 8)
+    index, _ = made.reader.order.take(0, 8)
     assert label is not None
     assert label.argmax(dim=1).tolist() == SHOWN[index].tolist()
     made.generator.manual_seed(0)
@@ -127,6 +132,45 @@ def test_fakes_have_the_classes_of_pictures(family: str, monkeypatch: pytest.Mon
     assert all(torch.equal(x, label) for x in seen[:times])
     assert all(torch.equal(x, seen[times]) for x in seen[times:])
     assert not torch.equal(seen[0], seen[times])
+
+
+@pytest.mark.parametrize("family", ["pggan", "stylegan"])
+@pytest.mark.parametrize("mode", growing_presets.LABEL_MODES)
+def test_label_modes_shape_the_discriminator(family: str, mode: str) -> None:
+    """S1.11 and projection (S3.25): one score and K logits, one score, or K scores."""
+    made = trainer(family, label_mode=mode)
+    assert made.d.b4.out.weight.shape[0] == {"acgan": 4, "projection": 1, "logits": 3}[mode]
+    made.step()
+    assert made.is_finite()
+    with pytest.raises(Usage, match=f"--label-mode {mode}: of which classes"):
+        config(family, label_mode=mode)
+
+
+def test_gan_cls_shows_reals_with_another_class_s1_28(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = trainer("stylegan", loss="gan-cls")
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    judge = made.d.forward
+
+    def judged(images: torch.Tensor, label: torch.Tensor, *more: Any) -> torch.Tensor:
+        seen.append((images.detach().clone(), label.argmax(dim=1)))
+        return judge(images, label, *more)
+
+    monkeypatch.setattr(made.d, "forward", judged)
+    made.step()
+    (reals, own), (_, of_fakes), (again, other), _ = seen
+    assert torch.equal(reals, again) and torch.equal(own, of_fakes)
+    assert (own != other).all()
+    several = torch.cat([made._other_classes(torch.eye(3)[[0]].repeat(8, 1), 8) for _ in range(20)])
+    assert set(several.argmax(dim=1).tolist()) == {1, 2}
+    with pytest.raises(Usage, match="acgan's D does not see"):
+        config("pggan", labels="folders", loss="gan-cls", label_mode="acgan")
+    with pytest.raises(Usage, match="--loss gan-cls: of which classes"):
+        config("pggan", loss="gan-cls")
+    with pytest.raises(Usage, match="all of one class"):
+        one = config("stylegan", labels="folders", loss="gan-cls")
+        nets = networks.new_networks(one, classes=1)
+        pixels = np.zeros((8, 3, 8, 8), np.uint8)
+        GrowingTrainer(one, nets, in_memory(one, pixels, np.zeros(8, np.int64)))
 
 
 def test_s1_11_cross_entropy_with_weight_1(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,6 +222,8 @@ def test_s1_11_without_classes_it_is_s1_9(monkeypatch: pytest.MonkeyPatch) -> No
     """K = 0: the two heads and their terms change no bit of what is trained."""
     plain, none = trainer("pggan", None), trainer("pggan", None)
     none.labels, none.acgan = torch.zeros(48, dtype=torch.int64), True
+    shown = none._shown
+    monkeypatch.setattr(none, "_shown", lambda n: (shown(n)[0], torch.zeros(n)))
     monkeypatch.setattr(none, "_one_hot", lambda classes: torch.zeros(len(classes), 0))
     monkeypatch.setattr(none, "_label", lambda n: torch.zeros(n, 0))
     for t in (plain, none):
@@ -198,7 +244,7 @@ def test_state_restores_to_the_bit_with_classes(family: str, tmp_path: Path) -> 
     saved = state.read(tmp_path)
     assert saved is not None and saved.networks["d"]["c_dim"] == CLASSES
     fresh = networks.new_networks(a.config, saved.networks)
-    b = GrowingTrainer(a.config, fresh, a.pictures.numpy(), labels=SHOWN)
+    b = GrowingTrainer(a.config, fresh, in_memory(a.config, a.reader.pixels.numpy(), SHOWN))
     state.restore(b, saved)
     for t in (a, b):
         for _ in range(3):
@@ -225,7 +271,9 @@ def test_the_generator_learns_which_class_is_which(
     pixels = colours[labels][:, :, None, None] + rng.normal(0, 15, (120, 3, 1, 1))
     pixels = pixels + rng.normal(0, 5, (120, 3, made.resolution, made.resolution))
     pixels = np.clip(pixels, 0, 255).astype(np.uint8)
-    t = GrowingTrainer(made, networks.new_networks(made, classes=3), pixels, labels=labels)
+    t = GrowingTrainer(
+        made, networks.new_networks(made, classes=3), in_memory(made, pixels, labels)
+    )
     for _ in range(steps):
         t.step()
     painted = np.concatenate(list(snapshots.sample(t.g_ema, 60, 0, "toy", None)))

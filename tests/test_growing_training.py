@@ -17,6 +17,7 @@ from gantools.networks.network import open_network
 from gantools.report import Usage
 from gantools.training import families, growing_presets, networks, state
 from gantools.training.growing import GrowingTrainer
+from gantools.training.reader import in_memory
 
 SMALL = (
     "--resolution", "16", "--channel-base", "64", "--channel-max", "8", "--latent-dim", "16",
@@ -41,7 +42,7 @@ def trainer(family: Any = "pggan", preset: str = "auto", **more: Any) -> Growing
     resolution = more.pop("resolution", 16)
     config = growing_presets.resolve(family, preset, resolution, {**given, **more})
     pixels = np.random.default_rng(0).integers(0, 256, (20, 3, resolution, resolution), np.uint8)
-    return GrowingTrainer(config, networks.new_networks(config), pixels)
+    return GrowingTrainer(config, networks.new_networks(config), in_memory(config, pixels))
 
 
 def numbers(folder: Path) -> dict[str, bytes]:
@@ -85,16 +86,16 @@ def test_reals_fade_as_the_fakes_do_s1_8() -> None:
     made.looked_at.fill_(64 + 32)
     now = made.moment
     assert (now.lod, now.resolution) == (1.5, 8)
-    index, flipped = made.order.take(0, now.batch)
+    index, flipped = made.reader.order.take(0, now.batch)
     assert not flipped.any()
-    full = made.pictures[torch.from_numpy(index)].float() / 127.5 - 1
+    full = made.reader.pixels[torch.from_numpy(index)].float() / 127.5 - 1
     small = torch.nn.functional.avg_pool2d(full, 2)
     coarse = torch.nn.functional.avg_pool2d(full, 4).repeat_interleave(2, 2).repeat_interleave(2, 3)
     torch.testing.assert_close(made._faded(made._shown(now.batch), now)[0], (small + coarse) / 2)
 
 
 @pytest.mark.parametrize("family", ["pggan", "stylegan"])
-@pytest.mark.parametrize("loss", growing_presets.LOSSES)
+@pytest.mark.parametrize("loss", [x for x in growing_presets.LOSSES if x != "gan-cls"])
 def test_every_loss_moves_both_networks(family: str, loss: str) -> None:
     """S1.9, S1.10, S0.9, S3.25: finite numbers, both networks change, their terms are told."""
     gamma = {"gamma": 1.0} if loss in ("logistic", "hinge") else {"gamma": 0.0}
@@ -174,7 +175,7 @@ def test_a_network_saved_while_growing_is_rendered_at_its_size(
     assert gt(*args, "-o", tmp_path / "run", "--images", "1k").code == 0
     made = tmp_path / "run" / "network-000001.safetensors"
     assert network.header(made)["config"]["g"]["lod"] == 1.0
-    assert open_network(str(made)).resolution == 8
+    assert open_network(str(made)).size == (8, 8)
     done = gt("generate", "--net", made, "--seeds", "0", "-o", tmp_path / "x.png")
     assert done.code == 0, done.err
     assert image.decode((tmp_path / "x.png").read_bytes()).shape == (8, 8, 3)

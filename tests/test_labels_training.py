@@ -22,6 +22,7 @@ from gantools.io import classes, network
 from gantools.report import Usage
 from gantools.training import augment, data, measure, networks, snapshots, state
 from gantools.training.loop import Trainer
+from gantools.training.reader import in_memory
 
 # 8x8 pictures, few channels and few steps: eight to a snapshot.
 QUICK = (
@@ -83,7 +84,11 @@ def listed(label: Callable[[int], Any], count: int = 48) -> list[list[Any]]:
 def loaded(source: Path, wanted: str, tmp_path: Path, **more: Any) -> data.Pictures:
     column = more.pop("column", None)
     found = classes.read(wanted, column, [str(source)])
-    return data.load([str(source)], 8, tmp_path, classes=found, **more)
+    return data.load([str(source)], (8, 8), tmp_path, classes=found, **more)
+
+
+def pixels_of(found: data.Pictures) -> list[np.ndarray]:
+    return [found.train.decode(i) for i in range(len(found.train))]
 
 
 def conditional(**more: Any) -> Trainer:
@@ -92,7 +97,7 @@ def conditional(**more: Any) -> Trainer:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (48, made.channels, 8, 8), dtype=np.uint8)
     labels = np.array([(2, 0, 0, 1, 1, 1)[i % 6] for i in range(48)])
-    return Trainer(made, networks.new_networks(made, classes=3), pixels, labels=labels)
+    return Trainer(made, networks.new_networks(made, classes=3), in_memory(made, pixels, labels))
 
 
 # ------------------------------------------------------------------------------ where they stand
@@ -103,7 +108,7 @@ def test_first_folder_is_the_class(folders: Path, tmp_path: Path) -> None:
     assert found.classes == ["blue", "green", "red"]
     assert np.bincount(found.labels).tolist() == [16, 24, 8]
     assert len(found.train) == 48  # the picture without a folder is left out
-    for pixels, label in zip(found.train, found.labels, strict=True):
+    for pixels, label in zip(pixels_of(found), found.labels, strict=True):
         assert pixels.mean((1, 2)).argmax() == (2, 1, 0)[label]  # RGB: blue is the last
     assert classes.first_folder("cats/old/7") == "cats"
     assert classes.first_folder("7") is None
@@ -149,7 +154,7 @@ def test_labels_of_a_dataset_zip(pack: Pack, tmp_path: Path, one_hot: bool) -> N
     found = loaded(pack(listed(label)), "dataset", tmp_path)
     assert found.classes == ["0", "1", "2", "3"]
     assert np.bincount(found.labels).tolist() == [8, 0, 24, 16]
-    for pixels, number in zip(found.train, found.labels, strict=True):
+    for pixels, number in zip(pixels_of(found), found.labels, strict=True):
         assert pixels.mean((1, 2)).argmax() == {0: 0, 2: 1, 3: 2}[int(number)]
 
 
@@ -201,7 +206,7 @@ def test_digest_covers_the_classes(pack: Pack, tmp_path: Path) -> None:
     one = loaded(pack(listed(lambda i: i % 2)), "dataset", tmp_path)
     other = loaded(pack(listed(lambda i: (i + 1) % 2)), "dataset", tmp_path)
     more = loaded(pack([*listed(lambda i: i % 2), ["x.png", 2]]), "dataset", tmp_path)
-    plain = data.load([str(tmp_path / "set.zip")], 8, tmp_path)
+    plain = data.load([str(tmp_path / "set.zip")], (8, 8), tmp_path)
     assert len({x.digest for x in (one, other, more, plain)}) == 4
     assert plain.classes == [] and not len(plain.labels)
 
@@ -224,7 +229,7 @@ def test_fakes_have_the_classes_of_the_data() -> None:
 def test_reals_come_with_their_class() -> None:
     t = conditional()
     _, label = t._scaled(t._shown(8))
-    index, _ = t.order.take(0, 8)
+    index, _ = t.reader.order.take(0, 8)
     wanted = [(2, 0, 0, 1, 1, 1)[i % 6] for i in index]
     assert label is not None
     assert label.argmax(dim=1).tolist() == wanted
@@ -300,7 +305,7 @@ def test_the_generator_learns_which_class_is_which() -> None:
     pixels = np.clip(pixels + rng.normal(0, 5, (120, 3, 8, 8)), 0, 255).astype(np.uint8)
     made = config(batch=16, channel_max=16, lr=0.005, gamma=0.5, pl_weight=0.0, mixing=0.0,
                   ema_kimg=0.5, aug="none", seed=1)  # fmt: skip
-    t = Trainer(made, networks.new_networks(made, classes=3), pixels, labels=labels)
+    t = Trainer(made, networks.new_networks(made, classes=3), in_memory(made, pixels, labels))
     for _ in range(240):
         t.step()
     painted = np.concatenate(list(snapshots.sample(t.g_ema, 60, 0, "toy", None)))
@@ -365,7 +370,7 @@ def test_a_dataset_zip_without_labels_asked_for(gt: Any, pack: Pack, tmp_path: P
         (("--labels", "folders", "--label-column", "x"), "has no columns"),
         (("--label-column", "x"), "a column of which file"),
         (("--labels", "nowhere.csv"), "--labels nowhere.csv: no such file"),
-        (("--channels", "2"), "1 or 3 is expected"),
+        (("--channels", "2"), "1, 3 or 4 is expected"),
         (("--freeze-d", "2"), "--freeze-d: only layers that were trained can be kept; give --net"),
     ],
 )
@@ -463,17 +468,17 @@ def test_grey_is_luma() -> None:
     """BT.601's weights; grey stays what it was."""
     pixels = np.zeros([8, 8, 3], np.uint8)
     pixels[...] = (200, 100, 50)
-    assert data.fit(pixels, 8, 1).shape == (1, 8, 8)
+    assert data.fit(pixels, (8, 8), 1).shape == (1, 8, 8)
     wanted = round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
-    assert (data.fit(pixels, 8, 1) == wanted).all()
+    assert (data.fit(pixels, (8, 8), 1) == wanted).all()
     ramp = np.repeat(np.arange(64, dtype=np.uint8).reshape(8, 8, 1), 3, axis=2)
-    assert (data.fit(ramp, 8, 1)[0] == ramp[..., 0]).all()
+    assert (data.fit(ramp, (8, 8), 1)[0] == ramp[..., 0]).all()
 
 
 def test_augmented_grey_is_what_grey_colours_become() -> None:
     """One channel changes as the three equal channels of a grey picture do, which stay equal."""
     generator = torch.Generator().manual_seed(0)
-    drawn = augment.draw(64, torch.tensor(1.0), 8, generator)
+    drawn = augment.draw(64, torch.tensor(1.0), (8, 8), generator)
     grey = torch.rand([64, 1, 8, 8], generator=generator) * 2 - 1
     one = augment.apply(grey, drawn)
     three = augment.apply(grey.expand(-1, 3, -1, -1), drawn)

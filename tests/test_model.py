@@ -64,6 +64,7 @@ def test_info_of_stylegan3(gt: Run, fixtures: Path) -> None:
         "layer": 0,
         "block": 1,
         "resolution": 36,
+        "size": [36, 36],
         "modules": "input",
         "channels": 16,
     }

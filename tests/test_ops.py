@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gantools.ops import resample
+from gantools.ops import convolve, resample
 from gantools.ops.modulate import demodulation, modulated_conv
 from gantools.ops.pixels import to_uint8
 
@@ -111,6 +114,74 @@ def test_modulation_has_a_second_derivative() -> None:
 
     assert torch.autograd.gradcheck(function, (x, weight, styles))
     assert torch.autograd.gradgradcheck(function, (x, weight, styles))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "groups", "size"),
+    [(3, 1, 1, 1, 5), (1, 1, 0, 1, 4), (3, 2, 0, 1, 6), (3, 2, 0, 1, 7), (4, 2, 1, 2, 6),
+     (4, 1, 2, 2, 5), (4, 1, 1, 2, 5)],
+)  # fmt: skip
+def test_convolutions_on_the_cpu_and_their_derivatives(
+    kernel: int, stride: int, padding: int, groups: int, size: int
+) -> None:
+    """R1 and path length (S0.9): values are torch's, first and second derivatives exact."""
+    torch.manual_seed(0)
+    settings = {"stride": stride, "padding": padding, "groups": groups}
+
+    def tensor(*shape: int) -> Tensor:
+        return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+
+    x, square = tensor(2, 2, size, size + 1), (kernel, kernel)
+    out = 2 if groups == 2 else 3
+    forth = (x, tensor(out, 2 // groups, *square), tensor(out))
+    back = (x, tensor(2, out // groups, *square))
+    for ours, theirs, inputs in (
+        (convolve.conv2d, F.conv2d, forth),
+        (convolve.conv_transpose2d, F.conv_transpose2d, back),
+    ):
+        for memory_format in (torch.contiguous_format, torch.channels_last):
+            first = x.detach().contiguous(memory_format=memory_format).requires_grad_()
+            given = (first, *inputs[1:])
+            function = partial(ours, **settings)
+            torch.testing.assert_close(function(*given), theirs(*given, **settings))
+            assert torch.autograd.gradcheck(function, given)
+            assert torch.autograd.gradgradcheck(function, given, fast_mode=True)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_gradients_of_wide_convolutions(dtype: torch.dtype, tolerance: float, stride: int) -> None:
+    """Where weight gradients are taken in another memory layout, and FIRs in float32."""
+    torch.manual_seed(0)
+    kernel = resample.fir_kernel((1, 3, 3, 1))
+    weight = torch.randn(130, 128, 3, 3) / 34
+    x = torch.randn(2, 128, 8, 8)
+
+    def gradients(dtype: torch.dtype) -> list[Tensor]:
+        a, w = (t.to(dtype).requires_grad_() for t in (x, weight))
+        y = resample.conv_down(a, w, kernel) if stride == 2 else convolve.conv2d(a, w, padding=1)
+        low = resample.downsample(y, kernel)
+        (by_x,) = torch.autograd.grad(low.square().sum(), a, create_graph=True)
+        return [by_x, *torch.autograd.grad(by_x.square().sum(), [a, w])]
+
+    for got, wanted in zip(gradients(dtype), gradients(torch.float64), strict=True):
+        assert (got.double() - wanted).norm() < tolerance * wanted.norm()
+
+
+def test_a_derivative_by_inputs_only() -> None:
+    """What autograd.grad gives for x is the same, and weights get theirs from the second one."""
+    torch.manual_seed(0)
+    x, weight = torch.randn(1, 2, 5, 5, requires_grad=True), torch.randn(3, 2, 3, 3)
+    weight.requires_grad_()
+
+    def second(*, only: bool) -> list[Tensor]:
+        y = convolve.conv2d(x, weight, padding=1).square().sum()
+        with convolve.inputs_only() if only else nullcontext():
+            (by_x,) = torch.autograd.grad(y, x, create_graph=True)
+        return [by_x, *torch.autograd.grad(by_x.square().sum(), [x, weight])]
+
+    for one, other in zip(second(only=True), second(only=False), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 def test_pixels_of_a_picture() -> None:

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 import torch
 
+from gantools.commands import train_growing, train_sngan
 from gantools.networks import pggan, pggan_discriminator
 from gantools.report import Usage
-from gantools.training import ablations, control, losses, schedule
+from gantools.training import ablations, control, growing_presets, losses, schedule
 from gantools.training.ablations import ABLATIONS, Ablation
+from gantools.training.growing_presets import GrowingConfig
 from gantools.training.schedule import Schedule
 
 
@@ -182,6 +184,128 @@ def test_half_life_is_the_inverse_of_beta_s0_9() -> None:
     assert schedule.half_life_kimg(0.999, 16) == pytest.approx(11.085, abs=1e-3)
 
 
+# The presets, as they train.
+
+
+def preset_of(family: Any, name: str, resolution: int | None, **given: Any) -> GrowingConfig:
+    return growing_presets.resolve(family, name, resolution, given)
+
+
+def test_celebahq_of_pggan_is_the_papers_s1_7_s1_12() -> None:
+    """Batch 16, 14, 6 and 3, 800 + 800 kimg, 19,000 in all, 40 kimg of rising learning rate."""
+    made = preset_of("pggan", "celebahq", 1024)
+    plan = made.schedule()
+    assert plan == schedule.pggan_paper(1024)
+    assert (made.mirror, made.loss, made.gp_target, made.drift) == (True, "wgan-gp", 1.0, 0.001)
+    assert growing_presets.total_images(made) == 19_000_000
+    g, d = made.network_configs()
+    assert (g["widths"], g["z_dim"]) == ((512,) * 4 + (256, 128, 64, 32, 16), 512)
+    assert d["mbstd_group"] == 16  # S1.6: of the whole batch
+    assert made.ema_kimg == pytest.approx(schedule.half_life_kimg(0.999, 16))
+
+
+def test_lsun_of_pggan_s1_13() -> None:
+    """256 pixels, batch 16 throughout, 20,000 kimg; mirrored but for bedrooms and dogs."""
+    made = preset_of("pggan", "lsun", None)
+    plan = made.schedule()
+    assert (made.resolution, made.mirror) == (256, True)
+    assert {plan.at(k * 1000).batch for k in range(0, 20_000, 100)} == {16}
+    assert (plan.stable_kimg, plan.fade_kimg, plan.rampup_kimg) == (800, 800, 40)
+    assert growing_presets.total_images(made) == 20_000_000
+    assert not preset_of("pggan", "lsun", None, mirror=False).mirror
+
+
+def test_cifar10_of_pggan_s1_21() -> None:
+    made = preset_of("pggan", "cifar10", None)
+    plan = made.schedule()
+    assert (made.resolution, made.mirror, made.gp_target, made.d_steps) == (32, False, 750.0, 1)
+    assert (plan.stable_kimg, plan.fade_kimg) == (400, 400)
+    assert growing_presets.total_images(made) == 20_000_000
+    # S1.12: of 16, at a learning rate of 0.001 from the first step on.
+    assert {(plan.at(k * 1000).batch, plan.at(k * 1000).lr) for k in (0, 500, 3000)} == {
+        (16, 0.001)
+    }
+    g, d = made.network_configs()
+    assert g["widths"] == d["widths"] == (128,) * 4  # fmap_base 4096, at most 128
+    assert g["z_dim"] == 128
+
+
+def test_mnist_rgb_of_pggan_s1_22() -> None:
+    """Five steps of D with 64 pictures each, no drift, 500 + 2000 of 15,000 kimg, fmap_base 64."""
+    made = preset_of("pggan", "mnist-rgb", None)
+    plan = made.schedule()
+    assert (made.resolution, made.mirror, made.d_steps, made.drift) == (32, False, 5, 0.0)
+    assert (plan.stable_kimg, plan.fade_kimg, plan.at(0).batch) == (500, 2000, 64)
+    assert growing_presets.total_images(made) == 15_000_000
+    g, _ = made.network_configs()
+    assert (g["widths"], g["z_dim"]) == ((64, 32, 16, 8), 64)
+    assert made.ema_kimg == pytest.approx(schedule.half_life_kimg(0.999, 320))
+
+
+@pytest.mark.parametrize("name", ["auto", "ffhq", "celebahq"])
+def test_presets_of_stylegan_s0_9_s0_10(name: str) -> None:
+    made = preset_of("stylegan", name, 1024)
+    assert made.mirror == (name != "auto")  # S1.13
+    assert (made.loss, made.gamma, made.mixing, made.ema_kimg, made.beta2) == (
+        "logistic", 10.0, 0.9, 10.0, 0.99,
+    )  # fmt: skip
+    assert made.schedule() == schedule.stylegan(1024)
+    assert growing_presets.total_images(made) == 25_000_000
+    assert (made.latent_dim, made.map_depth, made.network_configs()[1]["mbstd_group"]) == (
+        512, 8, 4,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("gpus", [1, 2, 4, 8])
+def test_tables_by_the_number_of_gpus_s0_10_s1_12(gpus: int) -> None:
+    """--gpus: paper 000 trained StyleGAN on two."""
+    for family, table in (("stylegan", schedule.stylegan), ("pggan", schedule.pggan)):
+        made = preset_of(family, "auto", 256, gpus=gpus)
+        assert made.schedule() == table(256, gpus)
+    two = preset_of("stylegan", "ffhq", 256, gpus=2).schedule()
+    found = [two.at(k * 1000).batch for k in (0, 601, 1801, 3001, 4201, 5401)]
+    assert found == [256, 128, 64, 32, 16, 8]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "why"),
+    [
+        ("auto", {"gpus": 3}, "for 1, 2, 4 or 8 GPUs, not for 3"),
+        ("auto", {"gpus": 2, "batch": 8}, "--batch or the preset gives one"),
+        ("cifar10", {"gpus": 2}, "--batch or the preset gives one"),
+        ("celebahq", {"gpus": 2}, "preset celebahq is for one"),
+    ],
+)
+def test_there_is_no_table(name: str, given: dict[str, Any], why: str) -> None:
+    with pytest.raises(Usage, match=why):
+        preset_of("pggan", name, 64, **given)
+
+
+def test_every_preset_can_be_named_and_builds() -> None:
+    """The choices of the command line are those there are; each makes a schedule and networks."""
+    offered = {
+        "pggan": train_growing.PgganPreset, "stylegan": train_growing.StyleganPreset,
+        "sngan": train_sngan.Preset,
+    }  # fmt: skip
+    for family, choices in offered.items():
+        names = growing_presets.NAMES[family]  # type: ignore[index]
+        assert [choice.value for choice in choices] == list(names)
+        for name in names:
+            known = growing_presets.has_resolution(family, name)  # type: ignore[arg-type]
+            made = preset_of(family, name, None if known else 32)
+            assert growing_presets.total_images(made) > 0
+            assert GrowingConfig.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+            made.network_configs()
+
+
+def test_a_run_of_before_there_were_tables_goes_on() -> None:
+    """Its settings lack what is newer, and mean the schedule that it had."""
+    values = preset_of("pggan", "auto", 64).to_dict()
+    for name in ("course", "gpus"):
+        del values[name]
+    assert GrowingConfig.from_dict(values).schedule() == schedule.pggan(64)
+
+
 # The ablation.
 
 
@@ -218,6 +342,15 @@ def test_final_row_is_the_papers_network_s1_14() -> None:
     assert g.widths == d.widths == (512, 512, 256, 128, 64, 32)
     assert replace(g, widths=()) == pggan.GeneratorConfig(128, ())
     assert replace(d, widths=()) == pggan_discriminator.DiscriminatorConfig(128, (), mbstd_group=0)
+
+
+def test_flags_change_an_ablation_s1_14() -> None:
+    given = {"channel_base": 128, "channel_max": 16, "latent_dim": 8}
+    g, d = growing_presets.resolve("pggan", "ablation-a", 32, given).network_configs()
+    assert g["widths"] == d["widths"] == (16, 16, 8, 4)
+    assert (g["z_dim"], g["norm"], d["norm"]) == (8, "batch", "layer")
+    g, d = growing_presets.resolve("pggan", "ablation-a", None, {}).network_configs()
+    assert (g["widths"], g["z_dim"]) == ((512, 512, 256, 128, 64, 32), 128)
 
 
 def test_schedules_of_the_ablation_s1_14() -> None:

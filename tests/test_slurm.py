@@ -20,6 +20,8 @@ from pathlib import Path
 import pytest
 from test_training import picture
 
+from gantools.io import tensorfile
+
 README = Path(__file__).parent.parent / "README.md"
 PATIENCE = 300.0  # seconds that a job may take
 UNFINISHED = {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING"}
@@ -271,6 +273,62 @@ def test_training_on_two_tasks_is_one_run(
 
 def _images(run: Path) -> list[int]:
     return [json.loads(line)["images"] for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.long
+def test_a_job_that_is_requeued_or_cancelled_loses_nothing(
+    cluster: Cluster, scripts: list[Path], tmp_path: Path
+) -> None:
+    """Near its time's end (USR1, the script requeues it), then by scancel and the same line again.
+
+    The state is written at these ends alone, and the run's files are those of one that had none.
+    """
+    faces = tmp_path / "faces"
+    faces.mkdir()
+    for i in range(30):
+        (faces / f"{i:05d}.png").write_bytes(picture(i, 16))
+
+    def submit(run: Path) -> str:
+        return cluster.submit(
+            "--nodes=1", "--ntasks-per-node=2", "--gpus-per-node=0", scripts[1], "stylegan2",
+            faces, "-o", run, "--resolution", "8", "--batch", "32", "--channel-max", "8",
+            "--map-depth", "1", "--gamma", "0.05", "--device", "cpu", "--workers", "1",
+            "--snapshot", "100k", "--images", "8k",
+        )  # fmt: skip
+
+    def said(job: str) -> str:
+        return (cluster.folder / f"slurm-{job}.out").read_text()
+
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    cluster.finished(submit(whole))
+    job, state = submit(run), run / "state.safetensors"
+    wait(lambda: (run / "log.jsonl").exists() and _images(run) == [4000], cluster.said)
+    assert not state.exists()
+    cluster.ask("scancel", "--batch", "--signal=USR1", job)
+    wait(lambda: cluster.states(job) == {"PENDING"}, cluster.said)
+    first = tensorfile.read(state)[0]["images"]
+    cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now")  # else in two minutes
+    wait(lambda: f"goes on from {first:,} images" in said(job), cluster.said)
+    wait(lambda: cluster.ranks() == {"0 of 2", "1 of 2"}, cluster.said)
+    cluster.ask("scancel", job)
+    wait(lambda: not cluster.states(job) & UNFINISHED, cluster.said)
+    assert cluster.states(job) == {"CANCELLED"}
+    second = tensorfile.read(state)[0]["images"]
+    assert 4000 <= first <= second < 8000
+    job = submit(run)
+    cluster.finished(job)
+    assert f"goes on from {second:,} images" in said(job)
+    network = "network-000008.safetensors"
+    assert (run / network).read_bytes() == (whole / network).read_bytes()
+    left, right = (tensorfile.read(place / "state.safetensors")[1] for place in (whole, run))
+    assert left.keys() == right.keys()
+    assert all((left[name] == right[name]).all() for name in left)
+    assert _losses(run) == _losses(whole)
+
+
+def _losses(run: Path) -> list[tuple[float, ...]]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [(line["images"], line["loss_g"], line["loss_d"], line["r1"]) for line in lines]
 
 
 @pytest.mark.long

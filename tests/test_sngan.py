@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 from gantools.networks import network, sngan, sngan_discriminator
+from gantools.networks.batch_norm import BatchNorm
 from gantools.networks.sngan import GeneratorConfig, generator_config
 from gantools.networks.sngan_discriminator import DiscriminatorConfig, discriminator_config
 from gantools.networks.spectral_norm import Conv, Dense, SpectralNorm, power_step
@@ -220,7 +221,7 @@ def test_discriminator_is_mimicrys_s3_25(golden: dict[str, Tensor], case: str) -
 
 def test_running_moments_move_by_a_tenth() -> None:
     """mean <- 0.9 mean + 0.1 batch mean; the variance is the unbiased one."""
-    norm = sngan.BatchNorm(3)
+    norm = BatchNorm(3)
     x = torch.randn(5, 3, 4, 4) * 2 + 1
     y = norm(x)
     torch.testing.assert_close(norm.mean, 0.1 * x.mean(dim=(0, 2, 3)))
@@ -277,7 +278,7 @@ def test_shapes_and_odd_channels() -> None:
     assert half.dtype == torch.float32
     logits, rough = d.eval()(images), d(images, dtype=torch.bfloat16)
     torch.testing.assert_close(rough, logits, atol=0.1, rtol=0.1)
-    assert generator_config(48).bottom == 6
+    assert generator_config(48).bottom == (6, 6)
     with pytest.raises(Usage, match="256"):
         generator_config(256)
     with pytest.raises(Usage, match="256"):

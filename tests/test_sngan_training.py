@@ -19,8 +19,8 @@ from gantools.networks.network import numbers as numpy_of
 from gantools.networks.network import open_network
 from gantools.report import Usage
 from gantools.training import families, growing_presets, losses, networks, state
-from gantools.training.distributed import Ranks
 from gantools.training.growing import GrowingTrainer
+from gantools.training.reader import in_memory
 
 SMALL = (
     "--resolution", "32", "--channel-max", "4", "--latent-dim", "8", "--batch", "32", "--d-steps",
@@ -48,11 +48,11 @@ def run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def trainer(ranks: Ranks | None = None, **more: Any) -> GrowingTrainer:
+def trainer(**more: Any) -> GrowingTrainer:
     given = {"channel_max": 4, "latent_dim": 8, "batch": 4, **more}
     config = growing_presets.resolve("sngan", "auto", 32, given)
     pixels = np.random.default_rng(0).integers(0, 256, (20, 3, 32, 32), np.uint8)
-    return GrowingTrainer(config, networks.new_networks(config), pixels, ranks=ranks)
+    return GrowingTrainer(config, networks.new_networks(config), in_memory(config, pixels))
 
 
 def numbers(folder: Path) -> dict[str, bytes]:
@@ -155,12 +155,6 @@ def test_without_an_average_g_ema_is_g_and_with_one_it_lags() -> None:
     torch.testing.assert_close(dict(lazy.g_ema.state_dict()), wanted)
 
 
-def test_batch_norm_is_trained_by_one_process() -> None:
-    """Its moments would be those of a share of the batch."""
-    with pytest.raises(Usage, match=r"batch norm.*trained by one process"):
-        trainer(Ranks(0, 2))
-
-
 def test_moments_that_are_not_finite_are_noticed() -> None:
     """A running mean never recovers, though no weight has taken harm."""
     made = trainer()
@@ -210,7 +204,7 @@ def test_network_file_is_the_state_to_the_bit(gt: Any, run: Path) -> None:
     _, tensors = tensorfile.read(run / state.NAME)
     made = run / "network-000001.safetensors"
     read = open_network(str(made), discriminator=True)
-    assert (read.family, read.resolution, read.has_w) == ("sngan", 32, False)
+    assert (read.family, read.size, read.has_w) == ("sngan", (32, 32), False)
     assert read.d is not None
     for part, module in (("g_ema", read.g), ("d", read.d)):
         for name, tensor in module.state_dict().items():
@@ -273,7 +267,7 @@ def test_a_fresh_discriminator_has_widths_of_its_own() -> None:
     made = networks.new_networks(config)
     tensors = {f"g_ema.{n}": t for n, t in numpy_of(made.g).items()}
     alone = network.Checkpoint("sngan", {"g": made.g.cfg.to_dict(), "d": None}, tensors)
-    again, _ = networks.from_checkpoint(alone, config, 0)
+    again, _ = networks.from_checkpoint(alone, config)
     assert made.g.cfg.widths == again.g.cfg.widths == (80, 80, 80, 80, 64)
     assert made.d.cfg.widths == again.d.cfg.widths == (64, 80, 80, 80, 80)
 

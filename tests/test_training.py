@@ -27,10 +27,21 @@ from PIL import Image
 from gantools import report
 from gantools.io import network, tensorfile
 from gantools.report import SampleError, Usage
-from gantools.training import data, networks, presets, report_html, run, snapshots, state
-from gantools.training.data import Order
+from gantools.training import (
+    data,
+    folders,
+    networks,
+    presets,
+    refusals,
+    report_html,
+    run,
+    snapshots,
+    state,
+)
 from gantools.training.loop import Trainer
+from gantools.training.order import Order
 from gantools.training.presets import TrainConfig
+from gantools.training.reader import in_memory
 
 # 8x8 pictures and few channels: an iteration takes a hundredth of a second.
 SMALL = (
@@ -69,7 +80,7 @@ def config(**more: Any) -> TrainConfig:
 def trainer(**more: Any) -> Trainer:
     made = config(**more)
     pixels = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8), dtype=np.uint8)
-    return Trainer(made, networks.new_networks(made), pixels)
+    return Trainer(made, networks.new_networks(made), in_memory(made, pixels))
 
 
 def same_state(a: Trainer, b: Trainer) -> None:
@@ -93,27 +104,29 @@ def test_held_out_pictures_are_those_whose_number_is_divisible() -> None:
 
 def test_pictures_fit_or_say_why() -> None:
     grey = np.full([32, 32, 3], 77, np.uint8)
-    assert (data.fit(grey, 8) == 77).all()
-    assert data.fit(grey, 8).shape == (3, 8, 8)
+    assert (data.fit(grey, (8, 8)) == 77).all()
+    assert data.fit(grey, (8, 8)).shape == (3, 8, 8)
     with pytest.raises(SampleError, match="32x24 is not square"):
-        data.fit(grey[:24], 8)
+        data.fit(grey[:24], (8, 8))
     with pytest.raises(SampleError, match="32x32 is smaller than --resolution 64"):
-        data.fit(grey, 64)
+        data.fit(grey, (64, 64))
 
 
 def test_load_keeps_order_and_holds_out(faces: Path, tmp_path: Path) -> None:
-    pictures = data.load([str(faces)], 8, tmp_path, hold_out=10, keep_held=True)
-    assert pictures.train.shape == (54, 3, 8, 8)
+    pictures = data.load([str(faces)], (8, 8), tmp_path, hold_out=10, keep_held=True)
+    assert (len(pictures.train), pictures.train.shape) == (54, (3, 8, 8))
     assert pictures.held.shape == (6, 3, 8, 8)
     assert pictures.names == ["faces.zip"]
     first = np.asarray(Image.open(io.BytesIO(picture(1)))).transpose(2, 0, 1)
     held = np.asarray(Image.open(io.BytesIO(picture(10)))).transpose(2, 0, 1)
-    assert (pictures.train[0] == first).all()
+    assert (pictures.train.decode(0) == first).all()
     assert (pictures.held[0] == held).all()
     assert list(tmp_path.iterdir()) == []  # the pixels' file has no name
-    other = data.load([str(faces)], 8, tmp_path, hold_out=0)
+    other = data.load([str(faces)], (8, 8), tmp_path, hold_out=0)
     assert other.digest != pictures.digest
-    assert data.load([str(faces)], 8, tmp_path, hold_out=10, workers=1).digest == pictures.digest
+    assert (
+        data.load([str(faces)], (8, 8), tmp_path, hold_out=10, workers=1).digest == pictures.digest
+    )
 
 
 def test_order_shows_every_picture_once_an_epoch_and_mirrored_once_s1_13() -> None:
@@ -140,8 +153,8 @@ def test_reals_are_scaled_and_mirrored() -> None:
     t = trainer()
     reals, label = t._scaled(t._shown(8))
     assert label is None
-    index, flipped = t.order.take(0, 8)
-    wanted = t.pictures.numpy()[index].astype(np.float32) / 127.5 - 1
+    index, flipped = t.reader.order.take(0, 8)
+    wanted = t.reader.pixels.numpy()[index].astype(np.float32) / 127.5 - 1
     wanted[flipped] = wanted[flipped][..., ::-1]
     np.testing.assert_allclose(reals.numpy(), wanted, atol=1e-6)
     assert 0 < flipped.sum() < 8
@@ -177,16 +190,66 @@ def test_presets(preset: str, resolution: int, wanted: tuple[Any, ...]) -> None:
     assert (made.ada_target, made.ada_kimg, made.channel_max) == (0.6, 500.0, 512)
 
 
+@pytest.mark.parametrize(
+    ("resolution", "gpus", "wanted"),
+    [
+        (256, 8, (64, 4)),
+        (1024, 8, (32, 4)),
+        (1024, 2, (8, 4)),
+        (2048, 8, (16, 2)),
+        (64, 2, (64, 4)),
+    ],
+)
+def test_auto_for_several_gpus(resolution: int, gpus: int, wanted: tuple[int, int]) -> None:
+    """formats.md 5.1: batch and groups; gamma and EMA follow the batch. A change is named."""
+    made = presets.resolve("auto", resolution, {"gpus": gpus})
+    assert (made.batch, made.mbstd_group) == wanted
+    assert made.gamma == pytest.approx(0.0002 * resolution**2 / made.batch)
+    assert made.ema_kimg == made.batch * 10 / 32
+    one = presets.resolve("auto", resolution, {})
+    assert presets.changed(one, made) == ["--gpus"]
+    assert presets.changed(made, presets.resolve("auto", resolution, {"gpus": gpus})) == []
+    with pytest.raises(Usage, match="--gpus is for preset auto"):
+        presets.resolve("paper256", 256, {"gpus": gpus})
+
+
+def test_lengths_of_the_presets() -> None:
+    """formats.md 5.1: 25,000 kimg, cifar's 100,000."""
+    found = {name: presets.total_images(name) // 1000 for name in presets.NAMES}
+    assert found.pop("cifar") == 100_000
+    assert set(found.values()) == {25_000}
+
+
 def test_preset_of_the_packaged_network_holds_out_every_tenth() -> None:
     made = presets.resolve("faces64", None, {})
     assert (made.resolution, made.hold_out, made.mirror) == (64, 10, True)
 
 
+def test_transfer_learning_is_nvidias() -> None:
+    """formats.md 5.1: from another network ADA over 100 kimg instead of 500, no EMA ramp-up."""
+    fresh = presets.resolve("auto", 64, {})
+    moved = presets.resolve("auto", 64, {"net": "x.safetensors"})
+    assert (fresh.ada_kimg, fresh.ema_rampup) == (500.0, 0.05)
+    assert (moved.ada_kimg, moved.ema_rampup) == (100.0, None)
+    # --net counts only at the start, and a run of before this was so goes on as it was.
+    before = presets.resolve("auto", 64, {"net": "x", "ada_kimg": 500.0, "ema_rampup": 0.05})
+    for old, now in ((moved, fresh), (fresh, moved), (before, moved), (before, fresh)):
+        assert presets.changed(old, now) == []
+    assert presets.changed(moved, presets.resolve("cifar", 64, {})) == ["--preset"]
+
+
 def test_impossible_settings_are_named() -> None:
     with pytest.raises(Usage, match="power of two"):
         presets.resolve("stylegan2", 48, {})
-    with pytest.raises(Usage, match="--batch 30 is no multiple"):
-        presets.resolve("stylegan2", 64, {"batch": 30})
+    with pytest.raises(Usage, match="--batch 1: path length"):
+        presets.resolve("stylegan2", 64, {"batch": 1})
+
+
+def test_any_batch_trains() -> None:
+    """Groups of the minibatch stddev are as near to their size as the batch allows (S1.6)."""
+    t = trainer(batch=7, mbstd_group=4)
+    t.step()
+    assert t.is_finite() and t.images == 7
 
 
 def test_changed_flags_are_named_and_the_start_never_counts() -> None:
@@ -350,7 +413,7 @@ def test_cifar_preset_trains() -> None:
     """No path length, no mixing, D without residuals."""
     made = presets.resolve("cifar", 8, {"batch": 8, "channel_max": 8, "latent_dim": 8})
     pixels = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8), dtype=np.uint8)
-    t = Trainer(made, networks.new_networks(made), pixels)
+    t = Trainer(made, networks.new_networks(made), in_memory(made, pixels))
     t.step()
     assert t.d.cfg.architecture == "orig"
     assert "path_length" not in t.sums.values
@@ -491,10 +554,12 @@ def test_resolution_comes_from_the_pictures(gt: Any, faces: Path, tmp_path: Path
     assert gt(*args).code == 0
     assert json.loads((folder / "config.json").read_text())["resolution"] == 8
     odd = tmp_path / "odd.png"
-    odd.write_bytes(picture(0, 12))
+    odd.write_bytes(picture(0, 9))
     result = gt("train", "stylegan2", odd, "-o", tmp_path / "r2", *SMALL[2:])
     assert result.code == 2
-    assert "12x12: give --resolution" in result.err
+    assert (
+        "picture's size is no --resolution: 9: " in result.err and "near sizes: 8, 10" in result.err
+    )
 
 
 def test_two_processes_never_share_a_folder(gt: Any, faces: Path, tmp_path: Path) -> None:
@@ -554,7 +619,8 @@ def test_best_snapshot_is_kept_s0_15(
     """best.safetensors is the snapshot with the smallest score, ties to the earliest."""
     scores = iter([5.0, 3.0, 3.0, 4.0])
     monkeypatch.setattr(run, "measure", lambda *_: lambda _g, _lod: next(scores))
-    made = config(metric="kid", batch=32)
+    monkeypatch.setattr(refusals.features, "weights_of", lambda _: None)
+    made = config(metric="kid", batch=32, hold_out=7)
     folder = tmp_path / "run"
     report.reset()
     run.train(run.Job([str(faces)], folder, 4000, 1000, 2), made)
@@ -621,7 +687,7 @@ def test_report_is_self_contained(faces: Path, tmp_path: Path) -> None:
     assert page.count('src="data:image/png;base64,') == 3
     assert not re.search(r"(?:src|href)=\"(?!data:)|<script|url\(|http", page)
     assert "a &lt;run&gt;" in page
-    assert page.count("<svg") == 5  # the others are those of other families
+    assert page.count("<svg") == 6  # the others are those of other families
     assert page.count("<polyline") >= 8
     svg = report_html.curve("x", [{"images": 1, "a": 2.0}, {"images": 2, "a": None}], ["a"])
     assert svg.count("<polyline") == 1
@@ -683,6 +749,27 @@ def wait_for_a_new_state(process: subprocess.Popen[str], path: Path) -> None:
         time.sleep(0.005)
 
 
+def test_a_signal_that_comes_twice_is_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slurm and torchrun both send it. Seconds later it ends the run at once, Ctrl-C always."""
+    before = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("it was not caught"))
+    try:
+        with folders.Interruption() as interruption:
+            for _ in range(3):
+                signal.raise_signal(signal.SIGTERM)
+            assert interruption.wanted is report.Terminated
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        ended: list[int] = []
+        signal.signal(signal.SIGTERM, lambda number, _: ended.append(number))
+        with folders.Interruption() as interruption:
+            signal.raise_signal(signal.SIGTERM)
+            monkeypatch.setattr(folders.Interruption, "SAME", -1.0)
+            signal.raise_signal(signal.SIGTERM)
+        assert ended == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @pytest.mark.long
 def test_killed_runs_end_in_the_same_numbers(gt: Any, faces: Path, tmp_path: Path) -> None:
     """kill -9 at 20 random moments, half of them while files are written: bit-identical."""
@@ -711,7 +798,7 @@ def test_killed_runs_end_in_the_same_numbers(gt: Any, faces: Path, tmp_path: Pat
         [json.loads(x) for x in (folder / "log.jsonl").read_text().splitlines()]
         for folder in (straight, killed)
     ]
-    times = {"seconds", "images_per_second"}
+    times = {"seconds", "images_per_second", "waiting"}
     left, right = ([{n: v for n, v in x.items() if n not in times} for x in log] for log in logs)
     assert left == right
     assert not [p for p in killed.rglob("*") if p.name.startswith(".")]

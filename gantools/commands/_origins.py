@@ -9,7 +9,7 @@ from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from gantools import options
-from gantools.commands import _latents
+from gantools.commands import _classes, _latents
 from gantools.report import Usage
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Origin:
     walk: Walk | None
     psi: float | None
     cutoff: int | None
-    class_: int | None
+    class_: str | None
     seed: int
     network: LazyNetwork
 
@@ -164,16 +164,16 @@ class Origin:
 
     def _with_class(self, latent: Latent) -> Latent:
         """With the one-hot label of --class, where the network is conditional."""
-        classes = self.network.open.g.cfg.c_dim
-        if self.class_ is not None and self.class_ >= classes:
-            there = f"classes 0-{classes - 1}" if classes else "no classes: it is unconditional"
-            raise Usage(f"--class {self.class_}: the network has {there}")
-        if not classes or (self.class_ is None and "y" in latent.tensors):
+        network = self.network.open
+        classes = network.g.cfg.c_dim
+        number = None if self.class_ is None else _classes.number_of(self.class_, network)
+        if not classes or (number is None and "y" in latent.tensors):
             return latent
-        if self.class_ is None:
-            raise Usage(f"the network is conditional: give --class 0-{classes - 1}")
+        if number is None:
+            there = _classes.there_are(network)
+            raise Usage(f"the network is conditional: give --class {there}")
         import numpy as np
 
         label = np.zeros(classes, np.float32)
-        label[self.class_] = 1
+        label[number] = 1
         return replace(latent, space="zy", tensors={**latent.tensors, "y": label})

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 NO_PICTURES = (
     "--paste makes pictures: name them with -o, such as -o whole.png, or -o DIR/{}.png for several"
 )
+HAS_ALPHA = "--paste: the network's pictures have alpha of their own, lay them on the photograph"
 Paste = Annotated[
     str | None,
     typer.Option(
@@ -59,6 +60,8 @@ def paste_into(
     """`paste_back` with the photograph at hand."""
     from gantools.faces.paste import paste
 
+    if pixels.shape[2] == 4:
+        raise SampleError(HAS_ALPHA)
     crop = latent.header.get("crop")
     if not isinstance(crop, dict) or "quad" not in crop:
         raise SampleError("it names no place in a photograph (its header has no crop)")

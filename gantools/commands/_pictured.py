@@ -32,6 +32,8 @@ def labelled(job: Job, asked: Asked, samples: Iterator[Sample]) -> list[Directio
     from gantools.latents import fitting, labelling
 
     network = job.network()
+    if network.channels == 4:
+        raise Usage(f"{network.name} makes pictures with alpha, which no label is read from")
     reader = _reader(job, asked, samples, network.device)
     at = [reader.columns.index(column) for column in asked.columns.values()]
 

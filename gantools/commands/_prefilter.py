@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,9 @@ from gantools.faces.judge import Cut, Decision, Rules, judge
 from gantools.faces.mosaic import Mosaic
 from gantools.faces.quality import quality
 from gantools.io import atomic
+from gantools.io.archives import numbered
 from gantools.io.image import decode, encode, story
-from gantools.io.source import batches, known_keys, samples
+from gantools.io.source import batches, known_keys, parse_shard, samples
 from gantools.io.stream import DamagedStream
 from gantools.report import SampleError, Usage
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from gantools.commands._best import Best
+    from gantools.faces.stack import Planes
     from gantools.io.packs import Pack
     from gantools.io.sample import Sample
     from gantools.io.sink import Sink
@@ -67,11 +70,21 @@ class Mosaics:
 
 
 @dataclass
+class Stack:
+    """--stack-rgb: crops wait in `planes`; `count` pictures are drawn from them by `seed`."""
+
+    planes: Planes
+    count: int
+    seed: int
+    shard: str | None
+
+
+@dataclass
 class Run:
     """Pictures in batches through detector, judge and sink, in their order.
 
     sink: None where nothing is named. dry: nothing is put into it. best: --keep. mosaics:
-    --mosaic.
+    --mosaic. stack: --stack-rgb.
     """
 
     sink: Sink | Pack | None
@@ -81,10 +94,15 @@ class Run:
     dry: bool = False
     best: Best | None = None
     mosaics: Mosaics | None = None
+    stack: Stack | None = None
     _detector: Detector | None = field(default=None, init=False)
 
-    def over(self, operands: list[str] | None, shard: str | None, batch: int) -> None:
-        """Everything that the operands name."""
+    def over(
+        self, operands: list[str] | None, shard: str | None, batch: int, first: int | None = None
+    ) -> None:
+        """Everything that the operands name, or the first so many of it."""
+        if self.stack is not None:  # what is made of them is the shard's, they are all read
+            shard = None
         lost: list[Decision] = []
         given = samples(
             operands,
@@ -96,6 +114,10 @@ class Run:
         )
         expected = known_keys(operands, kinds=("image",), shard=shard)
         total = None if expected is None else len(expected)
+        index, count = parse_shard(shard)
+        most = None if first is None else len(range(index, first, count))
+        if most is not None and total is not None:
+            total = min(total, most)
         shown = report.progress(given, total=total, unit="image")
 
         def full(part: list[Picture | Decision]) -> bool:
@@ -103,19 +125,20 @@ class Run:
             enough = len(sizes) >= batch or len(part) >= 16 * batch
             return enough or sum(sizes) >= PIXELS_AT_ONCE
 
-        opened = map(self._opened, with_losses(shown, lost))
+        opened = map(self._opened, islice(with_losses(shown, lost), most))
         try:
             for part in batches(opened, full):
                 self._do(part)
-        except DamagedStream:  # what came whole is done
-            self._settle()
+        except DamagedStream:  # what came whole is done; drawn from a part, all would be others
+            if self.stack is None:
+                self._settle()
             raise
         self._settle()
 
     def _opened(self, sample: Sample | Decision) -> Picture | Decision:
         if isinstance(sample, Decision):
             return sample
-        one = self.rules.which != "all"
+        one = self.rules.which != "all" and self.stack is None
         if one and self.sink is not None and not self.sink.wanted(sample.key):
             return Decision(sample.key, "accepted", THERE, path=sample.name)
         try:
@@ -167,7 +190,12 @@ class Run:
         return decision
 
     def _take(self, cut: Cut) -> None:
-        told = self._story(cut)
+        if self.stack is not None:
+            self.stack.planes.add(cut.key, cut.pixels)
+            if self.mosaics is not None:
+                self.mosaics.accepted.add(cut.key, cut.pixels)
+            return
+        told = self._story({"key": cut.key, "crop": cut.crop})
         if self.best is not None:
             dropped = self.best.offer(cut.told, encode(cut.pixels, "png", told))
             if dropped is not None and self.mosaics is not None:
@@ -180,7 +208,9 @@ class Run:
             self.mosaics.accepted.add(cut.key, cut.pixels)
 
     def _settle(self) -> None:
-        """With --keep: now the best are known."""
+        """With --keep: now the best are known. With --stack-rgb: now there is all to draw from."""
+        if self.stack is not None and not self.dry:
+            self._draw(self.stack)
         if self.best is None:
             return
         for line in self.best.settle(self._put):
@@ -192,12 +222,29 @@ class Run:
         if self.mosaics is not None:
             self.mosaics.accepted.add(key, decode(data))
 
-    def _story(self, cut: Cut) -> dict[str, Any]:
+    def _draw(self, stack: Stack) -> None:
+        """The pictures of --stack-rgb that are not there yet."""
+        assert self.sink is not None
+        shard = parse_shard(stack.shard)
+        drawn = stack.planes.stacked(stack.count, stack.seed, shard)
+        total = len(range(shard[0], stack.count, shard[1]))
+        for i, of, pixels in report.progress(drawn, total=total, unit="image", desc="stacking"):
+            key = numbered("rgb", i, stack.count)
+            if not self.sink.wanted(key):
+                continue
+            try:
+                self.sink.put_frame(key, pixels, self._story({"key": key, "planes": of}))
+            except SampleError as e:
+                report.failed(key, e)
+
+    def _story(self, more: dict[str, Any]) -> dict[str, Any]:
         """What the PNG says about itself."""
         args: dict[str, Any] = {"crop": self.rules.framing, "size": self.rules.size}
         if self.rules.framing == "facenet":
             args["margin"] = self.rules.margin
         if self.rules.wants_faces:
             args["mtcnn"] = self.rules.mtcnn
+        if self.stack is not None:
+            args |= {"stack_rgb": self.stack.count, "seed": self.stack.seed}
         entry = {"command": "prefilter", "args": args, "version": __version__}
-        return {"format": 1, "kind": "image", "key": cut.key, "crop": cut.crop, "history": [entry]}
+        return {"format": 1, "kind": "image", **more, "history": [entry]}

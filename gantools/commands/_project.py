@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gantools import report
 from gantools.commands import _paste
-from gantools.io import image
+from gantools.io import alpha, image
 from gantools.io.latent import Latent
 from gantools.report import SampleError, Usage
 
@@ -51,7 +51,10 @@ class Wishes:
 
 @dataclass
 class Item:
-    """One picture on its way: pixels [R,R,3] of the network's size, its place in the photograph."""
+    """One picture on its way: pixels [H,W,3] of the network's size, its place in the photograph.
+
+    [H,W,4], straight, where the network's pictures have alpha.
+    """
 
     key: str
     name: str
@@ -147,6 +150,8 @@ class Run:
             discriminator=self.perceptual == "discriminator",
         )
         self.network.need_w()
+        if self.wishes.paste is not None and self.network.channels == 4:
+            raise Usage(_paste.HAS_ALPHA)
         self._projector: Projector | None = None
         self._detector: Detector | None = None
 
@@ -189,13 +194,14 @@ class Run:
 
         if kind(sample.data) == "latent":
             return self._converted(Latent.from_bytes(sample.data, sample.key))
-        photo = image.decode(sample.data)
+        photo = image.decode_channels(sample.data, self.network.channels)
         pixels, quad = self._cropped(photo)
         if callable(self.projector.init):
             self.projector.init(sample.key)  # a start that is not there fails its sample alone
+        height, width = self.network.size
         crop = {
             "quad": [[round(float(v), 3) for v in corner] for corner in quad],
-            "size": self.network.resolution,
+            "size": height if height == width else [height, width],
             "source": [photo.shape[1], photo.shape[0]],
         }
         kept = photo if self.wishes.paste is not None else None
@@ -203,13 +209,23 @@ class Run:
 
     def _cropped(self, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         from gantools.faces.align import align
+        from gantools.faces.centre import centred
         from gantools.faces.detect import Detector
 
         framing, mode = self.network.meta.get("crop"), self.wishes.align
+        height, width = self.network.size
+        if height != width and mode == "always":
+            raise Usage(
+                "--align always: faces are brought to squares, and the network's pictures are "
+                f"{height} high and {width} wide"
+            )
+        if height != width or (photo.shape[2] == 4 and (framing is None or mode == "never")):
+            return centred(photo, self.network.size)
         if self._detector is None and framing is not None and mode != "never":
             self._detector = Detector(self.device)
-        pixels, quad, _ = align(photo, framing, self.network.resolution, mode, self._detector)
-        return pixels, quad
+        seen = alpha.on_white(photo)
+        pixels, quad, _ = align(seen, framing, height, mode, self._detector)
+        return (pixels if photo.shape[2] == 3 else _with_alpha(photo, quad, height)), quad
 
     def _converted(self, latent: Latent) -> Latent:
         from gantools.latents import spaces
@@ -273,13 +289,12 @@ class Run:
             stack.callback(bar.close)
 
             def watch(step: int, w: Tensor, images: Tensor, losses: Tensor) -> None:
-                from gantools.ops.pixels import to_uint8
-
                 bar.update(1)
                 bar.set_postfix_str(f"loss {losses.mean().item():.4g}")
                 if self.film.sink is not None and (step % every == 0 or step == total - 1):
-                    now = to_uint8(images)
-                    self.film.frame(targets, now if now.shape[3] == 3 else now.repeat(3, 3))
+                    now = alpha.on_white(self.network.pixels(images))
+                    shown = [alpha.on_white(target) for target in targets]
+                    self.film.frame(shown, now if now.shape[3] == 3 else now.repeat(3, 3))
 
             latents = self.projector.run([item.key for item in items], targets, watch)
         for item, latent in zip(items, latents, strict=True):
@@ -349,6 +364,17 @@ class Run:
 
     def _rendered(self, latent: Latent) -> np.ndarray:
         from gantools.latents.render import images
-        from gantools.ops.pixels import to_uint8
 
-        return to_uint8(images(self.network, [latent]))[0]
+        return self.network.pixels(images(self.network, [latent]))[0]
+
+
+def _with_alpha(photo: np.ndarray, quad: np.ndarray, size: int) -> np.ndarray:
+    """The quad of a photograph [H,W,4] in straight colour: cut out premultiplied."""
+    import numpy as np
+
+    from gantools.faces.warp import crop_quad
+
+    whole = alpha.premultiplied(photo)
+    colour = crop_quad(whole[..., :3], quad, size)
+    share = crop_quad(whole[..., 3:].repeat(3, 2), quad, size)[..., :1]
+    return alpha.straight(np.concatenate([colour, share], axis=2))

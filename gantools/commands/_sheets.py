@@ -27,8 +27,8 @@ class Sheets:
     def grid(self, text: str) -> Iterator[tuple[str, partial[Picture]]]:
         """Sheets of rows x columns, one after another; of walks, one for each frame."""
         screen = text in figures.SCREENS
-        side = self.origin.network.open.resolution if screen else 1
-        rows, columns = figures.parse_grid(text, side)
+        size = self.origin.network.open.size if screen else (1, 1)
+        rows, columns = figures.parse_grid(text, size)
         if self.origin.walk is not None:
             walk = self.origin.walk
             walks = [self.origin.of_walk(walk, n) for n in range(rows * columns)]

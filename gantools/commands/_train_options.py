@@ -23,8 +23,10 @@ Data = Annotated[
     list[str],
     typer.Argument(
         metavar="DATA...",
-        help="Pictures: folders, tar or zip archives, files. Square, at least --resolution pixels "
-        "wide; larger ones are reduced (Lanczos).",
+        help="Pictures: folders, tar or zip archives, files, folders of tars, patterns such as "
+        "'shards/*.tar', MNIST's and CIFAR-10's own files. Of the shape of --resolution and at "
+        "least as large; larger ones are reduced (Lanczos). Or Zarr stores of huge pictures "
+        "(prefilter --zarr): crops of --resolution, each place as often as any other.",
     ),
 ]
 RunFolder = Annotated[
@@ -34,11 +36,13 @@ RunFolder = Annotated[
     ),
 ]
 Images = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--images",
         metavar="N",
-        help="Train until the discriminator has seen so many pictures, such as 300k or 25M.",
+        help="Train until the discriminator has seen so many pictures, such as 300k or 25M. "
+        "Default: the preset's.",
+        show_default=False,
     ),
 ]
 Snapshot = Annotated[
@@ -63,6 +67,16 @@ Start = Annotated[
 Workers = Annotated[
     int, typer.Option("--workers", metavar="N", min=1, help="Threads that decode pictures.")
 ]
+Stream = Annotated[
+    bool | None,
+    typer.Option(
+        "--stream/--no-stream",
+        help="Decode pictures while the network trains, a few batches ahead, or all of them before "
+        "the run. Default: before, where they take half of the memory at most, and a quarter of a "
+        "GPU's. The network is the same.",
+        show_default=False,
+    ),
+]
 
 
 def number(flag: str, metavar: str, help: str, **limits: Any) -> Any:
@@ -70,25 +84,37 @@ def number(flag: str, metavar: str, help: str, **limits: Any) -> Any:
     return typer.Option(flag, metavar=metavar, help=help, show_default=False, **limits)
 
 
-def one_or_three(value: int | None) -> int | None:
+def known_channels(value: int | None) -> int | None:
     """Callback of --channels."""
-    if value not in (None, 1, 3):
-        raise typer.BadParameter(f"{value}: 1 or 3 is expected")
+    if value not in (None, 1, 3, 4):
+        raise typer.BadParameter(f"{value}: 1, 3 or 4 is expected")
     return value
 
 
 Resolution = Annotated[
-    int | None,
+    str | None,
     number(
         "--resolution",
-        "N",
-        "Side of the network's pictures in pixels, a power of two from 8 on. Default: the "
-        "preset's, else the side of the first picture.",
+        "N|HxW",
+        "Size of the network's pictures in pixels: a side, or height x width such as 64x96. Both "
+        "are 4 to 16 times the same power of two. Default: the preset's, else that of the first "
+        "picture.",
     ),
 ]
 Batch = Annotated[
     int | None,
     number("--batch", "N", "Pictures per step. Default: the preset's.", min=1),
+]
+BatchGpu = Annotated[
+    int | None,
+    number(
+        "--batch-gpu",
+        "N",
+        "At most so many of a step's pictures at once in each process; the gradients of the parts "
+        "are summed, so that a --batch trains which does not fit in the memory. Whole groups of "
+        "the minibatch stddev stay together. Default: all at once.",
+        min=1,
+    ),
 ]
 Mirror = Annotated[
     bool | None,
@@ -103,7 +129,8 @@ HoldOut = Annotated[
     number(
         "--hold-out",
         "N",
-        "Never train on pictures whose number (the last digits of the key) is divisible by N; "
+        "Never train on pictures or rasters whose number (the last digits of the key) is "
+        "divisible by N; "
         "0: train on all. --metric needs those held out. Default: 10 with faces64, else 0.",
         min=0,
     ),
@@ -181,7 +208,7 @@ Labels = Annotated[
         "SOURCE",
         "Train a conditional network. folders: the first folder of a picture's key is its class; "
         "dataset: the labels in the dataset.json of the zip or folder; else a CSV file, keys first "
-        "and --label-column. Pictures without a class are left out.",
+        "and --label-column, or MNIST's file of labels. Pictures without a class are left out.",
     ),
 ]
 LabelColumn = Annotated[
@@ -196,9 +223,11 @@ Channels = Annotated[
     int | None,
     number(
         "--channels",
-        "1|3",
-        "1: greyscale, the pictures are converted. Default: 3.",
-        callback=one_or_three,
+        "1|3|4",
+        "1: greyscale, the pictures are converted. 4: with alpha, and opaque where a picture has "
+        "none; learnt premultiplied, so that no border has a fringe, written straight. Default: 3, "
+        "on white where a picture is transparent.",
+        callback=known_channels,
     ),
 ]
 Licence = Annotated[
@@ -210,8 +239,8 @@ Crop = Annotated[
     number(
         "--crop",
         "FILE",
-        'JSON with the pictures\' mean landmarks, {"landmarks": [[x, y], ...]} as fractions of '
-        "the side (eyes, nose, mouth corners): `project` will align faces to them.",
+        'JSON with the square pictures\' mean landmarks, {"landmarks": [[x, y], ...]} as fractions '
+        "of the side (eyes, nose, mouth corners): `project` will align faces to them.",
     ),
 ]
 
@@ -233,11 +262,26 @@ def wishes(given: dict[str, Any], device: str, net: str | None) -> dict[str, Any
     return made
 
 
-def resolution_of(data: list[str], resolution: int | None) -> int:
-    """--resolution, or the size of the first picture."""
-    from gantools.training import data as pictures
+def shape_of(
+    resolution: str | None, data: list[str], crop: str | None, *, preset: bool, family: str
+) -> dict[str, Any]:
+    """The settings resolution and first_block: of --resolution, or the first picture's size.
 
-    return resolution or pictures.resolution_of(data)
+    None of them where the preset says the size. Usage where no network has it, and for --crop where
+    it is not square.
+    """
+    from gantools.training import data as pictures
+    from gantools.training import shape
+
+    if resolution is None and preset:
+        return {}
+    what = "--resolution" if resolution else "the first picture's size is no --resolution:"
+    size = shape.parse(resolution) if resolution else pictures.size_of(data)
+    if crop is not None and size[0] != size[1]:
+        raise Usage(f"--crop: faces are brought to squares, and pictures are {shape.told(*size)}")
+    if family == "sngan" and size == (48, 48):  # it has a network of its own
+        return {"resolution": 48}
+    return shape.of(*size, what)
 
 
 def labels_name(labels: str | None, column: str | None) -> str | None:

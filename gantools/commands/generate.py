@@ -66,12 +66,12 @@ Cutoff = Annotated[
     ),
 ]
 Class = Annotated[
-    int | None,
+    str | None,
     typer.Option(
         "--class",
-        metavar="N",
-        min=0,
-        help="The class, from 0, of a conditional network.",
+        metavar="NAME|N",
+        help="The class of a conditional network: a name (model info lists them, if the file has "
+        "them), else a number from 0.",
         show_default=False,
     ),
 ]

@@ -93,8 +93,8 @@ def info(
 
 
 def _layer(row: dict[str, Any]) -> str:
-    size, channels = row["resolution"], row["channels"]
-    return f"block {row['block']}, {size}x{size}, {channels} channels, {row['modules']}"
+    (height, width), channels = row["size"], row["channels"]
+    return f"block {row['block']}, {height}x{width}, {channels} channels, {row['modules']}"
 
 
 @app.command("import")
@@ -177,17 +177,27 @@ def list_(
             report.failed(path.name, "not a network of gantools")
             continue
         found.append({"name": name, **_summary(story), "file": path.name})
-    rows = [[n["name"], n["family"], n["resolution"], n["id"][:12], n["file"]] for n in found]
+    rows = [[n["name"], n["family"], _pixels(n["size"]), n["id"][:12], n["file"]] for n in found]
     columns = ["name", "family", "resolution", "id", "file"]
     results.write({"networks": found}, output, as_json=json, rows=rows, columns=columns)
 
 
 def _summary(story: dict[str, Any]) -> dict[str, Any]:
+    from gantools.io import describe
+
     config = story.get("config")
     g = config.get("g") if isinstance(config, dict) else None
-    resolution = g.get("resolution") if isinstance(g, dict) else None
+    known = g if isinstance(g, dict) else {}
     return {
         "family": str(story.get("family")),
-        "resolution": resolution,
+        "resolution": known.get("resolution"),
+        "size": describe.size(known),
         "id": str(story.get("id", "")),
     }
+
+
+def _pixels(size: list[int] | None) -> str | int | None:
+    """64, or 64x96 where pictures are not square."""
+    if size is None:
+        return None
+    return size[0] if size[0] == size[1] else f"{size[0]}x{size[1]}"

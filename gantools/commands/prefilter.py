@@ -21,6 +21,7 @@ class Framing(StrEnum):
     network = "network"
     celeba = "celeba"
     square = "square"
+    pad = "pad"
 
 
 class Which(StrEnum):
@@ -46,7 +47,8 @@ class Packing(StrEnum):
     tfrecord = "tfrecord"
 
 
-WHOLE = (Framing.celeba, Framing.square)
+WHOLE = (Framing.celeba, Framing.square, Framing.pad)
+SIZES = {Framing.celeba: 128, Framing.pad: 32}
 MIN_SCORE, MIN_FACE = 0, 20
 
 Size = Annotated[
@@ -56,7 +58,7 @@ Size = Annotated[
         metavar="PX",
         min=1,
         max=8192,
-        help="Side of the pictures made. Default: 256; with --crop celeba 128.",
+        help="Side of the pictures made. Default: 256; with --crop celeba 128, with pad 32.",
         show_default=False,
     ),
 ]
@@ -80,7 +82,8 @@ Crop = Annotated[
         "turned with the face, and what lies outside the picture mirrored, blurred and faded, as "
         "these sets were made (celebahq enlarges small faces with Lanczos first). network: the "
         "framing of --net's training pictures. No face is looked for with celeba (the 128x128 px "
-        "about (89, 121) of CelebA's aligned pictures, 178x218) and square (the largest centred).",
+        "about (89, 121) of CelebA's aligned pictures, 178x218), square (the largest centred, as "
+        "LSUN's) and pad (all of the picture, black around it up to --size, as MNIST's).",
     ),
 ]
 Select = Annotated[
@@ -116,6 +119,15 @@ MinFace = Annotated[
     int,
     typer.Option("--min-face", metavar="PX", min=12, help="Side of the smallest face looked for."),
 ]
+First = Annotated[
+    str | None,
+    typer.Option(
+        "--first",
+        metavar="N",
+        help="Look at the first N pictures only, such as 100k (of LSUN's categories).",
+        show_default=False,
+    ),
+]
 Keep = Annotated[
     int | None,
     typer.Option(
@@ -137,13 +149,33 @@ Pack = Annotated[
         show_default=False,
     ),
 ]
+StackRgb = Annotated[
+    str | None,
+    typer.Option(
+        "--stack-rgb",
+        metavar="N",
+        help="Instead of the crops N pictures, such as 1M, each with three grey crops, drawn by "
+        "--seed, in red, green and blue; keys rgb/0 and on. Of MNIST's training pictures --crop "
+        "pad --seed 123 gives PGGAN's MNIST-RGB, picture by picture.",
+        show_default=False,
+    ),
+]
+Zarr = Annotated[
+    bool,
+    typer.Option(
+        "--zarr",
+        help="Instead of faces the whole pictures, however large, as arrays of one Zarr store (-o "
+        "STORE.zarr), out of which `train` takes crops.",
+    ),
+]
 Labels = Annotated[
     str | None,
     typer.Option(
         "--labels",
-        metavar="FILE.csv",
-        help="With --pack zip or tfrecord: labels for it; first column the key, with or without "
-        "suffix, then one column of classes (0, 1, ...) or any columns of numbers; a header line.",
+        metavar="FILE",
+        help="With --pack zip or tfrecord: labels for it. CSV: first column the key, with or "
+        "without suffix, then one column of classes (0, 1, ...) or any columns of numbers; a "
+        "header line. Or MNIST's labels, an IDX file.",
         show_default=False,
     ),
 ]
@@ -176,7 +208,10 @@ Seed = Annotated[
     typer.Option(
         "--seed",
         metavar="N",
-        help="With --mosaic: which pictures it shows. Default: 0.",
+        min=0,
+        max=2**32 - 1,
+        help="With --mosaic: which pictures it shows; with --stack-rgb: which it draws. Default: "
+        "0.",
         show_default=False,
     ),
 ]
@@ -192,6 +227,7 @@ def prefilter(
     mtcnn: Detection = Mtcnn.facenet_pytorch,
     min_score: MinScore = MIN_SCORE,
     min_face: MinFace = MIN_FACE,
+    first: First = None,
     keep: Keep = None,
     dry_run: DryRun = False,
     report_to: Report = None,
@@ -199,6 +235,8 @@ def prefilter(
     seed: Seed = None,
     pack: Pack = None,
     labels: Labels = None,
+    stack_rgb: StackRgb = None,
+    zarr: Zarr = False,
     output: options.Output = None,
     net: options.Net = None,
     batch: options.Batch = 16,
@@ -211,7 +249,8 @@ def prefilter(
     """Find faces (MTCNN), reject pictures without one, cut the others out as square pictures.
 
     A rejected picture is no failure. A picture that cannot be read is one: it is named, and the
-    rest is done. With --shard, --keep and --mosaic are of the shard.
+    rest is done. With --shard, --keep and --mosaic are of the shard, and so is what --stack-rgb
+    makes: every shard reads all pictures.
 
     $ gantools prefilter photos/ -o faces/ --report decisions.jsonl
 
@@ -222,8 +261,24 @@ def prefilter(
     $ gantools prefilter photos/ --crop ffhq --pack zip -o faces.zip
 
     $ gantools prefilter photos.tar --crop network --size 64 | gantools project -o latents/
+
+    $ gantools prefilter train-images-idx3-ubyte.gz --crop pad --pack zip -o mnist.zip
+
+    $ gantools prefilter satellite/ --zarr -o satellite.zarr
     """
     report.begin("prefilter", quiet=quiet)
+    if zarr:
+        of_faces: dict[str, Any] = {
+            "--size": size, "--margin": margin, "--first": first, "--keep": keep,
+            "--mosaic": mosaic, "--seed": seed, "--pack": pack, "--labels": labels,
+            "--stack-rgb": stack_rgb, "--net": net,
+            "--no-clobber": no_clobber or None,
+            "--crop, --select, --mtcnn, --min-score or --min-face": _changed(
+                crop, select, mtcnn, min_score, min_face
+            ),
+        }  # fmt: skip
+        _store(operands, shard, output, report_to, dry_run, of_faces)
+        return
     _refuse_crop(crop, net, margin, (select, mtcnn, min_score, min_face))
     if labels is not None and pack not in (Packing.zip, Packing.tfrecord):
         raise Usage("--labels go into what --pack zip or --pack tfrecord makes")
@@ -232,12 +287,18 @@ def prefilter(
     if no_clobber and (keep is not None or mosaic is not None):
         what = "--mosaic shows" if keep is None else "--keep compares"
         raise Usage(f"{what} every picture, and --no-clobber skips those that are there")
-    if seed is not None and mosaic is None:
-        raise Usage("--seed says which pictures --mosaic shows, and there is no --mosaic")
+    if seed is not None and mosaic is None and stack_rgb is None:
+        raise Usage("--seed is for --mosaic and --stack-rgb, and neither is there")
+    limit = None if first is None else options.parse_amount(first, "--first")
+    stacked = None if stack_rgb is None else options.parse_amount(stack_rgb, "--stack-rgb")
+    if stacked is not None and (keep is not None or labels is not None):
+        what = "--keep" if labels is None else "--labels"
+        raise Usage(f"{what} is of single crops, and --stack-rgb puts three in a picture")
     from gantools.commands._best import Best
     from gantools.commands._ledger import Ledger
-    from gantools.commands._prefilter import Mosaics, Run
+    from gantools.commands._prefilter import Mosaics, Run, Stack
     from gantools.faces.judge import Rules
+    from gantools.faces.stack import Planes
     from gantools.io import labels as tables
     from gantools.io import packs
     from gantools.io.sink import Sink, open_sink
@@ -246,7 +307,7 @@ def prefilter(
     parse_shard(shard)
     rules = Rules(
         crop.value,
-        size or (128 if crop is Framing.celeba else 256),
+        size or SIZES.get(crop, 256),
         50 if margin is None else margin,
         select.value,
         min_score,
@@ -268,7 +329,44 @@ def prefilter(
         ledger = stack.enter_context(Ledger(report_to, keep=no_clobber))
         mosaics = stack.enter_context(Mosaics(mosaic, seed or 0)) if mosaic else None
         best = stack.enter_context(Best(keep)) if keep else None
-        Run(sink, ledger, rules, device, dry_run, best, mosaics).over(operands, shard, batch)
+        run = Run(sink, ledger, rules, device, dry_run, best, mosaics)
+        if stacked is not None:
+            planes = stack.enter_context(Planes(rules.size))
+            run.stack = Stack(planes, stacked, seed or 0, shard)
+        run.over(operands, shard, batch, limit)
+    report.note(ledger.summary())
+
+
+def _changed(*given: object) -> bool | None:
+    """Whether one of --crop, --select, --mtcnn, --min-score and --min-face is not its default."""
+    defaults = (
+        Framing.facenet, Which.largest_centred, Mtcnn.facenet_pytorch, MIN_SCORE, MIN_FACE,
+    )  # fmt: skip
+    return given != defaults or None
+
+
+def _store(
+    operands: list[str] | None,
+    shard: str | None,
+    output: str | None,
+    report_to: str | None,
+    dry_run: bool,
+    of_faces: dict[str, Any],
+) -> None:
+    """--zarr; Usage for options that leave it nothing to do."""
+    named = [flag for flag, value in of_faces.items() if value is not None]
+    if named:
+        raise Usage(f"--zarr stores whole pictures as they are, without {named[0]}")
+    from gantools.commands import _rasters
+    from gantools.commands._ledger import Ledger
+    from gantools.io import rasters
+    from gantools.io.source import parse_shard
+
+    parse_shard(shard)
+    with ExitStack() as stack:
+        writer = None if dry_run else stack.enter_context(rasters.writer(output))
+        ledger = stack.enter_context(Ledger(report_to, keep=False))
+        _rasters.store(operands, shard, writer, ledger)
     report.note(ledger.summary())
 
 

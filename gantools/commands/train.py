@@ -56,8 +56,18 @@ def stylegan2(
         ),
     ] = Preset.auto,
     resolution: shared.Resolution = None,
-    images: shared.Images = "25M",
+    images: shared.Images = None,
     batch: shared.Batch = None,
+    gpus: Annotated[
+        int | None,
+        shared.number(
+            "--gpus",
+            "N",
+            "With --preset auto: the batch and its groups for so many GPUs, as NVIDIA's --gpus has "
+            "them. It stays when the run goes on with another number of processes. Default: 1.",
+            min=1,
+        ),
+    ] = None,
     snapshot: shared.Snapshot = "200k",
     seed: options.Seed = 0,
     net: shared.Start = None,
@@ -84,7 +94,8 @@ def stylegan2(
             "--aug",
             "ada|none",
             "ada: flip, move, turn and recolour what the discriminator sees, more often the more "
-            "it overfits. Default: ada.",
+            "it overfits. Default: ada. With --net it moves five times as fast, and the average of "
+            "the generator has its full half-life at once, as with NVIDIA's --resume.",
         ),
     ] = None,
     ada_target: Annotated[
@@ -105,7 +116,9 @@ def stylegan2(
     features: shared.Features = None,
     licence: shared.Licence = None,
     crop: shared.Crop = None,
+    batch_gpu: shared.BatchGpu = None,
     workers: shared.Workers = 4,
+    stream: shared.Stream = None,
     device: options.Device = "auto",
     dtype: options.DtypeOption = options.Dtype.fp32,
     threads: options.Threads = 0,
@@ -117,7 +130,7 @@ def stylegan2(
     """Train a StyleGAN2 from pictures.
 
     The same command again resumes the run exactly, also after a kill -9; only --images,
-    --snapshot and --workers may change.
+    --snapshot, --batch-gpu, --workers and --stream may change.
 
     \b
     $ gantools train stylegan2 faces.zip -o run --preset faces64 --images 2M
@@ -125,10 +138,10 @@ def stylegan2(
     $ gantools train stylegan2 animals/ -o run --resolution 64 --labels folders
     """
     report.begin("train stylegan2", quiet=quiet)
-    total, every = shared.amounts(images, snapshot)
+    total, every = shared.amounts(images or "1", snapshot)
     given = {
-        "batch": batch, "seed": seed, "mirror": mirror, "hold_out": hold_out, "gamma": gamma,
-        "lr": lr, "aug": aug, "ada_target": ada_target, "ema_kimg": ema_kimg,
+        "batch": batch, "gpus": gpus, "seed": seed, "mirror": mirror, "hold_out": hold_out,
+        "gamma": gamma, "lr": lr, "aug": aug, "ada_target": ada_target, "ema_kimg": ema_kimg,
         "map_depth": map_depth, "channel_base": channel_base, "channel_max": channel_max,
         "metric": metric, "features": features, "dtype": dtype.value, "freeze_d": freeze_d,
         "labels": shared.labels_name(labels, label_column), "label_column": label_column,
@@ -140,11 +153,13 @@ def stylegan2(
 
     options.set_threads(threads)
     given = shared.wishes(given, device, net)
-    if not presets.has_resolution(preset.value):
-        resolution = shared.resolution_of(data, resolution)
-    config = presets.resolve(preset.value, resolution, given)
+    known = presets.has_resolution(preset.value)
+    size = shared.shape_of(resolution, data, crop, preset=known, family="stylegan2")
+    config = presets.resolve(preset.value, size.pop("resolution", None), {**given, **size})
+    if images is None:
+        total = presets.total_images(preset.value)
     job = run.Job(
         data, Path(output), total, every, workers, compile, net, licence, framing, labels,
-        label_column,
+        label_column, batch_gpu, stream,
     )  # fmt: skip
     run.train(job, config)

@@ -18,6 +18,7 @@ class PgganPreset(StrEnum):
 
     auto = "auto"
     celebahq = "celebahq"
+    lsun = "lsun"
     cifar10 = "cifar10"
     mnist_rgb = "mnist-rgb"
     a = "ablation-a"
@@ -45,14 +46,35 @@ class Loss(StrEnum):
     lsgan = "lsgan"
     logistic = "logistic"
     hinge = "hinge"
+    gan_cls = "gan-cls"
+
+
+class LabelMode(StrEnum):
+    """training.growing_presets.LABEL_MODES."""
+
+    acgan = "acgan"
+    projection = "projection"
+    logits = "logits"
 
 
 LossOption = Annotated[
     Loss | None,
     shared.number(
         "--loss",
-        "wgan-gp|lsgan|logistic|hinge",
-        "What the two networks play for. Default: wgan-gp for pggan, logistic (and R1) for "
+        "wgan-gp|lsgan|logistic|hinge|gan-cls",
+        "What the two networks play for. gan-cls: logistic, and the discriminator is also shown "
+        "real pictures with another's class, which are wrong. Default: wgan-gp for pggan, "
+        "logistic (and R1) for stylegan.",
+    ),
+]
+LabelModeOption = Annotated[
+    LabelMode | None,
+    shared.number(
+        "--label-mode",
+        "acgan|projection|logits",
+        "What the discriminator does with the classes of --labels. acgan: it names them, beside "
+        "its score, and both networks learn from that; projection: an embedding of the class "
+        "adds to the score; logits: a score for each class. Default: acgan for pggan, logits for "
         "stylegan.",
     ),
 ]
@@ -68,20 +90,23 @@ Growing = Annotated[
 Stable = Annotated[
     str | None,
     shared.number(
-        "--stable", "N", "Pictures shown at each resolution before the next. Default: 600k."
+        "--stable", "N", "Pictures shown at each resolution before the next. Default: the preset's."
+    ),
+]
+Gpus = Annotated[
+    int | None,
+    shared.number(
+        "--gpus",
+        "1|2|4|8",
+        "Which of the published tables of minibatches and learning rates: that for so many GPUs. "
+        "It stays when the run goes on with another number of processes. Default: 1.",
+        min=1,
     ),
 ]
 Fade = Annotated[
     str | None,
-    shared.number("--fade", "N", "Pictures shown while a resolution is faded in. Default: 600k."),
-]
-Total = Annotated[
-    str | None,
     shared.number(
-        "--images",
-        "N",
-        "Train until the discriminator has seen so many pictures, such as 300k or 12M. Default: "
-        "the preset's.",
+        "--fade", "N", "Pictures shown while a resolution is faded in. Default: the preset's."
     ),
 ]
 BatchOption = Annotated[
@@ -89,8 +114,8 @@ BatchOption = Annotated[
     shared.number(
         "--batch",
         "N",
-        "Pictures per step at every resolution. Default: the published table, 128 at 4x4 down to "
-        "4 at 512x512.",
+        "Pictures per step at every resolution. Default: the published table (--gpus), for one GPU "
+        "128 at 4x4 down to 4 at 512x512.",
         min=1,
     ),
 ]
@@ -107,24 +132,28 @@ def pggan(
         PgganPreset,
         typer.Option(
             "--preset",
-            help="Settings for everything that is not given. auto: by the resolution; celebahq, "
-            "cifar10, mnist-rgb: the paper's; ablation-a to -g: the rows of its Table 1.",
+            help="Settings for everything that is not given. auto: by the resolution, with its "
+            "authors' faster schedule; celebahq, lsun (256x256; --no-mirror for its bedrooms and "
+            "dogs), cifar10, mnist-rgb (D is as wide as G): the paper's; ablation-a to -g: the "
+            "rows of its Table 1.",
         ),
     ] = PgganPreset.auto,
     resolution: shared.Resolution = None,
-    images: Total = None,
+    images: shared.Images = None,
     batch: BatchOption = None,
     snapshot: shared.Snapshot = "200k",
     seed: options.Seed = 0,
     net: shared.Start = None,
     labels: shared.Labels = None,
     label_column: shared.LabelColumn = None,
+    label_mode: LabelModeOption = None,
     channels: shared.Channels = None,
     mirror: shared.Mirror = None,
     hold_out: shared.HoldOut = None,
     grow: Growing = None,
     stable: Stable = None,
     fade: Fade = None,
+    gpus: Gpus = None,
     loss: LossOption = None,
     gamma: shared.Gamma = None,
     gp_target: Annotated[
@@ -146,7 +175,9 @@ def pggan(
     features: shared.Features = None,
     licence: shared.Licence = None,
     crop: shared.Crop = None,
+    batch_gpu: shared.BatchGpu = None,
     workers: shared.Workers = 4,
+    stream: shared.Stream = None,
     device: options.Device = "auto",
     dtype: options.DtypeOption = options.Dtype.fp32,
     threads: options.Threads = 0,
@@ -155,7 +186,7 @@ def pggan(
     """Train a PGGAN from pictures: small ones first, larger ones faded in.
 
     The same command again resumes the run exactly, also after a kill -9; only --images,
-    --snapshot and --workers may change.
+    --snapshot, --batch-gpu, --workers and --stream may change.
 
     \b
     $ gantools train pggan faces.zip -o run --resolution 64 --stable 100k --fade 100k
@@ -165,16 +196,17 @@ def pggan(
     report.begin("train pggan", quiet=quiet)
     given = {
         "batch": batch, "seed": seed, "mirror": mirror, "hold_out": hold_out, "growing": grow,
-        "stable_kimg": kimg(stable, "--stable"), "fade_kimg": kimg(fade, "--fade"),
+        "stable_kimg": kimg(stable, "--stable"), "fade_kimg": kimg(fade, "--fade"), "gpus": gpus,
         "loss": loss, "gamma": gamma, "gp_target": gp_target, "lr": lr, "ema_kimg": ema_kimg,
         "latent_dim": latent_dim, "channel_base": channel_base, "channel_max": channel_max,
         "metric": metric, "features": features, "dtype": dtype.value,
         "labels": shared.labels_name(labels, label_column), "label_column": label_column,
-        "channels": channels,
+        "label_mode": label_mode, "channels": channels,
     }  # fmt: skip
     options.set_threads(threads)
     job = Asked(
-        data, output, images, snapshot, workers, net, licence, crop, labels, label_column
+        data, output, images, snapshot, workers, net, licence, crop, labels, label_column,
+        batch_gpu, stream,
     )  # fmt: skip
     start("pggan", preset.value, resolution, shared.wishes(given, device, net), job)
 
@@ -191,19 +223,21 @@ def stylegan(
         ),
     ] = StyleganPreset.auto,
     resolution: shared.Resolution = None,
-    images: Total = None,
+    images: shared.Images = None,
     batch: BatchOption = None,
     snapshot: shared.Snapshot = "200k",
     seed: options.Seed = 0,
     net: shared.Start = None,
     labels: shared.Labels = None,
     label_column: shared.LabelColumn = None,
+    label_mode: LabelModeOption = None,
     channels: shared.Channels = None,
     mirror: shared.Mirror = None,
     hold_out: shared.HoldOut = None,
     grow: Growing = None,
     stable: Stable = None,
     fade: Fade = None,
+    gpus: Gpus = None,
     loss: LossOption = None,
     gamma: shared.Gamma = None,
     mixing: Annotated[
@@ -226,7 +260,9 @@ def stylegan(
     features: shared.Features = None,
     licence: shared.Licence = None,
     crop: shared.Crop = None,
+    batch_gpu: shared.BatchGpu = None,
     workers: shared.Workers = 4,
+    stream: shared.Stream = None,
     device: options.Device = "auto",
     dtype: options.DtypeOption = options.Dtype.fp32,
     threads: options.Threads = 0,
@@ -235,7 +271,7 @@ def stylegan(
     """Train a StyleGAN (the first) from pictures: small ones first, larger ones faded in.
 
     The same command again resumes the run exactly, also after a kill -9; only --images,
-    --snapshot and --workers may change.
+    --snapshot, --batch-gpu, --workers and --stream may change.
 
     \b
     $ gantools train stylegan faces.zip -o run --resolution 64 --stable 100k --fade 100k
@@ -244,16 +280,17 @@ def stylegan(
     report.begin("train stylegan", quiet=quiet)
     given = {
         "batch": batch, "seed": seed, "mirror": mirror, "hold_out": hold_out, "growing": grow,
-        "stable_kimg": kimg(stable, "--stable"), "fade_kimg": kimg(fade, "--fade"),
+        "stable_kimg": kimg(stable, "--stable"), "fade_kimg": kimg(fade, "--fade"), "gpus": gpus,
         "loss": loss, "gamma": gamma, "mixing": mixing, "lr": lr, "ema_kimg": ema_kimg,
         "map_depth": map_depth, "latent_dim": latent_dim, "channel_base": channel_base,
         "channel_max": channel_max, "metric": metric, "features": features, "dtype": dtype.value,
         "labels": shared.labels_name(labels, label_column), "label_column": label_column,
-        "channels": channels,
+        "label_mode": label_mode, "channels": channels,
     }  # fmt: skip
     options.set_threads(threads)
     job = Asked(
-        data, output, images, snapshot, workers, net, licence, crop, labels, label_column
+        data, output, images, snapshot, workers, net, licence, crop, labels, label_column,
+        batch_gpu, stream,
     )  # fmt: skip
     start("stylegan", preset.value, resolution, shared.wishes(given, device, net), job)
 
@@ -271,6 +308,8 @@ class Asked(NamedTuple):
     crop: str | None
     labels: str | None
     label_column: str | None
+    batch_gpu: int | None = None
+    stream: bool | None = None
 
 
 def kimg(text: str | None, flag: str) -> float | None:
@@ -281,7 +320,7 @@ def kimg(text: str | None, flag: str) -> float | None:
 def start(
     family: Any,
     preset: str,
-    resolution: int | None,
+    resolution: str | None,
     given: dict[str, Any],
     asked: Asked,
 ) -> None:
@@ -291,9 +330,11 @@ def start(
 
     from gantools.training import growing_presets, run
 
-    if not growing_presets.has_resolution(family, preset):
-        resolution = shared.resolution_of(asked.data, resolution)
-    config = growing_presets.resolve(family, preset, resolution, given)
+    known = growing_presets.has_resolution(family, preset)
+    size = shared.shape_of(resolution, asked.data, asked.crop, preset=known, family=family)
+    config = growing_presets.resolve(
+        family, preset, size.pop("resolution", None), {**given, **size}
+    )
     longest = growing_presets.total_images(config)
     if asked.images is None:
         total = longest
@@ -304,6 +345,7 @@ def start(
         )
     job = run.Job(
         asked.data, Path(asked.output), total, every, asked.workers, False, asked.net,
-        asked.licence, framing, asked.labels, asked.label_column,
+        asked.licence, framing, asked.labels, asked.label_column, asked.batch_gpu,
+        asked.stream,
     )  # fmt: skip
     run.train(job, config)

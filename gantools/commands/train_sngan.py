@@ -32,12 +32,13 @@ def sngan(
         ),
     ] = Preset.auto,
     resolution: Annotated[
-        int | None,
+        str | None,
         shared.number(
             "--resolution",
-            "N",
-            "Side of the network's pictures in pixels: 32, 48, 64 or 128. Default: the preset's, "
-            "else the side of the first picture.",
+            "N|HxW",
+            "Size of the network's pictures in pixels: a side of 32, 48, 64 or 128; or height x "
+            "width such as 64x96, both 4 to 16 times 8, 16 or 32. Default: the preset's, else that "
+            "of the first picture.",
         ),
     ] = None,
     images: Annotated[
@@ -112,15 +113,16 @@ def sngan(
     licence: shared.Licence = None,
     crop: shared.Crop = None,
     workers: shared.Workers = 4,
+    stream: shared.Stream = None,
     device: options.Device = "auto",
     dtype: options.DtypeOption = options.Dtype.fp32,
     threads: options.Threads = 0,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train an SNGAN from pictures: hinge loss, spectral normalisation, one process.
+    """Train an SNGAN from pictures: hinge loss and spectral normalisation.
 
     The same command again resumes the run exactly, also after a kill -9; only --images,
-    --snapshot and --workers may change.
+    --snapshot, --workers and --stream may change.
 
     \b
     $ gantools train sngan cifar/ -o run --preset cifar10 --metric kid --hold-out 10
@@ -137,6 +139,7 @@ def sngan(
     }  # fmt: skip
     options.set_threads(threads)
     job = Asked(
-        data, output, images, snapshot, workers, net, licence, crop, labels, label_column
+        data, output, images, snapshot, workers, net, licence, crop, labels, label_column,
+        stream=stream,
     )  # fmt: skip
     start("sngan", preset.value, resolution, shared.wishes(given, device, net), job)

@@ -16,6 +16,7 @@ from torch.nn import functional
 from gantools import report
 from gantools.evaluation import mobilenet
 from gantools.io import weights
+from gantools.io.alpha import on_white
 from gantools.networks.network import Network
 from gantools.report import Usage
 
@@ -27,9 +28,10 @@ Picture = tuple[str, np.ndarray]  # name for messages, uint8 [H, W, C]
 
 @dataclass(frozen=True)
 class Extractor:
-    """uint8 pictures [N, 3 or 1, H, W] -> features float32 [N, dim] on the device.
+    """uint8 pictures [N, 3, 1 or 4, H, W] -> features float32 [N, dim] on the device.
 
-    resize: what happens to pictures of another size than the network's, in words.
+    resize: what happens to pictures of another size than the network's, in words. Those with alpha
+    (straight colour) are laid on white.
     """
 
     name: str
@@ -43,6 +45,9 @@ class Extractor:
     def __call__(self, images: Tensor) -> Tensor:
         if images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
+        if images.shape[1] == 4:
+            opaque = on_white(images.permute(0, 2, 3, 1).cpu().numpy())
+            images = torch.from_numpy(opaque).permute(0, 3, 1, 2)
         size = CHUNK if self.device == "cpu" else len(images)
         parts = [self.network(part.to(self.device)) for part in images.split(max(size, 1))]
         return torch.cat(parts).float()
@@ -54,6 +59,7 @@ class Extractor:
             "features_sha256": self.sha256,
             "dimensions": self.dim,
             "resize": self.resize,
+            "alpha": "laid on white",
         }
 
 
@@ -73,12 +79,22 @@ def extractor(name: str, device: str = "cpu", network: Network | None = None) ->
     raise Usage(f"features {name}: expected inception, mobilenet or discriminator")
 
 
+def weights_of(name: str) -> Path:
+    """The checked file of an extractor's weights; Usage where it is not there."""
+    names = [name]
+    if name == "inception":  # one file, two names in circulation
+        names.append("inception-pytorch-fid")
+    if name not in ("inception", "mobilenet"):
+        raise Usage(f"features {name}: expected inception or mobilenet")
+    return weights.locate(next((n for n in names if weights.present(n)), name))
+
+
 def mobilenet_v2(device: str = "cpu") -> Extractor:
     """The 1280 pooled features of MobileNetV2 (ImageNet)."""
-    net = mobilenet.load(weights.locate("mobilenet")).to(device)
+    net = mobilenet.load(weights_of("mobilenet")).to(device)
 
     def run(images: Tensor) -> Tensor:
-        return net(resized(images, mobilenet.SIZE) / 127.5 - 1)
+        return net(resized(images, (mobilenet.SIZE,) * 2) / 127.5 - 1)
 
     resize = f"bilinear, antialiased, stretched to {mobilenet.SIZE}x{mobilenet.SIZE}"
     sha256 = weights.KNOWN["mobilenet"].sha256
@@ -87,8 +103,7 @@ def mobilenet_v2(device: str = "cpu") -> Extractor:
 
 def inception(device: str = "cpu") -> Extractor:
     """The 2048 pooled features of TensorFlow's Inception of 2015-12-05, through torch-fidelity."""
-    names = ("inception", "inception-pytorch-fid")  # one file, two names in circulation
-    path = weights.locate(next((name for name in names if weights.present(name)), names[0]))
+    path = weights_of("inception")
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     with torch.random.fork_rng(devices=[]):  # its start, soon overwritten, draws random numbers
@@ -109,24 +124,27 @@ def discriminator(network: Network) -> Extractor:
     d = network.d
     if d is None:
         raise Usage(f"{network.name} holds no discriminator to take features from")
-    size, channels = network.resolution, d.cfg.img_channels
+    height, width = size = network.size
+    channels = network.channels
 
     def run(images: Tensor) -> Tensor:
         x = resized(images, size) / 127.5 - 1
+        if channels == 4:  # opaque, where there was alpha too: it was laid on white
+            x = torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
         return torch.cat([f.float().mean((2, 3)) for f in d.features(x[:, :channels])], dim=1)
 
-    dim = run(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=network.device)).shape[1]
-    resize = f"bilinear, antialiased, stretched to {size}x{size}"
+    dim = run(torch.zeros(1, 3, *size, dtype=torch.uint8, device=network.device)).shape[1]
+    resize = f"bilinear, antialiased, stretched to {width}x{height}"
     name = f"discriminator of {network.name}"
     return Extractor(name, network.id, dim, resize, network.device, run)
 
 
-def resized(images: Tensor, size: int) -> Tensor:
-    """uint8 [N, C, H, W] -> float32 [N, C, size, size] in 0..255, not rounded again."""
+def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 [N, C, H, W] -> float32 [N, C, *size] in 0..255, not rounded again."""
     x = images.float()
-    if x.shape[2:] == (size, size):
+    if x.shape[2:] == size:
         return x
-    return functional.interpolate(x, (size, size), mode="bilinear", antialias=True)
+    return functional.interpolate(x, size, mode="bilinear", antialias=True)
 
 
 def of_pictures(

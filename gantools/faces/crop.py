@@ -70,12 +70,26 @@ def square_box(photo: np.ndarray) -> tuple[int, int, int, int]:
     return x, y, x + side, y + side
 
 
+def padded_box(photo: np.ndarray, size: int) -> tuple[int, int, int, int]:
+    """The square of `size` px about the whole picture, as MNIST is prepared: x1 y1 x2 y2 (S1.15).
+
+    28x28 px get 2 more on each side for 32; an odd px goes to the right and below.
+    """
+    height, width = photo.shape[:2]
+    if max(height, width) > size:
+        raise SampleError(f"{width}x{height} px is larger than --size {size}")
+    x, y = -((size - width) // 2), -((size - height) // 2)
+    return x, y, x + size, y + size
+
+
 def box_crop(photo: np.ndarray, box: tuple[int, int, int, int], size: int) -> np.ndarray:
-    """A square box's content as [size, size, 3] uint8, Lanczos; as it is where it has this size."""
+    """A square box's content as [size, size, 3] uint8, Lanczos; as it is where it has this size.
+
+    Outside the picture the box is black.
+    """
     from PIL import Image
 
-    x1, y1, x2, y2 = box
-    part = Image.fromarray(np.ascontiguousarray(photo[y1:y2, x1:x2]))
+    part = Image.fromarray(photo).crop(box)
     return np.asarray(part.resize((size, size), Image.Resampling.LANCZOS))
 
 

@@ -12,13 +12,14 @@ from gantools.faces import crop, framing, padding, warp
 from gantools.faces.detect import Face, Implementation
 from gantools.report import SampleError
 
-Framing = Literal["facenet", "celebahq", "ffhq", "network", "celeba", "square"]
+Framing = Literal["facenet", "celebahq", "ffhq", "network", "celeba", "square", "pad"]
 Which = Literal["largest-centred", "largest", "all"]
-WHOLE: dict[str, Callable[[np.ndarray], tuple[int, int, int, int]]] = {
-    "celeba": crop.celeba_box,
-    "square": crop.square_box,
+WHOLE: dict[str, Callable[[np.ndarray, int], tuple[int, int, int, int]]] = {
+    "celeba": lambda photo, _: crop.celeba_box(photo),
+    "square": lambda photo, _: crop.square_box(photo),
+    "pad": crop.padded_box,
 }
-"""Framings that follow from the picture's size alone: no face is looked for."""
+"""Framings that follow from the picture's size and --size alone: no face is looked for."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Rules:
     """How faces are accepted and cut out.
 
     framing: facenet's box (S0.3), the turned square of CelebA-HQ and FFHQ (S1.16), a network's
-    `crop`, given in `network`, or S1.15's `celeba` and `square`. margin: px of the picture in all
-    per axis, for facenet's box alone. size: px. mtcnn: whose detector (S0.2, X.6).
+    `crop`, given in `network`, or S1.15's `celeba`, `square` and `pad`. margin: px of the picture
+    in all per axis, for facenet's box alone. size: px. mtcnn: whose detector (S0.2, X.6).
     """
 
     framing: Framing = "facenet"
@@ -120,7 +121,7 @@ def _judge_whole(decision: Decision, photo: np.ndarray, rules: Rules) -> tuple[D
     """The picture itself, with no face looked for."""
     assert decision.key is not None
     try:
-        box = WHOLE[rules.framing](photo)
+        box = WHOLE[rules.framing](photo, rules.size)
     except SampleError as e:
         decision.decision, decision.reason = "rejected", str(e)
         return decision, []

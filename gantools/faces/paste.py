@@ -25,7 +25,7 @@ def mask(u: np.ndarray, v: np.ndarray, border: float = BORDER) -> np.ndarray:
 
 
 def paste(photo: np.ndarray, pixels: np.ndarray, quad: np.ndarray, scale: float = 1) -> np.ndarray:
-    """The uint8 [H, W, 3] photograph with `pixels` [n, n, 3] uint8 at the quad, `scale` as large.
+    """The uint8 [H, W, 3] photograph with `pixels` [h, w, 3] uint8 at the quad, `scale` as large.
 
     quad: the crop's corners [4, 2] in the photograph as `align` gives them. Outside it every px is
     the photograph's own (with scale 1) or the photograph enlarged with Lanczos. The crop is
@@ -44,8 +44,10 @@ def paste(photo: np.ndarray, pixels: np.ndarray, quad: np.ndarray, scale: float 
     at = np.stack(np.meshgrid(columns, rows), -1) - origin  # [h, w, 2]
     uv = at @ back.T
     weight = mask(uv[..., 0], uv[..., 1])[..., None]
-    crop = _reduced(pixels, max(np.hypot(*x), np.hypot(*y)))
-    face = warp.sample(crop, uv * len(crop) - 0.5, spline=True)
+    longest = max(pixels.shape[:2])
+    high_px, wide_px = np.hypot(*y) * (longest / len(pixels)), np.hypot(*x)
+    crop = _reduced(pixels, max(wide_px * (longest / pixels.shape[1]), high_px))
+    face = warp.sample(crop, uv * crop.shape[1::-1] - 0.5, spline=True)
     result = photo.copy()
     window = result[low[1] : high[1], low[0] : high[0]]
     window[...] = warp.to_uint8(window + weight * (np.clip(face, 0, 255) - window))
@@ -68,10 +70,12 @@ def _scaled(photo: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _reduced(pixels: np.ndarray, side: float) -> np.ndarray:
-    """The crop, no finer than `side` px."""
-    if len(pixels) <= side:
+    """The crop, its longer side no finer than `side` px."""
+    longest = max(pixels.shape[:2])
+    if longest <= side:
         return pixels
     from PIL import Image
 
     n = max(1, int(np.ceil(side)))
-    return np.asarray(Image.fromarray(pixels).resize((n, n), Image.Resampling.LANCZOS))
+    height, width = (max(1, round(n * size / longest)) for size in pixels.shape[:2])
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))

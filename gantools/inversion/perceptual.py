@@ -1,6 +1,6 @@
 """Perceptual distances as embeddings: d(a, b) = Σ (embed(a) − embed(b))² (papers.md S2.14, S0.17).
 
-An embedding is computed once for a target. Pictures are [N,3,H,W] in [-1,1]; an embedding is a
+An embedding is computed once for a target. Pictures are [N,C,H,W] in [-1,1]; an embedding is a
 list of tensors [N, …], scaled so that the sum of squared differences is the distance.
 """
 
@@ -181,6 +181,24 @@ def of_discriminator(features: Callable[[Tensor], list[Tensor]]) -> Embed:
         return [spatial_mean(unit_channels(x)) * len(maps) ** -0.5 for x in maps]
 
     return embed
+
+
+def on_black_and_white(embed: Embed, *, premultiplied: bool) -> Embed:
+    """Of pictures [N,4,H,W] half the distance is that on black, half that on white.
+
+    So is alpha seen by networks of photographs. premultiplied: whether the colour is.
+    """
+
+    def laid(images: Tensor) -> list[Tensor]:
+        if images.shape[1] != 4:
+            return embed(images)
+        colour, share = images[:, :3], images[:, 3:]
+        if not premultiplied:
+            colour = (colour + 1) * (share + 1) / 2 - 1
+        both = (*embed(colour), *embed(colour + 1 - share))  # white seen through: 2 (1 - a)
+        return [x * 0.5**0.5 for x in both]
+
+    return laid
 
 
 def at_photograph_size(embed: Embed) -> Embed:

@@ -20,6 +20,7 @@ from gantools.inversion.optimise import Watch, objective, optimise
 from gantools.inversion.perceptual import Embed
 from gantools.inversion.prior import Prior
 from gantools.inversion.tune import Tuning, tune
+from gantools.io import alpha
 from gantools.io.latent import Latent
 from gantools.io.seeds import derive
 from gantools.networks.network import Network
@@ -50,7 +51,8 @@ def embedding(name: str, network: Network) -> Embed:
             raise Usage(f"--perceptual discriminator: {network.name} holds no discriminator")
         return perceptual.of_discriminator(network.d.features)
     module = perceptual.vgg19() if name == "vgg19" else perceptual.lpips(_backbone(name))
-    return perceptual.at_photograph_size(module.to(network.device))
+    embed = perceptual.at_photograph_size(module.to(network.device))
+    return perceptual.on_black_and_white(embed, premultiplied=network.premultiplied)
 
 
 def _backbone(name: str) -> perceptual.Backbone:
@@ -63,9 +65,15 @@ def _backbone(name: str) -> perceptual.Backbone:
 
 
 def to_tensor(pixels: Sequence[np.ndarray], network: Network) -> Tensor:
-    """uint8 pictures [H,W,3] -> [N,C,H,W] in [-1,1] on the network's device."""
-    x = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    if network.g.cfg.img_channels == 1:
+    """uint8 pictures [H,W,3 or 4] -> [N,C,H,W] in [-1,1] on the network's device.
+
+    4: straight alpha, which a network whose pictures have alpha takes.
+    """
+    stacked = np.stack(pixels)
+    if network.premultiplied:
+        stacked = alpha.premultiplied(stacked)
+    x = torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 127.5 - 1
+    if network.channels == 1:
         x = x.mean(1, keepdim=True)
     return x.to(network.device)
 
@@ -107,7 +115,7 @@ class Projector:
     def run(
         self, keys: Sequence[str], pixels: Sequence[np.ndarray], watch: Watch | None = None
     ) -> list[Latent]:
-        """Project pictures uint8 [R,R,3] of the network's size, all at once."""
+        """Project pictures uint8 [H,W,3 or 4] of the network's size, all at once."""
         target = to_tensor(pixels, self.network)
         result = optimise(
             torch.stack([self._start(key) for key in keys]),

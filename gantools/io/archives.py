@@ -1,4 +1,4 @@
-"""What holds many samples: compressed files, zip, MNIST's IDX, Zarr arrays; each by its bytes.
+"""What holds many samples: compressed files, zip, Zarr arrays; each by its bytes.
 
 An entry is a sample whose bytes are not read yet: (name inside, function that reads them).
 """
@@ -9,7 +9,6 @@ import bz2
 import gzip
 import json
 import lzma
-import math
 import struct
 import zipfile
 import zlib
@@ -93,12 +92,12 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def _one_png(stream: Peekable) -> bytes:
-    parts = [_exactly(stream, 8)]
-    while len(head := _exactly(stream, 8)) == 8:
+    parts = [exactly(stream, 8)]
+    while len(head := exactly(stream, 8)) == 8:
         size = int.from_bytes(head[:4], "big")
         if size + 4 > LIMIT:
             raise DamagedStream(f"{stream.name}: damaged PNG: a chunk claims {size} bytes")
-        parts += [head, _exactly(stream, size + 4)]
+        parts += [head, exactly(stream, size + 4)]
         if head[4:] == b"IEND":
             if stream.peek(8)[:8] != _PNG:  # what hangs behind a file belongs to it
                 parts.append(read_all(stream))
@@ -107,8 +106,8 @@ def _one_png(stream: Peekable) -> bytes:
 
 
 def _one_safetensors(stream: Peekable) -> bytes:
-    prefix = _exactly(stream, 8)
-    header = _exactly(stream, struct.unpack("<Q", prefix)[0])
+    prefix = exactly(stream, 8)
+    header = exactly(stream, struct.unpack("<Q", prefix)[0])
     try:
         tensors = [v for k, v in json.loads(header).items() if k != "__metadata__"]
         size = max((int(tensor["data_offsets"][1]) for tensor in tensors), default=0)
@@ -116,7 +115,7 @@ def _one_safetensors(stream: Peekable) -> bytes:
         raise DamagedStream(f"{stream.name}: a broken safetensors header") from e
     if size > LIMIT:
         raise DamagedStream(f"{stream.name}: a latent that claims {size} bytes")
-    return prefix + header + _exactly(stream, size)
+    return prefix + header + exactly(stream, size)
 
 
 def read_all(stream: Peekable) -> bytes:
@@ -138,10 +137,10 @@ def zip_entries(path: Path) -> list[Entry]:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as e:
         raise report.Usage(f"{path}: the zip cannot be read: {e}") from e
     files = [info for info in archive.infolist() if not info.is_dir()]
-    return [(info.filename, partial(_read_zip, archive, info)) for info in files]
+    return [(info.filename, partial(read_zip, archive, info)) for info in files]
 
 
-def _read_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+def read_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     """One member. The head is judged first, so that a bomb of zeros is never unpacked."""
     try:
         with archive.open(info) as file:
@@ -155,36 +154,8 @@ def _read_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         raise report.SampleError(f"cannot be unpacked: {e}") from e
 
 
-def idx_entries(stream: Peekable, name: str, stem: str) -> Iterator[Entry]:
-    """The pictures of an IDX file (yann.lecun.com/exdb/mnist): bytes [N, H, W] or [N, H, W, 3]."""
-    shape = idx_shape(stream, name)
-    count, height, width = shape[0], shape[1], shape[2]
-    size = math.prod(shape[1:])
-    head = b"P%d %d %d 255\n" % (6 if len(shape) == 4 else 5, width, height)
-    stream.read(4 + 4 * len(shape))
-    for i in range(count):
-        data = _exactly(stream, size)
-        if len(data) < size:
-            raise DamagedStream(f"{name}: cut: {i} of {count} pictures are there")
-        yield numbered(stem, i, count), partial(bytes, head + data)
-
-
-def idx_shape(stream: Peekable, name: str) -> tuple[int, ...]:
-    """The dimensions in the header. Usage where it holds no pictures."""
-    head = stream.peek(20)
-    dims = head[3]
-    shape = struct.unpack(f">{dims}I", head[4 : 4 + 4 * dims]) if len(head) >= 4 + 4 * dims else ()
-    if head[2] != 0x08 or dims not in (3, 4) or (dims == 4 and shape[3:] != (3,)):
-        raise report.Usage(
-            f"{name}: an IDX file of shape {shape or 'unknown'}, type {head[2]:#x}: pictures are "
-            "bytes [N, H, W] or [N, H, W, 3] (labels are no pictures)"
-        )
-    if 0 in shape[1:] or math.prod(shape[1:]) > LIMIT:
-        raise report.Usage(f"{name}: an IDX file whose pictures would be {shape[1:]}")
-    return shape
-
-
-def _exactly(stream: Peekable, size: int) -> bytes:
+def exactly(stream: Peekable, size: int) -> bytes:
+    """The next `size` bytes; fewer only where the stream ends."""
     parts = []
     while size > 0 and (part := stream.read(min(size, 1 << 20))):
         parts.append(part)
@@ -208,7 +179,7 @@ def zarr_entries(path: Path) -> list[Entry]:
     [H, W], [H, W, 1|3|4] is one picture, [N, H, W] or [N, H, W, 1|3|4] is N of them, numbered;
     only the picture that is read is in memory.
     """
-    array = _open_zarr(path)
+    array = _zarr_array(path)
     shape, stem = tuple(int(n) for n in array.shape), path.name.removesuffix(".zarr") or path.name
     if str(array.dtype) not in ("uint8", "uint16") or len(shape) not in (2, 3, 4):
         raise report.Usage(
@@ -224,15 +195,20 @@ def zarr_entries(path: Path) -> list[Entry]:
     return [(numbered(stem, i, count), partial(_read_zarr, array, i)) for i in range(count)]
 
 
-def _open_zarr(path: Path) -> Any:
+def open_zarr(path: Path) -> Any:
+    """A Zarr array, which has a dtype, or a group. Usage where there is none, or no zarr."""
     try:
         import zarr
     except ImportError as e:
         raise report.Usage(f"{path}: a Zarr array, but zarr is not installed") from e
     try:
-        array = zarr.open(str(path), mode="r")
+        return zarr.open(str(path), mode="r")
     except Exception as e:  # zarr and its codecs raise what they like on a broken store
         raise report.Usage(f"{path}: the Zarr array cannot be read: {e}") from e
+
+
+def _zarr_array(path: Path) -> Any:
+    array = open_zarr(path)
     if hasattr(array, "dtype"):
         return array
     names = ", ".join(sorted(str(name) for name in array.array_keys())) or "none"

@@ -30,21 +30,34 @@ def network(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
 def _network(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     meta, config = checkpoint.meta, checkpoint.config
     parts = [name for name in ("g_ema", "g", "d") if checkpoint.part(name)]
+    if size(config["g"]) is None:
+        raise ValueError("no size")
     known: dict[str, Any] = {
         "file": path.name,
         "family": checkpoint.family,
         "resolution": config["g"].get("resolution"),
+        "size": size(config["g"]),
         "parts": parts,
         "parameters": {name: parameters(checkpoint.part(name)) for name in parts},
         "id": meta.get("id") or identity(checkpoint.part("g_ema")),
         "sha256": sha256(path),
     }
-    told = ("trained_on", "images_shown", "licence", "crop", "sources", "derived_from")
+    told = ("trained_on", "images_shown", "licence", "crop", "alpha", "sources", "derived_from")
     known |= {name: meta.get(name) for name in told}
     known |= {name: value for name, value in meta.items() if name not in known}
     known["config"] = config
     known["layers"] = layers(checkpoint)
     return known
+
+
+def size(config: Mapping[str, Any]) -> list[int] | None:
+    """[height, width] of a generator's pictures, by its configuration; None where it has none."""
+    resolution, block = config.get("resolution"), config.get("first_block", [4, 4])
+    if not isinstance(resolution, int) or not isinstance(block, list) or len(block) != 2:
+        return None
+    if not all(type(n) is int and 4 <= n <= 16 for n in block):  # as networks.sizes has it
+        return None
+    return [resolution * n // 4 for n in block]
 
 
 def parameters(tensors: Mapping[str, Any]) -> int:
@@ -55,7 +68,16 @@ def parameters(tensors: Mapping[str, Any]) -> int:
 def layers(checkpoint: Checkpoint) -> list[dict[str, Any]]:
     """One entry per row of w+: its 0-based layer (--layers) and 1-based block (S2.1)."""
     rows = _ROWS[checkpoint.family](checkpoint.part("g_ema"))
-    return [{"layer": i, "block": i + 1, **row} for i, row in enumerate(rows)]
+    config = checkpoint.config["g"]
+    return [
+        {
+            "layer": i,
+            "block": i + 1,
+            **row,
+            "size": size({**config, "resolution": row["resolution"]}),
+        }
+        for i, row in enumerate(rows)
+    ]
 
 
 def _stylegan2(g_ema: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from PIL import Image, ImageChops, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from gantools.io import colour, sample
+from gantools.io.alpha import on_white
 from gantools.report import SampleError
 
 Pixels = NDArray[np.uint8]
@@ -49,10 +50,18 @@ FORMATS = (
 def decode(data: bytes) -> Pixels:
     """A file's bytes to [H, W, 3] sRGB: upright, on white where it is transparent. SampleError."""
     rgb, alpha = decode_with_alpha(data)
-    if alpha is None:
-        return rgb
-    a = alpha[..., None].astype(np.uint16)
-    return ((rgb * a + 255 * (255 - a) + 127) // 255).astype(np.uint8)
+    return rgb if alpha is None else on_white(np.dstack([rgb, alpha]))
+
+
+def decode_channels(data: bytes, channels: int) -> Pixels:
+    """As a network of so many channels sees it: `decode`, or [H, W, 4] with straight alpha.
+
+    SampleError. What has no alpha is opaque. Grey is [H, W, 3] still.
+    """
+    if channels != 4:
+        return decode(data)
+    rgb, alpha = decode_with_alpha(data)
+    return np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8) if alpha is None else alpha])
 
 
 def decode_with_alpha(data: bytes) -> tuple[Pixels, Pixels | None]:
@@ -93,6 +102,40 @@ def _open(data: bytes) -> Image.Image:
     if width * height > MAX_PIXELS:
         raise SampleError(_too_large(f"{width}x{height}"))
     return image
+
+
+def size_of(head: bytes, tail: bytes, size: int) -> tuple[int, int] | None:
+    """(height, width) of what `decode` will give, from a file's first and last bytes.
+
+    None where they do not tell, or not that the file of `size` bytes is whole: decode it to know.
+    SampleError for a picture of too many pixels.
+    """
+    with _quiet():
+        try:
+            image = _open(head)
+            turned = _orientation(image) > 4 if "exif" in image.info else False
+        except SampleError:
+            raise
+        except Exception:  # a header that is longer than `head`, or damaged
+            return None
+    width, height = image.size
+    if image.format == "TIFF" or not _ends(image, head, tail, size):
+        return None
+    return (width, height) if turned else (height, width)
+
+
+def _ends(image: Image.Image, head: bytes, tail: bytes, size: int) -> bool:
+    """Whether the file ends as its format does, so that it was not cut."""
+    if image.format == "PNG":
+        return tail.endswith(b"IEND\xae\x42\x60\x82")
+    if image.format in ("JPEG", "MPO"):
+        return tail.endswith(b"\xff\xd9")
+    if image.format == "WEBP":
+        return int.from_bytes(head[4:8], "little") + 8 <= size
+    if image.format == "PPM" and head[:2] in (b"P5", b"P6"):
+        start = image.tile[0][2]  # type: ignore[attr-defined]
+        return bool(size >= start + image.width * image.height * (3 if head[:2] == b"P6" else 1))
+    return False
 
 
 def _too_large(what: str) -> str:
@@ -169,10 +212,13 @@ def _quiet() -> Iterator[None]:
 
 
 def encode(pixels: Pixels, format: str = "png", story: dict[str, Any] | None = None) -> bytes:
-    """uint8 [H, W, 3] or [H, W, 1] or [H, W] to a file's bytes; the same input, the same bytes.
+    """uint8 [H, W, 1, 3 or 4] or [H, W] to a file's bytes; the same input, the same bytes.
 
-    png (lossless, carries the story), jpg (quality 95, 4:4:4) or webp (quality 95).
+    png (lossless, carries the story), jpg (quality 95, 4:4:4, alpha laid on white) or webp
+    (quality 95).
     """
+    if format == "jpg":
+        pixels = on_white(pixels) if pixels.ndim == 3 else pixels
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
     image = Image.fromarray(np.ascontiguousarray(pixels))
@@ -182,7 +228,8 @@ def encode(pixels: Pixels, format: str = "png", story: dict[str, Any] | None = N
     elif format == "jpg":
         image.convert("RGB").save(out, "JPEG", quality=95, subsampling=0)
     elif format == "webp":
-        image.convert("RGB").save(out, "WEBP", quality=95, method=4)
+        kept = image if image.mode == "RGBA" else image.convert("RGB")
+        kept.save(out, "WEBP", quality=95, method=4)
     else:
         raise ValueError(f"no picture format {format}")
     return out.getvalue()

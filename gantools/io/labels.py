@@ -1,4 +1,7 @@
-"""Label files: `--labels FILE.csv`, first column the key with or without suffix, then numbers."""
+"""Label files: `--labels FILE.csv`, first column the key with or without suffix, then numbers.
+
+Also MNIST's: the IDX file of the labels beside that of the pictures.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gantools.io import idx
 from gantools.report import Usage
 
 MOST_BYTES = 1 << 30
@@ -51,9 +55,15 @@ class Labels:
 
 
 def read(file: str | Path) -> Labels:
-    """Read a CSV with a header line; Usage where it is none, or names a key twice."""
+    """Read a CSV with a header line, or an IDX file (its column is `label`).
+
+    Usage where it is neither, or names a key twice.
+    """
     path = Path(file)
     try:
+        if idx.may_be_labels(path):
+            rows = {key: [str(label)] for key, label in idx.labels(path).items()}
+            return Labels(["label"], rows, path.name)
         if path.stat().st_size > MOST_BYTES:
             raise Usage(f"--labels {path.name}: larger than 1 GiB")
         lines = list(csv.reader(path.read_text("utf-8-sig").splitlines()))

@@ -105,8 +105,8 @@ class Pack:
 class Zip:
     """PNGs and dataset.json; names and times are fixed, so that equal crops give equal bytes."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = atomic.real_target(path)
+    def __init__(self, path: Path, *, labelled: bool) -> None:
+        self._path, self._labelled = atomic.real_target(path), labelled
         self._names: list[str] = []
 
     def begin(self) -> None:
@@ -120,7 +120,8 @@ class Zip:
         except UnicodeEncodeError:
             raise SampleError("its name is not UTF-8, as a zip's names are") from None
         self._write(name, data)
-        self._names.append(name)
+        if self._labelled:
+            self._names.append(name)
 
     def _write(self, name: str, data: bytes) -> None:
         try:
@@ -271,7 +272,7 @@ def open_pack(kind: str, output: str | None, size: int, labels: Labels | None) -
     if kind == "zip":
         if path.suffix.lower() != ".zip":
             raise Usage(f"-o {output}: --pack zip writes a FILE.zip")
-        return Pack(Zip(path), labels)
+        return Pack(Zip(path, labelled=labels is not None), labels)
     if path.exists() and not path.is_dir():
         raise Usage(f"-o {output}: --pack {kind} writes a folder")
     if kind == "tar":

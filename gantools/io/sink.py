@@ -57,7 +57,7 @@ class Sink:
             self._output.put(key, self._in_format(data))
 
     def put_frame(self, key: str, pixels: Pixels, story: dict[str, Any] | None = None) -> None:
-        """One picture, uint8 [H, W, 3]: encoded, or given to the video."""
+        """One picture, uint8 [H, W, 1, 3 or 4]: encoded, or given to the video."""
         key = self._new(key)
         if isinstance(self._output, VideoFile):
             self._output.frame(pixels)

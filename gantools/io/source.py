@@ -1,4 +1,4 @@
-"""Operands to samples: files, folders, tar, zip, IDX, Zarr, `-`; known by their bytes, not names.
+"""Operands to samples: files, folders, tar, zip, IDX, CIFAR, Zarr, `-`; known by their bytes.
 
 What counts as a sample in a folder or an archive: whatever is an image or a latent by its bytes,
 and whatever claims to be one by its suffix (so that an empty `7.jpg` is a failure and not a
@@ -7,8 +7,10 @@ silence). A README.txt or a labels.csv between them is left out, and a note says
 
 from __future__ import annotations
 
+import glob
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +18,7 @@ from gantools import report
 from gantools.io import operands as opened
 from gantools.io import sample
 from gantools.io.operands import Item, Operand
+from gantools.io.places import Spool
 from gantools.io.sample import Sample
 from gantools.io.stream import DamagedStream
 
@@ -147,25 +150,69 @@ def _read_all(
     count: int,
     on_failure: Callable[[str, str, str], None] | None,
 ) -> Iterator[Sample]:
+    for at, (item, repeated) in enumerate(_counted(plan, kinds)):
+        if at % count != index:
+            continue
+        try:
+            yield _read(item, kinds, repeated)
+        except report.SampleError as e:
+            report.failed(item.name, e)
+            if on_failure is not None:
+                on_failure(item.key, item.name, str(e))
+
+
+def at_rest(operands: Sequence[str], spool: Spool | None = None) -> Iterator[Item]:
+    """Every picture of the operands, in order, as an item that any thread can read at any time.
+
+    A pattern (`shards/*.tar`) stands for what it matches, a folder that has tars and no pictures
+    for its tars. What can be read only from front to back is copied into the spool, and a note
+    says so; without one such items hold their bytes. Usage, DamagedStream and what is skipped are
+    as in `samples`.
+    """
+    kinds = ("image",)
+    if not operands or "-" in operands:
+        raise report.Usage("no input: name files, folders or archives")
+    paths = [path for text in operands for path in _expanded(text)]
+    plan = [opened.at_rest(path, kinds) for path in paths]
+    _refuse_duplicates(plan)
+    for item, repeated in _counted(plan, kinds):
+        if repeated:
+            report.failed(item.name, _repeated(item.key))
+        elif spool is not None and opened.is_in_hand(item):
+            yield replace(item, read=spool.add(item.read()))
+        else:
+            yield item
+    if spool is not None and spool.size:
+        report.note(
+            f"compressed or unindexed data: {spool.size / 1e6:,.0f} MB of pictures were copied "
+            "into a temporary file of the run folder (a plain tar or zip is read where it is)"
+        )
+
+
+def _expanded(text: str) -> list[Path]:
+    """The operand's files: what a pattern matches, the tars of a folder of tars, or itself."""
+    path = Path(text)
+    if not path.exists() and glob.has_magic(text):
+        matches = glob.glob(text, recursive=True)  # noqa: PTH207 - Path's knows no absolute one
+        found = sorted(Path(match) for match in matches)
+        if not found:
+            raise report.Usage(f"{text}: no such file, and nothing matches it as a pattern")
+        return found
+    return (opened.shards(path) if path.is_dir() else []) or [path]
+
+
+def _counted(plan: list[Operand], kinds: tuple[str, ...]) -> Iterator[tuple[Item, bool]]:
+    """What counts as a sample, and whether its key came before; notes what was left out."""
     seen: set[str] = set()
-    at = -1
     for operand in plan:
         left_out = operand.left_out
         for item in operand.stream or operand.items:
-            if not item.claims and sample.kind(item.read()) not in KINDS:
+            if opened.is_left_out(item, KINDS):
                 left_out += 1
                 continue
-            at += 1
             repeated = item.key in seen
             seen.add(item.key)
-            if at % count != index:
-                continue
-            try:
-                yield _read(item, kinds, repeated)
-            except report.SampleError as e:
-                report.failed(item.name, e)
-                if on_failure is not None:
-                    on_failure(item.key, item.name, str(e))
+            yield item, repeated
         if left_out:
             report.note(f"{operand.name}: {_files(left_out)} left out, no {' or '.join(kinds)}")
 
@@ -176,13 +223,18 @@ def _files(n: int) -> str:
 
 def _read(item: Item, kinds: tuple[str, ...], repeated: bool) -> Sample:
     if repeated:
-        raise report.SampleError(f"a sample with the key {item.key} came before")
+        raise report.SampleError(_repeated(item.key))
     data = item.read()
-    _check(data, kinds)
+    check(data, kinds)
     return Sample(item.key, data, item.name)
 
 
-def _check(data: bytes, kinds: tuple[str, ...]) -> None:
+def _repeated(key: str) -> str:
+    return f"a sample with the key {key} came before"
+
+
+def check(data: bytes, kinds: tuple[str, ...]) -> None:
+    """SampleError unless the file, or its first `sample.HEAD` bytes, is of one of the kinds."""
     if not data:
         raise report.SampleError("empty file (0 bytes)")
     kind = sample.kind(data)

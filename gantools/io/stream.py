@@ -9,6 +9,7 @@ GNU tar's long names, as stock tar writes them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from os import SEEK_END
 from typing import IO
 
 from gantools import report
@@ -108,20 +109,38 @@ def read_stream(fileobj: IO[bytes], name: str) -> Iterator[tuple[str, bytes]]:
     hard link, whose bytes are elsewhere, is reported as failed; the others are noted. Raises
     DamagedStream after yielding what was good: a bad header, a cut, a missing end mark.
     """
-    yield from _Reader(fileobj, name).members()
+    for member, data in _Reader(fileobj, name).members():
+        assert isinstance(data, bytes)
+        yield member, data
+
+
+def index_stream(fileobj: IO[bytes], name: str) -> Iterator[tuple[str, int, int]]:
+    """Yield (member name, offset, size) as `read_stream` yields data, without reading them.
+
+    The file must be one that can be sought.
+    """
+    for member, place in _Reader(fileobj, name, size=fileobj.seek(0, SEEK_END)).members():
+        assert isinstance(place, tuple)
+        yield member, *place
 
 
 class _Reader:
-    """Where we are in the stream, and what belongs to the next member."""
+    """Where we are in the stream, and what belongs to the next member.
 
-    def __init__(self, fileobj: IO[bytes], name: str) -> None:
+    size: of a file whose members are not to be read: it is sought instead.
+    """
+
+    def __init__(self, fileobj: IO[bytes], name: str, size: int | None = None) -> None:
         self._file = fileobj
         self._name = name
+        self._size_of_file = size
+        if size is not None:
+            fileobj.seek(0)
         self._at = 0
         self._good = 0
         self._extra: dict[str, bytes] = {}  # pax records and GNU long names of the next member
 
-    def members(self) -> Iterator[tuple[str, bytes]]:
+    def members(self) -> Iterator[tuple[str, bytes | tuple[int, int]]]:
         ended = False
         while header := self._block(ended):
             if not any(header):
@@ -135,7 +154,7 @@ class _Reader:
         if not ended:
             raise self._damaged("it has no end mark, so it was cut")
 
-    def _member(self, header: bytes) -> Iterator[tuple[str, bytes]]:
+    def _member(self, header: bytes) -> Iterator[tuple[str, bytes | tuple[int, int]]]:
         flag = header[156:157]
         size = self._size(header)
         if flag in b"xgLK":
@@ -151,10 +170,21 @@ class _Reader:
             self._skip(size + -size % BLOCK)
             self._tell(name, flag, why)
             return
-        data = self._read(size, LIMIT, name)
+        data = self._take(size, name)
         self._good += 1
         yield name, data
         self._skip(-size % BLOCK)
+
+    def _take(self, size: int, name: str) -> bytes | tuple[int, int]:
+        """The member's bytes; (offset, size) where only they are asked for."""
+        if self._size_of_file is None:
+            return self._read(size, LIMIT, name)
+        at = self._at
+        if at + size > self._size_of_file:
+            there = self._size_of_file - at
+            raise self._damaged(f"it is cut inside {name} ({there} of {size} bytes)")
+        self._at = self._file.seek(at + size)
+        return at, size
 
     def _refusal(self, flag: bytes, size: int, header: bytes, extra: dict[str, bytes]) -> str:
         """Why an ordinary file cannot be taken, or nothing."""

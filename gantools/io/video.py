@@ -57,8 +57,13 @@ class VideoFile:
         return not self._skip
 
     def frame(self, pixels: Pixels) -> None:
-        """One more frame, uint8 [H, W, 3]. SampleError if its size is another than the first's."""
+        """One more frame, uint8 [H, W, 1, 3 or 4]; alpha is laid on white.
+
+        SampleError if its size is another than the first's.
+        """
         import numpy as np
+
+        from gantools.io.alpha import on_white
 
         if self._skip:
             return
@@ -70,6 +75,7 @@ class VideoFile:
             raise report.SampleError(f"the frame is {width}x{height}, the video is {was}")
         if pixels.ndim == 2 or pixels.shape[2] == 1:
             pixels = np.repeat(pixels.reshape(height, width, 1), 3, 2)
+        pixels = on_white(pixels)
         if self._suffix != ".gif":
             pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
         self._feed(np.ascontiguousarray(pixels).tobytes())

@@ -16,11 +16,14 @@ WHITE = 255
 SCREENS = {"1080p": (1920, 1080), "4k": (3840, 2160), "8k": (7680, 4320)}  # S1.25
 
 
-def parse_grid(text: str, resolution: int) -> tuple[int, int]:
-    """(rows, columns) of `4x8`, or of what fits on a screen, `1080p`, `4k`, `8k`."""
+def parse_grid(text: str, size: tuple[int, int]) -> tuple[int, int]:
+    """(rows, columns) of `4x8`, or of what fits on a screen, `1080p`, `4k`, `8k`.
+
+    size: (height, width) of a picture.
+    """
     if text in SCREENS:
         width, height = SCREENS[text]
-        return max(height // resolution, 1), max(width // resolution, 1)
+        return max(height // size[0], 1), max(width // size[1], 1)
     found = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
     rows, columns = (int(found[1]), int(found[2])) if found else (0, 0)
     if not rows or not columns:

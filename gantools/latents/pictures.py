@@ -16,7 +16,6 @@ from gantools.latents.figures import sheet
 from gantools.latents.render import check_z, images, styles
 from gantools.networks.network import Network
 from gantools.networks.stylegan2 import truncate
-from gantools.ops.pixels import to_uint8
 from gantools.report import SampleError
 
 
@@ -160,4 +159,5 @@ def _fill(network: Network, group: list[_Place], exact: bool) -> None:
 def _pixels(network: Network, latents: Sequence[Latent], look: Look) -> np.ndarray:
     layers = look.noise_layers
     noise = look.noise or "const"
-    return to_uint8(images(network, latents, noise=noise, noise_layers=layers, seed=look.seed))
+    made = images(network, latents, noise=noise, noise_layers=layers, seed=look.seed)
+    return network.pixels(made)

@@ -40,12 +40,14 @@ def crossfade(images: Tensor, lod: float) -> Tensor:
     return fade(images, nearest_up(box_down(images)), share) if share else images
 
 
-def shrunk(images: Tensor, side: int) -> Tensor:
-    """Box averages [N, C, side, side] of pictures that are as large, or a power of two larger."""
-    size = images.shape[-1]
-    if size % side or (size // side) & (size // side - 1):
-        raise ValueError(f"pictures of {size} pixels where {side} are wanted")
-    return images if size == side else F.avg_pool2d(images, size // side)
+def shrunk(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Box averages [N, C, *size] of pictures that are as large, or a power of two larger."""
+    height, width = images.shape[2:]
+    times = height // size[0]
+    if times & (times - 1) or (height, width) != (size[0] * times, size[1] * times):
+        wanted = f"{size[0]}x{size[1]}"
+        raise ValueError(f"pictures of {height}x{width} pixels where {wanted} are wanted")
+    return images if times == 1 else F.avg_pool2d(images, times)
 
 
 def pixel_norm(x: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gantools.networks.sizes import first_block
+from gantools.ops.convolve import conv2d
 from gantools.ops.resample import conv_down
 
 SQRT2 = math.sqrt(2)
@@ -18,12 +20,14 @@ SQRT2 = math.sqrt(2)
 def entries(cls: type, values: dict[str, Any]) -> dict[str, Any]:
     """A network file's configuration for dataclass `cls`: its lists as tuples.
 
-    ValueError where the dataclass has no such entry.
+    ValueError where the dataclass has no such entry, or for an impossible first block.
     """
     known = {f.name for f in fields(cls)}
     unknown = sorted(set(values) - known)
     if unknown:
         raise ValueError(f"unknown configuration entry {unknown[0]!r}")
+    if "first_block" in values:
+        first_block(values["first_block"])
     return {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
 
 
@@ -95,11 +99,11 @@ class Conv(nn.Module):
         y = (
             conv_down(x, weight, fir_kernel, bias)
             if self.down
-            else F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+            else conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
         )
         if not self.lrelu:
             return y
-        y = F.leaky_relu(y, 0.2)
+        F.leaky_relu_(y, 0.2)
         return y if self.clamp is None else y.clamp(-self.clamp * gain, self.clamp * gain)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gantools.io import network as files
+from gantools.io.alpha import PREMULTIPLIED, straight
 from gantools.io.latent import Latent
 from gantools.networks import (
     pggan,
@@ -22,6 +23,7 @@ from gantools.networks import (
     stylegan2_discriminator,
     stylegan3,
 )
+from gantools.ops.pixels import to_uint8
 from gantools.report import SampleError, Usage
 
 DTYPES = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -41,9 +43,29 @@ class Network:
     dtype: torch.dtype | None = None
 
     @property
-    def resolution(self) -> int:
-        """Pixels along a side of its pictures; fewer where it was saved while it was growing."""
-        return int(self.g.cfg.resolution) >> int(getattr(self.g.cfg, "lod", 0))
+    def size(self) -> tuple[int, int]:
+        """(height, width) of its pictures; smaller where it was saved while it was growing."""
+        height, width = self.g.cfg.size
+        lod = int(getattr(self.g.cfg, "lod", 0))
+        return height >> lod, width >> lod
+
+    @property
+    def channels(self) -> int:
+        """Of its pictures: 3, or 1 for greyscale, or 4 with alpha."""
+        return int(self.g.cfg.img_channels)
+
+    @property
+    def premultiplied(self) -> bool:
+        """Whether it makes colour times alpha, as networks with alpha that were trained here."""
+        return self.channels == 4 and self.meta.get("alpha") == PREMULTIPLIED
+
+    def pixels(self, images: Tensor) -> np.ndarray:
+        """Pictures [N, C, H, W] that its generator made as they are shown, uint8 [N, H, W, C].
+
+        Colour beside alpha is straight, as in PNG files.
+        """
+        levels = to_uint8(images)
+        return straight(levels) if self.premultiplied else levels
 
     @property
     def has_w(self) -> bool:

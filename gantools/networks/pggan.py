@@ -5,6 +5,7 @@ It has no w. Upsampling is by nearest neighbour; every resolution keeps its ToRG
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -12,14 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gantools.networks.batch_norm import BatchNorm
 from gantools.networks.growing import Conv, Weight, dtype_at, fade, pixel_norm, steps_down
 from gantools.networks.layers import SQRT2, entries
+from gantools.networks.sizes import SQUARE, Doubling
 from gantools.ops.resample import nearest_up
 from gantools.ops.styled import rendering
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class GeneratorConfig(Doubling):
     """Everything that rebuilds a generator; it stands in the network file.
 
     The defaults are the paper's network; latent_norm to tanh are what its ablation changes (S1.14).
@@ -36,6 +39,7 @@ class GeneratorConfig:
     activation: Literal["lrelu", "relu"] = "lrelu"
     tanh: bool = False
     lod: float = 0.0  # the level of detail it was saved at: not 0 while it was growing
+    first_block: tuple[int, int] = SQUARE  # its height and width; doubled from block to block
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
@@ -46,17 +50,12 @@ class GeneratorConfig:
         """As it is stored: JSON types only."""
         return asdict(self)
 
-    @property
-    def resolutions(self) -> list[int]:
-        """4, 8, …, resolution."""
-        return [4 * 2**i for i in range(len(self.widths))]
+
+def _norm(cfg: GeneratorConfig, channels: int) -> BatchNorm | None:
+    return BatchNorm(channels, eps=1e-4) if cfg.norm == "batch" else None
 
 
-def _norm(cfg: GeneratorConfig, channels: int) -> nn.BatchNorm2d | None:
-    return nn.BatchNorm2d(channels, eps=1e-4) if cfg.norm == "batch" else None
-
-
-def _finished(x: Tensor, cfg: GeneratorConfig, norm: nn.BatchNorm2d | None) -> Tensor:
+def _finished(x: Tensor, cfg: GeneratorConfig, norm: BatchNorm | None) -> Tensor:
     """What follows a convolution: (BatchNorm), activation, (PixelNorm)."""
     x = x if norm is None else norm(x)
     x = F.relu(x) if cfg.activation == "relu" else F.leaky_relu(x, 0.2)
@@ -64,17 +63,21 @@ def _finished(x: Tensor, cfg: GeneratorConfig, norm: nn.BatchNorm2d | None) -> T
 
 
 class Start(Weight):
-    """z [N, z_dim + c_dim] -> [N, C, 4, 4]: a full 4x4 convolution, written as a matrix (S1.1)."""
+    """z [N, z_dim + c_dim] -> [N, C, 4, 4]: a full 4x4 convolution, written as a matrix (S1.1).
+
+    Another first block is one of its size.
+    """
 
     def __init__(self, cfg: GeneratorConfig) -> None:
         # The gain of the TensorFlow networks.
-        gain, shape = SQRT2 / 4, (cfg.widths[0] * 16, cfg.z_dim + cfg.c_dim)
+        cells = math.prod(cfg.first_block)
+        gain, shape = SQRT2 / 4, (cfg.widths[0] * cells, cfg.z_dim + cfg.c_dim)
         super().__init__(*shape, gain=gain, equalized=cfg.equalized)
         self.cfg, self.norm = cfg, _norm(cfg, cfg.widths[0])
         self.bias = nn.Parameter(torch.zeros(cfg.widths[0])) if self.norm is None else None
 
     def forward(self, z: Tensor) -> Tensor:
-        x = F.linear(z, self.scaled(z.dtype)).reshape(len(z), -1, 4, 4)
+        x = F.linear(z, self.scaled(z.dtype)).reshape(len(z), -1, *self.cfg.first_block)
         x = x if self.bias is None else x + self.bias[:, None, None]
         return _finished(x.contiguous(memory_format=torch.channels_last), self.cfg, self.norm)
 

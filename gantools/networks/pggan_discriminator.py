@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from gantools.networks.growing import Conv, Dense, dtype_at, fade, shrunk, steps_down
 from gantools.networks.layers import entries, minibatch_stddev
+from gantools.networks.sizes import SQUARE, Doubling
 from gantools.ops.resample import box_down, fir, fir_kernel
 
 Perturb = Callable[[Tensor], Tensor]
@@ -23,7 +24,7 @@ Perturb = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class DiscriminatorConfig:
+class DiscriminatorConfig(Doubling):
     """Everything that rebuilds a discriminator; it stands in the network file."""
 
     resolution: int
@@ -41,6 +42,7 @@ class DiscriminatorConfig:
     norm: Literal["none", "layer"] = "none"
     equalized: bool = True
     lod: float = 0.0  # the level of detail it was saved at
+    first_block: tuple[int, int] = SQUARE  # its height and width; twice that from block to block
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DiscriminatorConfig:
@@ -50,11 +52,6 @@ class DiscriminatorConfig:
     def to_dict(self) -> dict[str, Any]:
         """As it is stored: JSON types only."""
         return asdict(self)
-
-    @property
-    def resolutions(self) -> list[int]:
-        """4, 8, …, resolution."""
-        return [4 * 2**i for i in range(len(self.widths))]
 
     @property
     def outputs(self) -> int:
@@ -160,7 +157,8 @@ class Epilogue(nn.Module):
         self.fromrgb = Layer(cfg, cfg.img_channels, width, 1)
         self.conv = Layer(cfg, width + self.features, width, 3)
         self.norm = LayerNorm(width) if cfg.norm == "layer" else None
-        self.fc = Dense(width * 16, width, bias=self.norm is None, equalized=cfg.equalized)
+        cells = width * math.prod(cfg.first_block)
+        self.fc = Dense(cells, width, bias=self.norm is None, equalized=cfg.equalized)
         self.mbdisc = MinibatchDiscrimination(cfg) if cfg.mbdisc_kernels else None
         inputs = width + cfg.mbdisc_kernels
         self.out = Dense(inputs, cfg.outputs, gain=1, equalized=cfg.equalized)
@@ -249,7 +247,9 @@ class Discriminator(nn.Module):
         cfg = self.cfg
         down, share = steps_down(cfg.lod if lod is None else lod, len(cfg.widths))
         sizes = cfg.resolutions[: len(cfg.widths) - down]
-        images = shrunk(images, sizes[-1]).contiguous(memory_format=torch.channels_last)
+        images = shrunk(images, cfg.sizes[len(sizes) - 1]).contiguous(
+            memory_format=torch.channels_last
+        )
         x = self._read(images, sizes[-1], dtype)
         taken = [x]
         for size in reversed(sizes[1:]):

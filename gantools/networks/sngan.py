@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gantools.networks.batch_norm import BatchNorm
 from gantools.networks.layers import entries
+from gantools.networks.sizes import SQUARE, scaled
 from gantools.ops.styled import rendering
 from gantools.report import Usage
 
@@ -35,6 +37,7 @@ class GeneratorConfig:
     z_dim: int = 128
     c_dim: int = 0  # classes; 0 is unconditional
     img_channels: int = 3
+    first_block: tuple[int, int] = SQUARE  # the picture is resolution / 4 times as large
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
@@ -46,12 +49,18 @@ class GeneratorConfig:
         return asdict(self)
 
     @property
-    def bottom(self) -> int:
-        """Pixels along a side where it starts: 4, or 6 for 48."""
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the pictures."""
+        return scaled(self.resolution, self.first_block)
+
+    @property
+    def bottom(self) -> tuple[int, int]:
+        """(height, width) where it starts: first_block, or for 48 pixels 6x6."""
         doublings = len(self.widths) - 1
-        if self.resolution % 2**doublings:
-            raise ValueError(f"{self.resolution} pixels cannot be halved {doublings} times")
-        return self.resolution >> doublings
+        height, width = self.size
+        if height % 2**doublings or width % 2**doublings:
+            raise ValueError(f"{height}x{width} pixels cannot be halved {doublings} times")
+        return height >> doublings, width >> doublings
 
 
 def generator_config(
@@ -67,36 +76,6 @@ def generator_config(
     base, shifts = _SHAPES[resolution]
     widths = tuple(max((width or base) >> shift, 1) for shift in shifts)
     return GeneratorConfig(resolution, widths, c_dim=c_dim, img_channels=img_channels)
-
-
-class BatchNorm(nn.Module):
-    """Batch norm; with classes its scale and shift are linear in the label [N, c_dim].
-
-    In training by the batch's own moments, in evaluation by running means of them (momentum 0.1).
-    """
-
-    mean: Tensor
-    var: Tensor
-
-    def __init__(self, channels: int, c_dim: int = 0) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(channels))
-        self.register_buffer("var", torch.ones(channels))
-        scale, shift = torch.ones(channels), torch.zeros(channels)
-        if c_dim:
-            scale = 1 + 0.02 * torch.randn(c_dim, channels)
-            shift = torch.zeros(c_dim, channels)
-        self.scale = nn.Parameter(scale)  # [C] or [c_dim, C]
-        self.shift = nn.Parameter(shift)
-
-    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        """x [N, C, H, W], label [N, c_dim] where it was built for one -> [N, C, H, W]."""
-        if self.scale.dim() == 1:
-            return F.batch_norm(x, self.mean, self.var, self.scale, self.shift, self.training)
-        assert label is not None
-        x = F.batch_norm(x, self.mean, self.var, training=self.training)
-        scale, shift = label @ self.scale, label @ self.shift
-        return x * scale[:, :, None, None].to(x.dtype) + shift[:, :, None, None].to(x.dtype)
 
 
 def conv(in_channels: int, out_channels: int, kernel: int, gain: float) -> nn.Conv2d:
@@ -139,7 +118,7 @@ class Generator(nn.Module):
     def __init__(self, cfg: GeneratorConfig) -> None:
         super().__init__()
         self.cfg = cfg
-        self.fc = nn.Linear(cfg.z_dim, cfg.bottom**2 * cfg.widths[0])
+        self.fc = nn.Linear(cfg.z_dim, math.prod(cfg.bottom) * cfg.widths[0])
         nn.init.xavier_uniform_(self.fc.weight)
         pairs = zip(cfg.widths, cfg.widths[1:], strict=False)
         self.blocks = nn.ModuleList(Block(i, o, cfg.c_dim) for i, o in pairs)
@@ -176,7 +155,7 @@ class Generator(nn.Module):
 
     def _batch(self, z: Tensor, label: Tensor | None, dtype: torch.dtype | None) -> Tensor:
         cfg = self.cfg
-        x = self.fc(z).reshape(-1, cfg.widths[0], cfg.bottom, cfg.bottom)
+        x = self.fc(z).reshape(-1, cfg.widths[0], *cfg.bottom)
         x = x.to(dtype or z.dtype, memory_format=torch.channels_last)
         for block in self.blocks:
             x = block(x, label)

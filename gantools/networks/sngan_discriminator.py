@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gantools.networks.layers import entries
+from gantools.networks.sizes import SQUARE, scaled
 from gantools.networks.spectral_norm import Conv, Dense
 from gantools.ops.resample import box_down
 from gantools.report import Usage
@@ -36,6 +37,7 @@ class DiscriminatorConfig:
     halvings: int  # the first so many blocks halve the picture
     c_dim: int = 0
     img_channels: int = 3
+    first_block: tuple[int, int] = SQUARE  # as in the generator; no layer depends on it
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DiscriminatorConfig:
@@ -45,6 +47,11 @@ class DiscriminatorConfig:
     def to_dict(self) -> dict[str, Any]:
         """As it is stored: JSON types only."""
         return asdict(self)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the pictures."""
+        return scaled(self.resolution, self.first_block)
 
 
 def discriminator_config(

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from gantools.networks import growing
 from gantools.networks.growing import dtype_at, fade, steps_down
 from gantools.networks.layers import SQRT2, Dense, entries
+from gantools.networks.sizes import SQUARE, Doubling
 from gantools.networks.stylegan2 import Mapping, Noise
 from gantools.ops.resample import fir, fir_kernel, nearest_up, nearest_up_conv
 from gantools.ops.styled import rendering
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class GeneratorConfig(Doubling):
     """Everything that rebuilds a generator; it stands in the network file."""
 
     resolution: int
@@ -36,6 +37,7 @@ class GeneratorConfig:
     mapping_lr_mult: float = 0.01
     resample_filter: tuple[float, ...] = (1, 2, 1)  # the blur behind every enlarging convolution
     lod: float = 0.0  # the level of detail it was saved at: not 0 while it was growing
+    first_block: tuple[int, int] = SQUARE  # its height and width; doubled from block to block
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
@@ -45,11 +47,6 @@ class GeneratorConfig:
     def to_dict(self) -> dict[str, Any]:
         """As it is stored: JSON types only."""
         return asdict(self)
-
-    @property
-    def resolutions(self) -> list[int]:
-        """4, 8, …, resolution."""
-        return [4 * 2**i for i in range(len(self.widths))]
 
     @property
     def num_ws(self) -> int:
@@ -79,6 +76,8 @@ def adain(x: Tensor, styles: Tensor) -> Tensor:
         bias=shift.flatten(),
         eps=1e-8,
     )
+    if y.requires_grad:  # on the CPU torch's backward of it misreads a gradient in channels_last
+        y.register_hook(Tensor.contiguous)
     return y.reshape(n, c, h, w)
 
 
@@ -87,12 +86,12 @@ class Epilogue(nn.Module):
 
     noise_const: Tensor
 
-    def __init__(self, channels: int, cfg: GeneratorConfig, resolution: int) -> None:
+    def __init__(self, channels: int, cfg: GeneratorConfig, size: tuple[int, int]) -> None:
         super().__init__()
         self.noise_strength = nn.Parameter(torch.zeros(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.affine = Dense(cfg.w_dim, 2 * channels)
-        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.register_buffer("noise_const", torch.randn(size))
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         """x [N, C, H, W], w [N, w_dim], noise [1 or N, 1, H, W] or None -> [N, C, H, W]."""
@@ -107,9 +106,9 @@ class Layer(Epilogue):
     """3x3 convolution, enlarging and blurring where `up`, then the epilogue."""
 
     def __init__(
-        self, inputs: int, outputs: int, cfg: GeneratorConfig, resolution: int, *, up: bool
+        self, inputs: int, outputs: int, cfg: GeneratorConfig, size: tuple[int, int], *, up: bool
     ) -> None:
-        super().__init__(outputs, cfg, resolution)
+        super().__init__(outputs, cfg, size)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
         self.up = up
 
@@ -129,15 +128,15 @@ class Block(nn.Module):
 
     def __init__(self, index: int, cfg: GeneratorConfig) -> None:
         super().__init__()
-        resolution, out = cfg.resolutions[index], cfg.widths[index]
+        size, out = cfg.sizes[index], cfg.widths[index]
         self.index = index
         self.conv0: Epilogue
         if not index:
-            self.const = nn.Parameter(torch.ones(out, 4, 4))
-            self.conv0 = Epilogue(out, cfg, resolution)
+            self.const = nn.Parameter(torch.ones(out, *size))
+            self.conv0 = Epilogue(out, cfg, size)
         else:
-            self.conv0 = Layer(cfg.widths[index - 1], out, cfg, resolution, up=True)
-        self.conv1 = Layer(out, out, cfg, resolution, up=False)
+            self.conv0 = Layer(cfg.widths[index - 1], out, cfg, size, up=True)
+        self.conv1 = Layer(out, out, cfg, size, up=False)
         self.torgb = growing.Conv(out, cfg.img_channels, 1, gain=1)
 
     def forward(
@@ -239,8 +238,8 @@ class Generator(nn.Module):
 
     @property
     def noise_shapes(self) -> list[tuple[int, int]]:
-        """(H, W) of the L noise maps: 4, 4, 8, 8, 16, 16, …"""
-        return [(r, r) for r in self.cfg.resolutions for _ in range(2)]
+        """(H, W) of the L noise maps: two of each block."""
+        return [size for size in self.cfg.sizes for _ in range(2)]
 
     def forward(
         self,

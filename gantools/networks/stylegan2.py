@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gantools.networks.layers import SQRT2, Dense, entries, normalize_2nd_moment
+from gantools.networks.sizes import SQUARE, Doubling
+from gantools.ops.convolve import conv2d
 from gantools.ops.modulate import modulated_conv
 from gantools.ops.resample import conv_up, fir_kernel, nearest_up, upsample
 from gantools.ops.styled import rendering, styled_conv, styled_rgb
@@ -24,7 +26,7 @@ Noise = Literal["const", "none"] | Sequence[Tensor | None]
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class GeneratorConfig(Doubling):
     """Everything that rebuilds a generator; it stands in the network file."""
 
     resolution: int
@@ -41,6 +43,7 @@ class GeneratorConfig:
     num_fp16_res: int = 0  # how many of the upper resolutions were trained in half precision
     resample_filter: tuple[float, ...] = (1, 3, 3, 1)
     torgb_all: bool = False  # orig: a ToRGB at every resolution (growing, StyleGAN2 configs A-D)
+    first_block: tuple[int, int] = SQUARE  # its height and width; doubled from block to block
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
@@ -50,11 +53,6 @@ class GeneratorConfig:
     def to_dict(self) -> dict[str, Any]:
         """As it is stored: JSON types only."""
         return asdict(self)
-
-    @property
-    def resolutions(self) -> list[int]:
-        """4, 8, …, resolution."""
-        return [4 * 2**i for i in range(len(self.widths))]
 
     @property
     def num_ws(self) -> int:
@@ -151,7 +149,7 @@ class SynthesisLayer(nn.Module):
         in_channels: int,
         out_channels: int,
         cfg: GeneratorConfig,
-        resolution: int,
+        size: tuple[int, int],
         *,
         up: bool,
     ) -> None:
@@ -160,7 +158,7 @@ class SynthesisLayer(nn.Module):
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.bias = nn.Parameter(torch.zeros(out_channels))
-        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.register_buffer("noise_const", torch.randn(size))
         self.up = up
         self.clamp = cfg.conv_clamp
 
@@ -183,14 +181,14 @@ class SynthesisLayer(nn.Module):
             x, self.weight, self.affine(w), self._conv(kernel), gain=gain, bias=self.bias * gain
         )
         if noise is not None:
-            y = y + (noise * gain).to(y.dtype)
-        y = F.leaky_relu(y, 0.2)
+            y.add_((noise * gain).to(y.dtype))
+        F.leaky_relu_(y, 0.2)
         return y if limit is None else y.clamp(-limit, limit)
 
     def _conv(self, kernel: Tensor) -> Any:
         if self.up:
             return lambda x, weight: conv_up(x, weight, kernel)
-        return lambda x, weight: F.conv2d(x, weight, padding=1)
+        return lambda x, weight: conv2d(x, weight, padding=1)
 
 
 class ToRGB(nn.Module):
@@ -209,7 +207,7 @@ class ToRGB(nn.Module):
             return styled_rgb(x, self.weight, styles, self.bias, clamp=self.clamp)
         bias = self.bias.to(x.dtype)
         y = modulated_conv(
-            x, self.weight, styles, lambda x, w: F.conv2d(x, w, bias), demodulate=False
+            x, self.weight, styles, lambda x, w: conv2d(x, w, bias), demodulate=False
         )
         if self.clamp is not None:
             y = y.clamp(-self.clamp, self.clamp)
@@ -234,12 +232,12 @@ class Block(nn.Module):
 
     def __init__(self, index: int, cfg: GeneratorConfig) -> None:
         super().__init__()
-        resolution, out = cfg.resolutions[index], cfg.widths[index]
+        size, out = cfg.sizes[index], cfg.widths[index]
         if index == 0:
-            self.const = nn.Parameter(torch.randn(out, 4, 4))
+            self.const = nn.Parameter(torch.randn(out, *size))
         else:
-            self.conv0 = SynthesisLayer(cfg.widths[index - 1], out, cfg, resolution, up=True)
-        self.conv1 = SynthesisLayer(out, out, cfg, resolution, up=False)
+            self.conv0 = SynthesisLayer(cfg.widths[index - 1], out, cfg, size, up=True)
+        self.conv1 = SynthesisLayer(out, out, cfg, size, up=False)
         last = index == len(cfg.widths) - 1
         self.has_rgb = cfg.architecture == "skip" or last or cfg.torgb_all
         if self.has_rgb:
@@ -377,9 +375,9 @@ class Generator(nn.Module):
 
     @property
     def noise_shapes(self) -> list[tuple[int, int]]:
-        """(H, W) of the L-1 noise maps: 4, 8, 8, 16, 16, …"""
-        sizes = [4] + [r for r in self.cfg.resolutions[1:] for _ in range(2)]
-        return [(r, r) for r in sizes]
+        """(H, W) of the L-1 noise maps: one of the first block, two of each of the others."""
+        first, *others = self.cfg.sizes
+        return [first, *(size for size in others for _ in range(2))]
 
     def forward(
         self,

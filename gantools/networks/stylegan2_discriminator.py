@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from gantools.networks.layers import Conv, Dense, entries, minibatch_stddev, normalize_2nd_moment
+from gantools.networks.sizes import SQUARE, Doubling
 from gantools.networks.stylegan2 import Architecture
 from gantools.ops.resample import box_down, downsample, fir_kernel
 
 
 @dataclass(frozen=True)
-class DiscriminatorConfig:
+class DiscriminatorConfig(Doubling):
     """Everything that rebuilds a discriminator; it stands in the network file."""
 
     resolution: int
@@ -33,6 +34,7 @@ class DiscriminatorConfig:
     cmap_dim: int = 0  # 0: unconditional, or label_mode logits
     label_mode: Literal["projection", "logits"] = "projection"  # logits: TensorFlow, version 4
     fromrgb_all: bool = False  # orig: a FromRGB at every resolution (growing, configs A-D)
+    first_block: tuple[int, int] = SQUARE  # its height and width; twice that from block to block
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DiscriminatorConfig:
@@ -42,11 +44,6 @@ class DiscriminatorConfig:
     def to_dict(self) -> dict[str, Any]:
         """As it is stored: JSON types only."""
         return asdict(self)
-
-    @property
-    def resolutions(self) -> list[int]:
-        """4, 8, …, resolution."""
-        return [4 * 2**i for i in range(len(self.widths))]
 
 
 class Block(nn.Module):
@@ -82,7 +79,7 @@ class Epilogue(nn.Module):
             self.fromrgb = Conv(cfg.img_channels, width, 1, clamp=cfg.conv_clamp)
         features = cfg.mbstd_features if cfg.mbstd_group != 1 else 0
         self.conv = Conv(width + features, width, 3, clamp=cfg.conv_clamp)
-        self.fc = Dense(width * 16, width, lrelu=True)
+        self.fc = Dense(width * math.prod(cfg.first_block), width, lrelu=True)
         outputs = cfg.cmap_dim or (cfg.c_dim if cfg.label_mode == "logits" else 0) or 1
         self.out = Dense(width, outputs)
         self.group, self.features = cfg.mbstd_group, features

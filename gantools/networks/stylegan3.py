@@ -58,6 +58,11 @@ class GeneratorConfig:
         return asdict(self)
 
     @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the pictures."""
+        return self.resolution, self.resolution
+
+    @property
     def num_ws(self) -> int:
         """L, the number of style vectors: one for the Fourier features, one per layer."""
         return self.num_layers + 2

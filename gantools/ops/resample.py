@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gantools.ops.convolve import conv2d, conv_transpose2d
+
 
 def fir_kernel(taps: Sequence[float]) -> Tensor:
     """The separable kernel of `taps`, [k, k], summing to 1."""
@@ -36,11 +38,8 @@ def fir(
     if before != after:
         x = F.pad(x, (before, after, before, after))
         before = 0
-    if down > 1 and x.dtype == torch.bfloat16 and x.device.type == "cpu" and x.requires_grad:
-        y = fir(x.float(), kernel, (before, before), gain=gain, down=down)
-        return y.to(x.dtype)  # oneDNN's backward of a strided depthwise bf16 is ten times slower
     weight = _depthwise(kernel, x, gain, flip=True)
-    return F.conv2d(x, weight, padding=before, stride=down, groups=x.shape[1])
+    return conv2d(x, weight, padding=before, stride=down, groups=x.shape[1])
 
 
 def upsample(x: Tensor, kernel: Tensor) -> Tensor:
@@ -48,7 +47,7 @@ def upsample(x: Tensor, kernel: Tensor) -> Tensor:
     taps = kernel.shape[0]
     before, after = (taps + 1) // 2, (taps - 2) // 2  # as NVIDIA pads; [2, 1] for four taps
     weight = _depthwise(kernel, x, 4.0, flip=False)
-    y = F.conv_transpose2d(x, weight, stride=2, groups=x.shape[1])  # [2H + taps - 2]
+    y = conv_transpose2d(x, weight, stride=2, groups=x.shape[1])  # [2H + taps - 2]
     first = taps - 1 - before
     last = taps - 1 - after - 1
     return y[:, :, first : y.shape[2] - last, first : y.shape[3] - last]
@@ -70,7 +69,7 @@ def conv_up(x: Tensor, weight: Tensor, kernel: Tensor) -> Tensor:
     before = k // 2 + (taps + 1) // 2 - (k - 1)
     after = k // 2 + (taps - 2) // 2 - (k - 2)
     trim = max(min(-before, -after), 0)
-    y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2, padding=trim)
+    y = conv_transpose2d(x, weight.transpose(0, 1), stride=2, padding=trim)
     return fir(y, kernel, (before + trim, after + trim), gain=4.0)
 
 
@@ -79,8 +78,8 @@ def conv_down(x: Tensor, weight: Tensor, kernel: Tensor, bias: Tensor | None = N
     taps, k = kernel.shape[0], weight.shape[-1]
     before, after = k // 2 + (taps - 1) // 2, k // 2 + (taps - 2) // 2
     if k == 1:  # filtering only the samples that are kept
-        return F.conv2d(fir(x, kernel, (before, after), down=2), weight, bias)
-    return F.conv2d(fir(x, kernel, (before, after)), weight, bias, stride=2)
+        return conv2d(fir(x, kernel, (before, after), down=2), weight, bias)
+    return conv2d(fir(x, kernel, (before, after)), weight, bias, stride=2)
 
 
 def nearest_up(x: Tensor) -> Tensor:
@@ -108,9 +107,9 @@ def nearest_up_conv(x: Tensor, weight: Tensor) -> Tensor:
     From FUSED_FROM on as one transposed convolution, with 4/9 of the products.
     """
     if x.shape[-1] < FUSED_FROM:
-        return F.conv2d(nearest_up(x), weight, padding=1)
+        return conv2d(nearest_up(x), weight, padding=1)
     kernel = box_kernel(weight).flip([2, 3]).transpose(0, 1)
-    return F.conv_transpose2d(x, kernel, stride=2, padding=1)
+    return conv_transpose2d(x, kernel, stride=2, padding=1)
 
 
 def conv_box_down(x: Tensor, weight: Tensor) -> Tensor:
@@ -119,5 +118,5 @@ def conv_box_down(x: Tensor, weight: Tensor) -> Tensor:
     From FUSED_FROM on as one convolution of stride 2, with 4/9 of the products.
     """
     if x.shape[-1] < 2 * FUSED_FROM:
-        return box_down(F.conv2d(x, weight, padding=1))
-    return F.conv2d(x, box_kernel(weight) / 4, stride=2, padding=1)
+        return box_down(conv2d(x, weight, padding=1))
+    return conv2d(x, box_kernel(weight) / 4, stride=2, padding=1)

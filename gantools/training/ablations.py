@@ -15,7 +15,7 @@ from gantools.networks.stylegan2 import widths
 from gantools.training.schedule import PGGAN_TICKS, Schedule
 
 RESOLUTION = 128
-FMAP_BASE = 2048
+CHANNEL_BASE = 4096  # the paper's fmap_base 2048 / 2^stage, and 4x4 is stage 1
 TOTAL_KIMG = 10_000
 DISCRIMINATION_KERNELS = 100
 
@@ -84,18 +84,21 @@ def schedule(row: Ablation, resolution: int = RESOLUTION) -> Schedule:
 
 
 def networks(
-    row: Ablation, resolution: int = RESOLUTION, img_channels: int = 3
+    row: Ablation,
+    resolution: int = RESOLUTION,
+    channels: tuple[int, ...] | None = None,
+    latent_dim: int | None = None,
 ) -> tuple[pggan.GeneratorConfig, pggan_discriminator.DiscriminatorConfig]:
-    """The row's two networks; channels of s x s pixels are min(2 FMAP_BASE / s, 512)."""
-    channels = widths(resolution, 2 * FMAP_BASE)
+    """The row's two networks; the paper's have min(CHANNEL_BASE / s, 512) channels at s x s."""
+    channels = channels or widths(resolution, CHANNEL_BASE)
     g = pggan.GeneratorConfig(
-        resolution, channels, z_dim=row.latent_dim, img_channels=img_channels,
+        resolution, channels, z_dim=latent_dim or row.latent_dim,
         latent_norm=row.normalize_latents, equalized=row.equalized, tanh=row.tanh,
         norm="batch" if row.batchnorm else "pixel" if row.pixelnorm else "none",
         activation="lrelu" if row.leaky else "relu",
     )  # fmt: skip
     d = pggan_discriminator.DiscriminatorConfig(
-        resolution, channels, img_channels=img_channels, equalized=row.equalized,
+        resolution, channels, equalized=row.equalized,
         mbstd_group=0 if row.minibatch == "stddev" else 1,
         mbdisc_kernels=DISCRIMINATION_KERNELS if row.minibatch == "discrimination" else 0,
         norm="layer" if row.layernorm else "none",

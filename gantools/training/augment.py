@@ -40,13 +40,17 @@ class Draw:
         return Draw(*(some(getattr(self, f.name)) for f in fields(self)))
 
 
-def draw(n: int, p: Tensor, resolution: int, generator: torch.Generator) -> Draw:
+def draw(n: int, p: Tensor, size: tuple[int, int], generator: torch.Generator) -> Draw:
     """Draw every transformation independently with probability p (a scalar tensor).
+
+    size: (height, width) of the pictures; fractions of the picture are each along its own side.
 
     Rotation is drawn twice, before and after the anisotropic scaling, each with 1 - sqrt(1 - p),
     so that p is the chance of any rotation. The numbers that are drawn do not depend on p.
     """
     device = generator.device
+    height, width = size
+    sides = torch.tensor([width, height], device=device)
     u = torch.rand([n, 21], generator=generator, device=device)
     g = torch.randn([n, 7], generator=generator, device=device)
 
@@ -56,7 +60,7 @@ def draw(n: int, p: Tensor, resolution: int, generator: torch.Generator) -> Draw
     zero, one = torch.zeros([n], device=device), torch.ones([n], device=device)
     flip = ~off(0) & (u[:, 1] < 0.5)
     turns = torch.where(off(2), zero, torch.floor(u[:, 3] * 4)).long()
-    shift = (u[:, 4:6] * 2 - 1) * (SHIFT * resolution)
+    shift = (u[:, 4:6] * 2 - 1) * (SHIFT * sides)
     shift = torch.where(off(6)[:, None], 0.0, shift.round()).long()
 
     scale = torch.where(off(7), one, torch.exp2(g[:, 0] * SCALE_STD))
@@ -64,7 +68,7 @@ def draw(n: int, p: Tensor, resolution: int, generator: torch.Generator) -> Draw
     before = torch.where(u[:, 8] < p_turn, (u[:, 9] * 2 - 1) * math.pi, zero)
     aniso = torch.where(off(10), one, torch.exp2(g[:, 1] * ANISO_STD))
     after = torch.where(u[:, 11] < p_turn, (u[:, 12] * 2 - 1) * math.pi, zero)
-    offset = torch.where(off(13)[:, None], 0.0, g[:, 2:4] * (FRACTION_STD * resolution))
+    offset = torch.where(off(13)[:, None], 0.0, g[:, 2:4] * (FRACTION_STD * sides))
     inverse = inverse_map(scale, before, aniso, after, offset)
     identity = torch.eye(2, 3, device=device)
     moved = (inverse != identity).any(dim=2).any(dim=1)
@@ -122,10 +126,11 @@ def colour_map(
 
 
 def apply(images: Tensor, drawn: Draw) -> Tensor:
-    """Transform images [N,3,H,W] or [N,1,H,W] in [-1,1]; differentiable twice by them.
+    """Transform images [N,1|3|4,H,W] in [-1,1]; differentiable twice by them.
 
     Samples whose geometry is the identity are not resampled. Of colour, one channel sees what grey
     pixels would: brightness, contrast and luma flip keep grey grey, hue and saturation leave it.
+    Alpha has the geometry alone; premultiplied colour changes by what is seen of it.
     """
     images = blit(images, drawn.flip, drawn.turns, drawn.shift)
     if images.is_cuda:  # no look at the values: the device would have to wait
@@ -135,7 +140,21 @@ def apply(images: Tensor, drawn: Draw) -> Tensor:
         images = images.index_copy(0, some, warp(images[some], drawn.inverse[some]))
     n, c, h, w = images.shape
     linear, constant = drawn.colour[:, :, :3], drawn.colour[:, :, 3:]
+    if c == 4:
+        return _beside_alpha(images, linear, constant)
     if c == 1:
         linear = linear.sum(dim=2, keepdim=True).mean(dim=1, keepdim=True)
         constant = constant.mean(dim=1, keepdim=True)
     return (linear @ images.reshape(n, c, h * w) + constant).reshape(n, c, h, w)
+
+
+def _beside_alpha(images: Tensor, linear: Tensor, constant: Tensor) -> Tensor:
+    """y = A x + b of the straight colour x, for premultiplied images [N,4,H,W]; alpha stays.
+
+    With P + 1 = (x + 1) (a + 1) / 2, all in [-1,1], this is linear in P and a: no division.
+    """
+    colour, alpha = images[:, :3].flatten(2) + 1, images[:, 3:].flatten(2) + 1
+    share = (constant + 1 - linear.sum(dim=2, keepdim=True)) / 2
+    return torch.cat(
+        [(linear @ colour + share * alpha - 1).view_as(images[:, :3]), images[:, 3:]], 1
+    )

@@ -1,42 +1,89 @@
-"""Training pictures: decoded once into one uint8 array, shuffled in epochs that need no state."""
+"""Training pictures: which there are, where their bytes are, and how they are fitted."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from gantools import report
-from gantools.io import atomic, image, seeds, source
+from gantools.io import image, rasters, source
+from gantools.io.alpha import premultiplied
 from gantools.io.classes import Classes, ordered
-from gantools.io.sample import Sample
+from gantools.io.operands import Item, place_of
+from gantools.io.places import AnyPlace, Spool
 from gantools.report import SampleError, Usage
+from gantools.training import shape
+from gantools.training.decoding import Store, in_order
+from gantools.training.order import Order
+
+DIGEST = "2:"  # what digests of this kind begin with
+HEAD = 1 << 14  # bytes that are read of each picture before the run: its header, and the digest's
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture of the set, where its bytes are. name: for messages."""
+
+    key: str
+    name: str
+    place: AnyPlace
+
+
+class Files:
+    """Pictures in order, each decoded to uint8 `shape` [C,H,W] when it is asked for."""
+
+    stride = 1  # the next one stands in the place of a damaged one
+
+    def __init__(self, pictures: list[Picture], size: tuple[int, int], channels: int) -> None:
+        self.pictures, self.size, self.channels = pictures, size, channels
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """[C,H,W] of each."""
+        return (self.channels, *self.size)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def name(self, i: int) -> str:
+        """Picture i's, for messages."""
+        return self.pictures[i].name
+
+    def decode(self, i: int) -> np.ndarray:
+        """Picture i, uint8 [C,H,W]. SampleError where it cannot be decoded."""
+        return pixels_of(self.pictures[i].place(), self.size, self.channels)
 
 
 @dataclass
 class Pictures:
     """What a run is trained on and measured against.
 
-    train, held: uint8 [N,C,H,W]; held is empty unless it was asked for. digest: of the keys, the
-    pixels and the classes of `train`, so that a resumed run notices other data. names: the operands
+    held: uint8 [N,C,H,W], empty unless it was asked for. digest: of the keys, sizes in bytes, first
+    bytes and classes of `train`, so that a resumed run notices other data. names: the operands
     without their folders. classes: their names; labels, held_labels: the class of each picture as
     its number among them, int64 [N]; without classes all three are empty.
     """
 
-    train: np.ndarray
+    train: Files
     held: np.ndarray
     digest: str
     names: list[str] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     held_labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def order(self, seed: int, *, mirror: bool) -> Order:
+        """What the run sees."""
+        return Order(len(self.train), seed, mirror=mirror)
+
+    def told(self) -> str:
+        """In words: `20,000 pictures`."""
+        return f"{len(self.train):,} pictures"
 
 
 def is_held_out(key: str, every: int) -> bool:
@@ -48,101 +95,71 @@ def is_held_out(key: str, every: int) -> bool:
     return every > 0 and bool(numbers) and int(numbers[-1]) % every == 0
 
 
-def fit(pixels: np.ndarray, resolution: int, channels: int = 3) -> np.ndarray:
-    """A square picture at the resolution, uint8 [C,R,R]; Lanczos where it is larger.
+def pixels_of(data: bytes, size: tuple[int, int], channels: int = 3) -> np.ndarray:
+    """A file's bytes as the network sees them, uint8 [C,H,W]. SampleError where it cannot."""
+    return fit(image.decode_channels(data, channels), size, channels)
 
-    One channel is the luma of ITU-R BT.601. SampleError for a picture that is not square, or
-    smaller: neither is stretched silently.
+
+def fit(pixels: np.ndarray, size: tuple[int, int], channels: int = 3) -> np.ndarray:
+    """A picture of the shape of `size`, (height, width), at this size: uint8 [C,H,W]; Lanczos.
+
+    One channel is the luma of ITU-R BT.601; four are premultiplied by alpha, which pixels hold
+    straight. SampleError for a picture of another shape, or smaller: neither is stretched silently.
     """
     from PIL import Image
 
-    height, width = pixels.shape[:2]
-    if height != width:
-        raise SampleError(f"{width}x{height} is not square: crop it first (gantools prefilter)")
-    if height < resolution:
-        raise SampleError(f"{width}x{height} is smaller than --resolution {resolution}")
+    refuse_size(pixels.shape[0], pixels.shape[1], size)
     if channels == 1:
         pixels = np.asarray(Image.fromarray(pixels).convert("L"))
-    if height > resolution:
-        size = (resolution, resolution)
-        pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
-    pixels = pixels.reshape(resolution, resolution, channels)
+    parts = [pixels]
+    if channels == 4:  # Pillow would take alpha out of the colour again
+        pixels = premultiplied(pixels)
+        parts = [pixels[..., :3], pixels[..., 3]]
+    if pixels.shape[:2] != size:
+        parts = [
+            np.asarray(
+                Image.fromarray(np.ascontiguousarray(part)).resize(
+                    size[::-1], Image.Resampling.LANCZOS
+                )
+            )
+            for part in parts
+        ]
+    pixels = np.dstack(parts)
+    if channels == 4:  # Lanczos' overshoot leaves no colour above its alpha
+        pixels = np.minimum(pixels, pixels[..., 3:])
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _decoded(
-    samples: Iterable[Sample], resolution: int, channels: int, workers: int
-) -> Iterator[tuple[Sample, np.ndarray]]:
-    """Samples with their pixels, in order; the bad ones are reported and left out."""
+def refuse_size(height: int, width: int, size: tuple[int, int]) -> None:
+    """SampleError for a picture of this size that `fit` cannot fit."""
+    wanted = shape.told(*size)
+    if height * size[1] != width * size[0]:
+        if size[0] == size[1]:
+            raise SampleError(f"{width}x{height} is not square: crop it first (gantools prefilter)")
+        raise SampleError(
+            f"{height} high and {width} wide has not the shape of --resolution {wanted} (height x "
+            "width): crop it first"
+        )
+    if height < size[0]:
+        raise SampleError(f"{width}x{height} is smaller than --resolution {wanted}")
 
-    def work(sample: Sample) -> np.ndarray:
-        return fit(image.decode(sample.data), resolution, channels)
 
-    def finish(sample: Sample, future: Future[np.ndarray]) -> Iterator[tuple[Sample, np.ndarray]]:
+def size_of(operands: Sequence[str]) -> tuple[int, int]:
+    """(height, width) of the first picture that can be read; Usage where there is none."""
+    if any(map(rasters.is_store, operands)):
+        raise Usage("--resolution is needed with rasters: the size of the crops")
+    for item in source.at_rest(operands):
         try:
-            yield sample, future.result()
-        except SampleError as e:
-            report.failed(sample.name, e)
-
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: list[tuple[Sample, Future[np.ndarray]]] = []
-        for sample in samples:
-            waiting.append((sample, pool.submit(work, sample)))
-            if len(waiting) > 8 * workers:
-                yield from finish(*waiting.pop(0))
-        for one in waiting:
-            yield from finish(*one)
-
-
-def resolution_of(operands: Sequence[str]) -> int:
-    """The size of the first picture that can be read; Usage unless it is a power of two."""
-    for sample in source.samples(operands, kinds=("image",), stdin_ok=False):
-        try:
-            height, width = image.decode(sample.data).shape[:2]
+            height, width = image.decode(item.read()).shape[:2]
         except SampleError:
             continue
-        if height != width or height & (height - 1) or height < 4:
-            raise Usage(f"{sample.name} is {width}x{height}: give --resolution 64, 128, …")
-        return int(height)
+        return int(height), int(width)
     raise Usage("no picture found to train on")
-
-
-class _Store:
-    """A growing uint8 array [N,C,R,R] in a file without a name, so that it may exceed memory."""
-
-    def __init__(self, folder: Path, resolution: int, channels: int) -> None:
-        self.shape = (channels, resolution, resolution)
-        self.folder = folder
-        self.count = 0
-        self.file = tempfile.TemporaryFile(dir=folder)
-
-    def __enter__(self) -> _Store:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):  # what is left to write is wanted no more
-            self.file.close()
-
-    def add(self, pixels: np.ndarray) -> None:
-        try:
-            self.file.write(pixels.data)
-        except OSError as e:
-            raise atomic.failure(self.folder, e) from None
-        self.count += 1
-
-    def array(self) -> np.ndarray:
-        if not self.count:
-            return np.zeros((0, *self.shape), np.uint8)
-        try:
-            self.file.flush()
-        except OSError as e:
-            raise atomic.failure(self.folder, e) from None
-        return np.memmap(self.file, np.uint8, "r+", shape=(self.count, *self.shape))
 
 
 def load(
     operands: Sequence[str],
-    resolution: int,
+    size: tuple[int, int],
     folder: Path,
     *,
     hold_out: int = 0,
@@ -151,40 +168,61 @@ def load(
     channels: int = 3,
     classes: Classes | None = None,
 ) -> Pictures:
-    """Decode every picture of the operands; Usage where none is left to train on.
+    """Look at every picture of the operands; Usage where none is left to train on.
 
-    The pixels stand in an unnamed temporary file in `folder`, which the system keeps in memory as
-    far as there is some. With `classes`, pictures without one are left out, and a note says how
-    many.
+    Of most only header and end are read, which tell if it fits and was not cut; what is held out
+    is decoded, into an unnamed temporary file in `folder`. With `classes`, pictures without one
+    are left out, and a note says how many.
     """
     digest = hashlib.sha256()
     found = _Found(classes)
-    samples = found.labelled(source.samples(operands, kinds=("image",), stdin_ok=False))
-    decoded = _decoded(samples, resolution, channels, workers)
-    with (
-        _Store(folder, resolution, channels) as train,
-        _Store(folder, resolution, channels) as held,
-    ):
-        for sample, pixels in report.progress(decoded, unit="pictures", desc="reading"):
-            out = is_held_out(sample.key, hold_out)
-            if out and keep_held:
-                held.add(pixels)
-            name = found.add(sample.key, kept=keep_held or not out, held=out)
+    items = found.labelled(source.at_rest(operands, Spool(folder)))
+    train: list[Picture] = []
+
+    def look(item: Item) -> tuple[Picture, bytes]:
+        return _looked_at(item, size, channels)
+
+    with Store(folder, (channels, *size)) as held:
+        for item, future in in_order(
+            report.progress(items, unit="pictures", desc="reading"), look, workers
+        ):
+            out = is_held_out(item.key, hold_out)
+            try:
+                picture, head = future.result()
+                if out and keep_held:
+                    held.add(pixels_of(picture.place(), size, channels))
+            except SampleError as e:
+                report.failed(item.name, e)
+                continue
+            name = found.add(item.key, kept=keep_held or not out, held=out)
             if out:
                 continue
-            train.add(pixels)
-            digest.update(sample.key.encode("utf-8", "surrogateescape") + b"\0")
+            train.append(picture)
+            digest.update(item.key.encode("utf-8", "surrogateescape") + b"\0")
             digest.update(name.encode("utf-8", "surrogateescape"))
-            digest.update(pixels.data)
-        if not train.count:
+            digest.update(picture.place.size.to_bytes(8, "little") + head)
+        if not train:
             which = "" if classes is None else f" that has a class ({classes.origin})"
             raise Usage(f"no picture left to train on{which}")
-        names = [Path(operand).name or operand for operand in operands]
         known, labels, held_labels = found.numbered()
         digest.update("\0".join(known).encode("utf-8", "surrogateescape"))
-        return Pictures(
-            train.array(), held.array(), digest.hexdigest(), names, known, labels, held_labels
-        )
+        names = [Path(operand).name or operand for operand in operands]
+        files, rest = Files(train, size, channels), held.array()
+        return Pictures(files, rest, DIGEST + digest.hexdigest(), names, known, labels, held_labels)
+
+
+def _looked_at(item: Item, size: tuple[int, int], channels: int) -> tuple[Picture, bytes]:
+    """The picture and its first bytes. SampleError where it is known not to fit, or cut."""
+    place = place_of(item)
+    head = place() if place.size <= HEAD else place.part(0, HEAD)
+    source.check(head, ("image",))
+    tail = head if place.size <= HEAD else place.part(place.size - 16, 16)
+    found = image.size_of(head, tail, place.size)
+    if found is None:
+        pixels_of(place(), size, channels)
+    else:
+        refuse_size(*found, size)
+    return Picture(item.key, item.name, place), head
 
 
 class _Found:
@@ -195,17 +233,17 @@ class _Found:
         self.seen: set[str] = set()
         self.names: dict[bool, list[str]] = {False: [], True: []}  # by held
 
-    def labelled(self, samples: Iterable[Sample]) -> Iterator[Sample]:
-        """The samples that have a class; a note says how many have none."""
+    def labelled(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The pictures that have a class; a note says how many have none."""
         if self.classes is None:
-            yield from samples
+            yield from items
             return
         without = 0
-        for sample in samples:
-            if self.classes.of(sample.key) is None:
+        for item in items:
+            if self.classes.of(item.key) is None:
                 without += 1
                 continue
-            yield sample
+            yield item
         if without:
             report.note(f"{self.classes.origin}: pictures without a class, left out: {without:,}")
 
@@ -230,32 +268,3 @@ class _Found:
             for side in (False, True)
         )
         return known, train, held
-
-
-class Order:
-    """Which pictures the run sees: epoch after epoch, each shuffled from (seed, epoch) alone.
-
-    With mirror the set is doubled: index i >= n is picture i - n, flipped (S1.13). Nothing has to
-    be saved but the number of pictures shown.
-    """
-
-    def __init__(self, n: int, seed: int, *, mirror: bool) -> None:
-        self.n, self.seed = n, seed
-        self.length = 2 * n if mirror else n
-        self._epoch, self._shuffled = -1, np.zeros(0, np.int64)
-
-    def _of(self, epoch: int) -> np.ndarray:
-        if epoch != self._epoch:
-            rng = np.random.default_rng(seeds.derive(self.seed, str(epoch), "order"))
-            self._epoch, self._shuffled = epoch, rng.permutation(self.length)
-        return self._shuffled
-
-    def take(self, position: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """(picture numbers [count], flipped [count]) from `position` on."""
-        chunks = []
-        while count:
-            epoch, start = divmod(position, self.length)
-            chunks.append(self._of(epoch)[start : start + count])
-            position, count = position + len(chunks[-1]), count - len(chunks[-1])
-        index = np.concatenate(chunks)
-        return index % self.n, index >= self.n

@@ -96,6 +96,25 @@ class Ranks:
             dist.barrier()
 
 
+def parts_of(n: int, group: int, at_once: int | None) -> int:
+    """In how many parts n samples are computed: the fewest that have at most `at_once` each.
+
+    Whole groups of the minibatch stddev stand in each (group as in `Ranks.take`). Usage where that
+    cannot be.
+    """
+    if at_once is None or n <= at_once:
+        return 1
+    size = min(group or n, n)
+    groups = n // size if n % size == 0 else 1
+    for parts in range(2, groups + 1):
+        if groups % parts == 0 and n // parts <= at_once:
+            return parts
+    raise Usage(
+        f"--batch-gpu {at_once}: {n} pictures in groups of {size} for the minibatch stddev do not "
+        f"divide into such parts: give {size} or more, or another --batch"
+    )
+
+
 class _Mean(torch.autograd.Function):
     """The mean over processes; its gradient is the mean of their gradients."""
 

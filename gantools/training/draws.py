@@ -11,18 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from gantools.io import seeds
 from gantools.networks.network import DTYPES
-from gantools.report import Usage
 from gantools.training import control, losses
-from gantools.training.data import Order
-from gantools.training.distributed import Ranks
+from gantools.training.distributed import Ranks, parts_of
 from gantools.training.networks import Networks
+from gantools.training.reader import Reader
 
 
 class Sums:
@@ -61,9 +59,9 @@ class Sums:
 class Draws:
     """Networks, pictures and the numbers of an iteration; the base of every trainer.
 
-    pictures: uint8 [N,C,H,W]; labels: their classes, int64 [N], where the networks have classes;
-    both are kept on the device. batch_gpu: at most so many pictures at once in each process; the
-    gradients of the parts are summed. Counters: images, iteration.
+    reader: gives the pictures, and their classes where the networks have classes. batch_gpu: at
+    most so many pictures at once in each process; the gradients of the parts are summed. Counters:
+    images, iteration.
     """
 
     g_opt: torch.optim.Adam
@@ -73,9 +71,8 @@ class Draws:
         self,
         config: Any,
         networks: Networks,
-        pictures: np.ndarray,
+        reader: Reader,
         *,
-        labels: np.ndarray | None = None,
         ranks: Ranks | None = None,
         batch_gpu: int | None = None,
     ) -> None:
@@ -86,11 +83,9 @@ class Draws:
         last = torch.channels_last
         self.g = networks.g.to(device).to(memory_format=last)
         self.d = networks.d.to(device).to(memory_format=last)
-        self.g_ema = networks.g_ema.to(device=device).eval().requires_grad_(False)
+        self.g_ema = networks.g_ema.to(device).to(memory_format=last).eval().requires_grad_(False)
         self.mbstd_group: int = getattr(self.d.cfg, "mbstd_group", 1)
-        self.pictures = torch.from_numpy(pictures).to(device)
-        self.labels = None if labels is None else torch.from_numpy(labels).to(device)
-        self.order = Order(len(pictures), config.seed, mirror=config.mirror)
+        self.reader, self.labels = reader, reader.labels
         self.g_params: list[Any] = list(self.g.parameters())
         self.d_params: list[Any] = list(self.d.parameters())
         self.images = 0
@@ -150,14 +145,8 @@ class Draws:
 
     def _shown(self, n: int) -> tuple[Tensor, Tensor | None]:
         """This process's share of the next n real pictures, uint8 [·,C,H,W], and their classes."""
-        taken = self.order.take(self.images, n)
         group = self.mbstd_group
-        index, flipped = (
-            self.ranks.take(torch.from_numpy(x), group).to(self.device) for x in taken
-        )
-        pixels = self.pictures[index]
-        pixels = torch.where(flipped[:, None, None, None], pixels.flip(3), pixels)
-        return pixels, None if self.labels is None else self.labels[index]
+        return self.reader.batch(self.images, n, lambda whole: self.ranks.take(whole, group))
 
     def _reals(self, shown: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
         """The part of the shown pictures that is computed, [·,C,H,W] in 0..255, and its labels."""
@@ -181,7 +170,8 @@ class Draws:
     ) -> None:
         """One step for a batch of n; `loss` is that of a part, and draws as if it were all."""
         optimiser.zero_grad(set_to_none=True)
-        parts = self._parts(n, self.mbstd_group if grouped else 1)
+        group = self.mbstd_group if grouped else 1
+        parts = parts_of(n // self.ranks.world, group, self.batch_gpu)
         drawn = self.generator.get_state() if parts > 1 else None
         for part in range(parts):
             if drawn is not None:
@@ -194,21 +184,6 @@ class Draws:
         self.ranks.average_gradients(parameters)
         losses.finite_gradients(parameters)
         optimiser.step()
-
-    def _parts(self, n: int, group: int) -> int:
-        """In how many parts a batch of n is computed: the fewest of at most batch_gpu pictures."""
-        own = n // self.ranks.world
-        if self.batch_gpu is None or own <= self.batch_gpu:
-            return 1
-        size = min(group or own, own)
-        groups = own // size if own % size == 0 else 1
-        for parts in range(2, groups + 1):
-            if groups % parts == 0 and own // parts <= self.batch_gpu:
-                return parts
-        raise Usage(
-            f"--batch-gpu {self.batch_gpu}: a batch of {n} has groups of {size} for the minibatch "
-            f"stddev, which stand together: give {size} or more, or another --batch"
-        )
 
     def _move_w_avg(self) -> None:
         """Move w_avg towards the mean of what was drawn since the last call, of all processes."""

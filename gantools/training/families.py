@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from gantools.report import Usage
 from gantools.training import loop, presets
 from gantools.training.distributed import Ranks
@@ -13,6 +11,7 @@ from gantools.training.growing import GrowingTrainer
 from gantools.training.growing_presets import GrowingConfig
 from gantools.training.networks import Networks
 from gantools.training.presets import TrainConfig
+from gantools.training.reader import Reader
 
 Config = TrainConfig | GrowingConfig
 Trainer = loop.Trainer | GrowingTrainer
@@ -26,21 +25,17 @@ def config_of(values: dict[str, Any]) -> Config:
 def trainer(
     config: Config,
     networks: Networks,
-    pictures: np.ndarray,
+    reader: Reader,
     *,
-    labels: np.ndarray | None = None,
     compile: bool = False,
     ranks: Ranks | None = None,
     batch_gpu: int | None = None,
 ) -> Trainer:
-    """The trainer of the configuration's family; pictures uint8 [N,C,H,W].
-
-    labels: their classes, int64 [N], None without. batch_gpu: pictures at once in each process.
-    """
-    shared: dict[str, Any] = {"labels": labels, "ranks": ranks, "batch_gpu": batch_gpu}
+    """The trainer of the configuration's family; batch_gpu: pictures at once in each process."""
+    shared: dict[str, Any] = {"ranks": ranks, "batch_gpu": batch_gpu}
     if isinstance(config, GrowingConfig):
-        return GrowingTrainer(config, networks, pictures, **shared)
-    return loop.Trainer(config, networks, pictures, compile=compile, **shared)
+        return GrowingTrainer(config, networks, reader, **shared)
+    return loop.Trainer(config, networks, reader, compile=compile, **shared)
 
 
 def changed(before: Config, now: Config) -> list[str]:
@@ -52,10 +47,6 @@ def changed(before: Config, now: Config) -> list[str]:
     old, new = before.to_dict(), now.to_dict()
     if old["preset"] != new["preset"]:
         return ["--preset"]
-    return ["--" + _flag(n) for n in old if n != "net" and old[n] != new[n]]
-
-
-def _flag(setting: str) -> str:
-    """The flag of an entry of GrowingConfig: stable_kimg -> stable, but ema_kimg -> ema-kimg."""
     own = {"growing": "grow", "stable_kimg": "stable", "fade_kimg": "fade", "decay_kimg": "decay"}
-    return own.get(setting, setting.replace("_", "-"))
+    own["course"] = "preset"
+    return presets.flags([n for n in old if n != "net" and old[n] != new[n]], own)

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -64,10 +65,17 @@ def sweep(folder: Path) -> None:
 
 
 class Interruption:
-    """Ctrl-C and SIGTERM as a request: the iteration ends, the state is written, then it raises."""
+    """Ctrl-C and SIGTERM as a request: the iteration ends, the state is written, then it raises.
+
+    A second one ends the run at once; but for SAME seconds another SIGTERM is the first again: a
+    job's processes get it from Slurm and from torchrun.
+    """
+
+    SAME = 5.0
 
     def __init__(self) -> None:
         self.wanted: type[BaseException] | None = None
+        self._asked = 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
@@ -77,8 +85,13 @@ class Interruption:
         return self
 
     def _ask(self, number: int, frame: Any) -> None:
-        self.wanted = KeyboardInterrupt if number == signal.SIGINT else report.Terminated
-        self._restore()  # a second one ends it at once
+        now = time.monotonic()
+        if self.wanted is None:
+            self.wanted = KeyboardInterrupt if number == signal.SIGINT else report.Terminated
+            self._asked = now
+        elif number == signal.SIGINT or now - self._asked > self.SAME:
+            self._restore()
+            signal.raise_signal(number)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

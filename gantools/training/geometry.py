@@ -20,20 +20,26 @@ _PAD = 3  # pixels that the taps reach beyond the picture
 def blit(images: Tensor, flip: Tensor, turns: Tensor, shift: Tensor) -> Tensor:
     """Flip in x, turn by 90 degrees, move by whole pixels: a copy of pixels, so exact.
 
-    images [N,C,H,W] square; flip [N] bool; turns [N] quarter turns counter-clockwise, 0..3; shift
-    [N,2] pixels to the right and down, reflected at the border. Differentiable any number of times.
+    images [N,C,H,W], H - W even: the frame is not turned, so a picture that is not square is cut
+    there and continued by reflection here. flip [N] bool; turns [N] quarter turns counter-
+    clockwise, 0..3; shift [N,2] pixels to the right and down, reflected at the border.
+    Differentiable any number of times.
     """
     n, c, h, w = images.shape
     y, x = torch.meshgrid(
         torch.arange(h, device=images.device), torch.arange(w, device=images.device), indexing="ij"
     )
     # Backwards: from the output pixel to the pixel that it copies.
-    x = _reflect(x[None] - shift[:, 0, None, None], w)
-    y = _reflect(y[None] - shift[:, 1, None, None], h)
-    for _ in range(3):
+    x = x[None] - shift[:, 0, None, None]
+    y = y[None] - shift[:, 1, None, None]
+    for _ in range(3):  # about the centre, ((w - 1) / 2, (h - 1) / 2)
         again = turns[:, None, None] > 0
         turns = turns - 1
-        x, y = torch.where(again, w - 1 - y, x), torch.where(again, x, y)
+        x, y = (
+            torch.where(again, (h + w) // 2 - 1 - y, x),
+            torch.where(again, x + (h - w) // 2, y),
+        )
+    x, y = _reflect(x, w), _reflect(y, h)
     x = torch.where(flip[:, None, None], w - 1 - x, x)
     index = (y * w + x).reshape(n, 1, h * w).expand(n, c, h * w)
     return images.reshape(n, c, h * w).gather(2, index).reshape(n, c, h, w)

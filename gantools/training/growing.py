@@ -10,11 +10,10 @@ in the published code, so that WGAN-GP's mixed pictures have one each too.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from gantools.networks import sngan
+from gantools.networks.batch_norm import BatchNorm
 from gantools.networks.growing import crossfade, shrunk
 from gantools.ops.noise import multiplicative_noise
 from gantools.report import Usage
@@ -23,32 +22,34 @@ from gantools.training.distributed import Ranks
 from gantools.training.draws import Draws
 from gantools.training.growing_presets import GrowingConfig
 from gantools.training.networks import Networks
+from gantools.training.reader import Reader
 from gantools.training.schedule import Moment
 
 
 class GrowingTrainer(Draws):
     """The state of a run and `step`, which moves it by one batch of G and `d_steps` of D.
 
-    pictures are of the full resolution.
+    The reader's pictures are of the full resolution.
     """
 
     def __init__(
         self,
         config: GrowingConfig,
         networks: Networks,
-        pictures: np.ndarray,
+        reader: Reader,
         *,
-        labels: np.ndarray | None = None,
         ranks: Ranks | None = None,
         batch_gpu: int | None = None,
     ) -> None:
-        super().__init__(
-            config, networks, pictures, labels=labels, ranks=ranks, batch_gpu=batch_gpu
-        )
+        super().__init__(config, networks, reader, ranks=ranks, batch_gpu=batch_gpu)
         self.config = config
-        if self.ranks.world > 1 or batch_gpu is not None:
-            self._refuse_to_divide(networks)
-        self.acgan = labels is not None and getattr(self.d.cfg, "label_mode", "") == "acgan"
+        if config.loss == "gan-cls" and self.g.cfg.c_dim < 2:
+            raise Usage("--loss gan-cls: the pictures are all of one class")
+        if self.ranks.world > 1:
+            for module in self.g.modules():
+                if isinstance(module, BatchNorm):
+                    module.processes = self.ranks
+        self.acgan = self.labels is not None and getattr(self.d.cfg, "label_mode", "") == "acgan"
         self.schedule = config.schedule()
         self.g_opt, self.d_opt = (
             torch.optim.Adam(p, lr=1e-3, betas=(0.0, config.beta2), eps=1e-8, fused=True)
@@ -56,16 +57,6 @@ class GrowingTrainer(Draws):
         )
         self.looked_at = torch.zeros([], dtype=torch.int64)  # images at the last look
         self.gdrop = torch.zeros([], dtype=torch.float64)  # LSGAN's running score (S1.10)
-
-    def _refuse_to_divide(self, networks: Networks) -> None:
-        kinds = torch.nn.BatchNorm2d, sngan.BatchNorm
-        batchnorm = any(isinstance(m, kinds) for m in networks.g.modules())
-        if batchnorm or networks.d.cfg.mbdisc_kernels or self.config.loss == "lsgan":
-            raise Usage(
-                "networks whose layers look at the whole batch (batch norm, minibatch "
-                "discrimination) and --loss lsgan are trained by one process with whole batches: "
-                "without torchrun and --batch-gpu"
-            )
 
     @property
     def moment(self) -> Moment:
@@ -134,9 +125,11 @@ class GrowingTrainer(Draws):
     def _faded(
         self, shown: tuple[Tensor, Tensor | None], now: Moment
     ) -> tuple[Tensor, Tensor | None]:
-        """Real pictures [n,C,r,r] in [-1,1], faded as fakes are (S1.8), and labels [n, c_dim]."""
+        """Real pictures [n,C,h,w] in [-1,1], faded as fakes are (S1.8), and labels [n, c_dim]."""
         reals, label = self._reals(shown)
-        return crossfade(shrunk(reals, now.resolution) / 127.5 - 1, now.lod), label
+        height, width = self.config.size
+        size = height >> int(now.lod), width >> int(now.lod)
+        return crossfade(shrunk(reals, size) / 127.5 - 1, now.lod), label
 
     def _logits(self, images: Tensor, label: Tensor | None, lod: float) -> tuple[Tensor, Tensor]:
         """Logits [n, 1], and those of the K classes [n, K] that AC-GAN's D has (else K = 0)."""
@@ -147,7 +140,8 @@ class GrowingTrainer(Draws):
             strength = losses.gdrop_strength(float(self.gdrop))
 
             def perturb(x: Tensor) -> Tensor:
-                return multiplicative_noise(x, strength, self.generator)
+                noise = self._normal(self.moment.batch, x.shape[1])
+                return multiplicative_noise(x, strength, noise)
 
         if self.acgan:
             return self.d.score_and_classes(images, self.dtype, lod, perturb)  # type: ignore[no-any-return]
@@ -180,7 +174,11 @@ class GrowingTrainer(Draws):
         reals.requires_grad_(r1)
         real_logits, real_classes = self._logits(reals, label, now.lod)
         fake_logits, fake_classes = self._logits(fakes, label, now.lod)
-        loss = _D_LOSS[c.loss](real_logits, fake_logits)
+        if c.loss == "gan-cls":
+            wrong, _ = self._logits(reals, self._other_classes(label, now.batch), now.lod)
+            loss = conditional.cls_discriminator_loss(real_logits, wrong, fake_logits)
+        else:
+            loss = _D_LOSS[c.loss](real_logits, fake_logits)
         self.sums.add("loss_d", loss)
         self.sums.add("score_real", real_logits)
         self.sums.add("score_fake", fake_logits)
@@ -196,6 +194,15 @@ class GrowingTrainer(Draws):
             self.sums.add("loss_d_classes", classes)
             loss = loss + classes
         return loss, fake_logits.detach().mean()
+
+    def _other_classes(self, label: Tensor | None, n: int) -> Tensor:
+        """One-hot labels [·, c_dim] that are not the pictures' own (S1.28)."""
+        if label is None:
+            raise ValueError("GAN-CLS needs classes")
+        further = torch.randint(
+            1, label.shape[1], [n], generator=self.generator, device=self.device
+        )
+        return self._one_hot((label.argmax(dim=1) + self._share(further)) % label.shape[1])
 
     def _wgan_terms(
         self, reals: Tensor, fakes: Tensor, label: Tensor | None, real_logits: Tensor, now: Moment
@@ -234,4 +241,5 @@ _G_LOSS = {
     "lsgan": losses.lsgan_generator_loss,
     "logistic": losses.generator_loss,
     "hinge": losses.wgan_generator_loss,
+    "gan-cls": losses.generator_loss,
 }

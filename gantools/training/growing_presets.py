@@ -9,14 +9,18 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from gantools.networks import pggan, pggan_discriminator, sngan, sngan_discriminator, stylegan
+from gantools.networks.sizes import SQUARE, scaled
 from gantools.networks.stylegan2 import widths
 from gantools.report import Usage
 from gantools.training import ablations, schedule
+from gantools.training.presets import read_back
 from gantools.training.schedule import Schedule, half_life_kimg
+from gantools.training.shape import told
 
 Family = Literal["pggan", "stylegan", "sngan"]
-Loss = Literal["wgan-gp", "lsgan", "logistic", "hinge"]
-LOSSES: tuple[Loss, ...] = ("wgan-gp", "lsgan", "logistic", "hinge")
+Loss = Literal["wgan-gp", "lsgan", "logistic", "hinge", "gan-cls"]
+LOSSES: tuple[Loss, ...] = ("wgan-gp", "lsgan", "logistic", "hinge", "gan-cls")
+LABEL_MODES = ("acgan", "projection", "logits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,8 @@ class GrowingConfig:
 
     stable_kimg and fade_kimg None: the schedule's own; growing False: full resolution throughout,
     as SNGAN always. decay_kimg: length of a run whose learning rate falls (None: the schedule's).
-    batch None: the schedule's, by resolution and number of GPUs. gamma: R1's weight (logistic,
+    batch None: the schedule's, by resolution and `gpus`, the number that its table is for. course:
+    PGGAN's own schedule (v1) or its faster one (v2). gamma: R1's weight (logistic,
     hinge). gp_weight, gp_target, drift: WGAN-GP's. ablation: the row of S1.14 that shapes the
     networks. ema_kimg: half-life. The other entries are as in presets.TrainConfig.
     """
@@ -41,6 +46,8 @@ class GrowingConfig:
     stable_kimg: float | None = None
     fade_kimg: float | None = None
     decay_kimg: float | None = None
+    course: Literal["v1", "v2"] = "v2"
+    gpus: int = 1
     batch: int | None = None
     lr: float | None = None
     beta2: float = 0.99
@@ -61,10 +68,17 @@ class GrowingConfig:
     net: str | None = None
     labels: str | None = None
     label_column: str | None = None
+    label_mode: str | None = None
     channels: int = 3
+    first_block: tuple[int, int] = SQUARE
     metric: str | None = None
     features: str = "inception"
     device: str = "cpu"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the pictures."""
+        return scaled(self.resolution, self.first_block)
 
     def to_dict(self) -> dict[str, Any]:
         """As config.json and the state file hold it."""
@@ -76,7 +90,7 @@ class GrowingConfig:
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
         if unknown:
             raise Usage(f"the run was made by another version: unknown setting {unknown[0]}")
-        return cls(**values)
+        return cls(**read_back(values))
 
     def schedule(self) -> Schedule:
         """The course of the run."""
@@ -99,21 +113,23 @@ class GrowingConfig:
     def network_configs(self, classes: int = 0) -> tuple[dict[str, Any], dict[str, Any]]:
         """The configurations of generator and discriminator, as a network file has them.
 
-        With classes PGGAN is an AC-GAN, StyleGAN1's D has a score for each class, and SNGAN has
-        class-conditional batch norm and projects.
+        With classes and without a label_mode PGGAN is an AC-GAN, StyleGAN1's D has a score for
+        each class, and SNGAN has class-conditional batch norm and projects.
         """
         g, d = self._configs()
-        same = {"c_dim": classes, "img_channels": self.channels}
+        same = {"c_dim": classes, "img_channels": self.channels, "first_block": self.first_block}
+        if self.label_mode is not None:
+            d = d | {"label_mode": self.label_mode}
         return g | same, d | same
 
     def _configs(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        if self.ablation is not None:
-            row = ablations.ABLATIONS[self.ablation]
-            pair = ablations.networks(row, self.resolution)
-            return pair[0].to_dict(), pair[1].to_dict()
         if self.family == "sngan":
             return self._sngan_configs()
         channels = widths(self.resolution, self.channel_base, self.channel_max)
+        if self.ablation is not None:
+            row = ablations.ABLATIONS[self.ablation]
+            pair = ablations.networks(row, self.resolution, channels, self.latent_dim)
+            return pair[0].to_dict(), pair[1].to_dict()
         shape = (self.resolution, channels)
         d = pggan_discriminator.DiscriminatorConfig(*shape, mbstd_group=self.mbstd_group).to_dict()
         if self.family == "pggan":
@@ -135,15 +151,23 @@ class GrowingConfig:
 # S1.12: the average of PGGAN's G has 0.999 per minibatch of 16.
 _PGGAN_EMA = half_life_kimg(0.999, 16)
 
+# S1.7, S1.12, S1.21, S1.22, as the paper's own (Theano) code has them: the standard deviation is
+# over the whole minibatch, the learning rate rises over 40 kimg, except with cifar10.
 _PGGAN: dict[str, dict[str, Any]] = {
     "auto": {},
-    "celebahq": {"mirror": True},
+    "celebahq": {"course": "v1", "mbstd_group": 16, "mirror": True},
+    "lsun": {
+        "course": "v1", "resolution": 256, "batch": 16, "mbstd_group": 16, "mirror": True,
+    },
     "cifar10": {
         "resolution": 32, "channel_base": 8192, "channel_max": 128, "latent_dim": 128,
-        "stable_kimg": 400.0, "fade_kimg": 400.0, "gp_target": 750.0,
+        "stable_kimg": 400.0, "fade_kimg": 400.0, "gp_target": 750.0, "batch": 16,
+        "mbstd_group": 16,
     },
     "mnist-rgb": {
-        "resolution": 32, "channel_base": 128, "stable_kimg": 500.0, "fade_kimg": 2000.0,
+        "course": "v1", "resolution": 32, "channel_base": 256, "channel_max": 256,
+        "latent_dim": 64, "stable_kimg": 500.0, "fade_kimg": 2000.0, "d_steps": 5, "batch": 64,
+        "mbstd_group": 64, "drift": 0.0, "ema_kimg": half_life_kimg(0.999, 5 * 64),
     },
 }  # fmt: skip
 _STYLEGAN: dict[str, dict[str, Any]] = {
@@ -164,7 +188,9 @@ NAMES: dict[str, tuple[str, ...]] = {
     "stylegan": tuple(_STYLEGAN),
     "sngan": tuple(_SNGAN),
 }
-_TOTAL_KIMG = {("pggan", "cifar10"): 20_000, ("pggan", "mnist-rgb"): 15_000}
+_TOTAL_KIMG = {
+    ("pggan", "lsun"): 20_000, ("pggan", "cifar10"): 20_000, ("pggan", "mnist-rgb"): 15_000,
+}  # fmt: skip
 
 
 def has_resolution(family: Family, preset: str) -> bool:
@@ -189,6 +215,9 @@ def resolve(
     if values.get("resolution") is None:
         raise Usage("--resolution is needed with this preset")
     values |= given
+    if values["loss"] == "gan-cls" and values.get("labels") and family == "pggan":
+        # PGGAN's own D does not see the class.
+        values.setdefault("label_mode", "projection")
     config = GrowingConfig(family=family, preset=preset, **values)
     _check(config)
     return config
@@ -217,6 +246,7 @@ def _ablation(name: str) -> dict[str, Any]:
     row = ablations.ABLATIONS[name]
     return {
         "resolution": ablations.RESOLUTION, "ablation": name, "growing": row.growing,
+        "channel_base": ablations.CHANNEL_BASE, "latent_dim": row.latent_dim,
         "d_steps": row.d_steps, "beta2": row.beta2, "drift": row.drift,
         "ema_kimg": half_life_kimg(row.ema_beta, row.batch * row.d_steps),
     }  # fmt: skip
@@ -226,21 +256,44 @@ def _course(config: GrowingConfig) -> Schedule:
     if config.ablation is not None:
         return ablations.schedule(ablations.ABLATIONS[config.ablation], config.resolution)
     if config.family == "stylegan":
-        return schedule.stylegan(config.resolution)
+        return schedule.stylegan(config.resolution, config.gpus)
     if config.family == "sngan":
         batch = config.batch or 64
         return schedule.sngan(config.resolution, batch * config.d_steps, batch)
-    return schedule.pggan(config.resolution)
+    if config.course == "v1":
+        return schedule.pggan_paper(config.resolution)
+    return schedule.pggan(config.resolution, config.gpus)
 
 
 def _check(config: GrowingConfig) -> None:
     size = config.resolution
     if config.family == "sngan":
+        if config.first_block != SQUARE and size not in (32, 64, 128):
+            raise Usage(
+                f"--resolution {told(*config.size)}: SNGAN doubles 3, 4 or 5 times, so both sides "
+                "are 4 to 16 times 8, 16 or 32"
+            )
         sngan.generator_config(size)
     elif size < 8 or size & (size - 1):
         raise Usage(f"--resolution {size}: expected a power of two from 8 on")
+    _check_labels(config)
     if config.loss not in LOSSES:
         raise Usage(f"--loss {config.loss}: expected one of {', '.join(LOSSES)}")
     if config.loss in ("wgan-gp", "lsgan") and config.gamma:
         raise Usage(f"--gamma is R1's weight, which --loss {config.loss} has not")
+    if config.gpus > 1 and config.batch is not None:
+        raise Usage("--gpus chooses a table of minibatches, and --batch or the preset gives one")
+    if config.gpus > 1 and (config.course == "v1" or config.ablation is not None):
+        raise Usage(f"--gpus {config.gpus}: preset {config.preset} is for one")
     config.schedule()
+
+
+def _check_labels(config: GrowingConfig) -> None:
+    if config.labels is None and config.label_mode is not None:
+        raise Usage(f"--label-mode {config.label_mode}: of which classes? Give --labels")
+    if config.label_mode not in (None, *LABEL_MODES):
+        raise Usage(f"--label-mode {config.label_mode}: expected one of {', '.join(LABEL_MODES)}")
+    if config.loss == "gan-cls" and config.label_mode == "acgan":
+        raise Usage("--loss gan-cls judges pictures by their class, which acgan's D does not see")
+    if config.loss == "gan-cls" and config.labels is None:
+        raise Usage("--loss gan-cls: of which classes? Give --labels")

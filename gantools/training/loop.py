@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +12,7 @@ from gantools.training.distributed import Ranks
 from gantools.training.draws import Draws
 from gantools.training.networks import Networks, picture_layers
 from gantools.training.presets import TrainConfig
+from gantools.training.reader import Reader
 
 
 class Trainer(Draws):
@@ -26,16 +26,13 @@ class Trainer(Draws):
         self,
         config: TrainConfig,
         networks: Networks,
-        pictures: np.ndarray,
+        reader: Reader,
         *,
-        labels: np.ndarray | None = None,
         compile: bool = False,
         ranks: Ranks | None = None,
         batch_gpu: int | None = None,
     ) -> None:
-        super().__init__(
-            config, networks, pictures, labels=labels, ranks=ranks, batch_gpu=batch_gpu
-        )
+        super().__init__(config, networks, reader, ranks=ranks, batch_gpu=batch_gpu)
         self.config, device = config, config.device
         if device.startswith("cuda"):  # TF32 also outside convolutions, where it is the default
             torch.set_float32_matmul_precision("high")
@@ -56,7 +53,7 @@ class Trainer(Draws):
         if self.config.aug != "ada":
             return images
         c = self.config
-        drawn = augment.draw(c.batch, self.p, c.resolution, self.generator)
+        drawn = augment.draw(c.batch, self.p, c.size, self.generator)
         return augment.apply(images, drawn.of(self._share))
 
     # The four phases; each gives the loss of a part.

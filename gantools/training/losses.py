@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gantools.ops.convolve import inputs_only
+
 GDROP_DECAY, GDROP_LIMIT, GDROP_COEF = 0.9, 0.5, 0.2
 PATH_DECAY = 0.01  # how far the mean path length moves in a step
 
@@ -110,7 +112,8 @@ def drift_penalty(real_logits: Tensor, weight: float = 0.001) -> Tensor:
 
 def _gradient(logits: Tensor, images: Tensor) -> Tensor:
     """grad_x of the sum of D(x), [N,C,H,W]; every logit depends on its own picture alone."""
-    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    with inputs_only():
+        (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient
 
 
@@ -121,7 +124,8 @@ def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
     is summed over w_dim and averaged over the L layers, as NVIDIA's code does.
     """
     scaled = noise / (images.shape[2] * images.shape[3]) ** 0.5
-    (gradient,) = torch.autograd.grad((images * scaled).sum(), ws, create_graph=True)
+    with inputs_only():
+        (gradient,) = torch.autograd.grad((images * scaled).sum(), ws, create_graph=True)
     return gradient.square().sum(2).mean(1).sqrt()
 
 

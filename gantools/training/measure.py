@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from gantools.evaluation import features, frechet, kernel
+from gantools.io.alpha import straight
 from gantools.report import Usage
 from gantools.training import snapshots
 from gantools.training.families import Config
@@ -45,10 +46,18 @@ def measure(
         pictures = snapshots.sample(
             g, len(held), config.seed, "metric", dtype, lod=lod, classes=classes
         )
-        fake = of(torch.from_numpy(p).permute(0, 3, 1, 2) for p in pictures)
+        fake = of(map(_shown, pictures))
         if config.metric == "kid":
             return kernel.mmd2(real, fake)
         return frechet.fid_from_features(real, fake)
 
-    real = of(torch.from_numpy(held).split(64))
+    parts = (held[i : i + 64].transpose(0, 2, 3, 1) for i in range(0, len(held), 64))
+    real = of(map(_shown, parts))
     return score
+
+
+def _shown(pictures: np.ndarray) -> torch.Tensor:
+    """uint8 [n,H,W,C], premultiplied where C is 4, as features take them: [n,C,H,W], straight."""
+    if pictures.shape[3] == 4:
+        pictures = straight(pictures)
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2)

@@ -14,8 +14,10 @@ from gantools.io import seeds
 from gantools.io.network import Checkpoint
 from gantools.networks import stylegan2
 from gantools.networks.network import fill, new_discriminator, new_generator
+from gantools.networks.sizes import SQUARE, first_block, scaled
 from gantools.networks.stylegan2_discriminator import Discriminator
 from gantools.report import Usage
+from gantools.training import shape
 from gantools.training.growing_presets import GrowingConfig
 from gantools.training.presets import TrainConfig
 
@@ -67,10 +69,15 @@ def start(net: str | None, config: TrainConfig | GrowingConfig) -> Checkpoint | 
     if checkpoint.family != config.family:
         raise Usage(f"--net {net}: a {checkpoint.family} network, not {config.family}")
     g_config = checkpoint.config["g"]
-    size, channels = g_config["resolution"], g_config.get("img_channels", 3)
-    if (size, channels) != (config.resolution, config.channels):
+    try:
+        block = first_block(g_config.get("first_block", SQUARE))
+    except ValueError as e:
+        raise Usage(f"--net {net}: {e}") from None
+    theirs = shape.told(*scaled(g_config["resolution"], block))
+    ours, channels = shape.told(*config.size), g_config.get("img_channels", 3)
+    if (theirs, channels) != (ours, config.channels):
         raise Usage(
-            f"--net {net}: {size} pixels and {channels} channels, not {config.resolution} and "
+            f"--net {net}: {theirs} pixels and {channels} channels, not {ours} and "
             f"{config.channels}"
         )
     if frozen and not checkpoint.part("d"):
@@ -79,21 +86,18 @@ def start(net: str | None, config: TrainConfig | GrowingConfig) -> Checkpoint | 
 
 
 def from_checkpoint(
-    checkpoint: Checkpoint, config: TrainConfig | GrowingConfig, classes: int
+    checkpoint: Checkpoint, config: TrainConfig | GrowingConfig
 ) -> tuple[Networks, list[str]]:
     """Networks that start from the weights of `start`, and the ids they are derived from.
 
     Its shape wins over the preset's. Where the file has no `g` it starts from g_ema; where it has
-    no discriminator, a fresh one of the same widths. Usage where its classes are not as many, or
-    --freeze-d leaves nothing to train.
+    no discriminator, a fresh one of the same widths. Usage where its two networks have not as many
+    classes, or --freeze-d leaves nothing to train.
     """
     g_config, d_config = checkpoint.config["g"], checkpoint.config.get("d")
-    for part in (g_config, d_config or g_config):
-        if part.get("c_dim", 0) != classes:
-            raise Usage(
-                f"--net: the network has {part.get('c_dim', 0)} classes, the pictures have "
-                f"{classes} (--labels)"
-            )
+    classes = g_config.get("c_dim", 0)
+    if (d_config or g_config).get("c_dim", 0) != classes:
+        raise Usage("--net: its generator and its discriminator differ in their classes")
     if d_config is None:
         # SNGAN's two networks have widths of their own.
         kept = () if config.family == "sngan" else ("widths", "conv_clamp", "num_fp16_res")
@@ -140,6 +144,7 @@ def _common(config: TrainConfig, classes: int) -> dict[str, Any]:
         "widths": stylegan2.widths(config.resolution, config.channel_base, config.channel_max),
         "c_dim": classes,
         "img_channels": config.channels,
+        "first_block": config.first_block,
         "conv_clamp": CLAMP if config.dtype == "fp16" else None,
         "num_fp16_res": config.half_resolutions if half else 0,
     }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
+from gantools.networks.sizes import SQUARE, first_block, scaled
 from gantools.report import Usage
 
 
@@ -17,7 +19,9 @@ class TrainConfig:
     and 0. hold_out: pictures whose number is divisible by it are never trained on. net: the name
     of the network that the run started from; freeze_d: so many layers of its discriminator, from
     the picture on, stay as they are (FreezeD, arXiv 2002.10964). labels: where classes come from,
-    folders, dataset or a CSV file's name, and label_column its column. channels: 1 is greyscale.
+    folders, dataset or a CSV file's name, and label_column its column. channels: 1 is greyscale,
+    4 has alpha. gpus: the number that auto's batch is for. resolution and first_block are what
+    `shape.of` makes of a size.
     """
 
     family: ClassVar[str] = "stylegan2"
@@ -25,6 +29,7 @@ class TrainConfig:
     preset: str
     resolution: int
     batch: int
+    gpus: int = 1
     seed: int = 0
     mirror: bool = False
     hold_out: int = 0
@@ -50,9 +55,15 @@ class TrainConfig:
     labels: str | None = None
     label_column: str | None = None
     channels: int = 3
+    first_block: tuple[int, int] = SQUARE
     metric: str | None = None
     features: str = "inception"
     device: str = "cpu"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the pictures."""
+        return scaled(self.resolution, self.first_block)
 
     def to_dict(self) -> dict[str, Any]:
         """As config.json and the state file hold it."""
@@ -64,12 +75,21 @@ class TrainConfig:
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
         if unknown:
             raise Usage(f"the run was made by another version: unknown setting {unknown[0]}")
-        config = cls(**values)
+        config = cls(**read_back(values))
         if config.preset not in NAMES:
             raise Usage(f"the run was made by another version: unknown preset {config.preset}")
         if not all(isinstance(n, int) and n > 0 for n in (config.resolution, config.batch)):
             raise Usage("damaged training state: its resolution or batch is no number above 0")
         return config
+
+
+def read_back(values: dict[str, Any]) -> dict[str, Any]:
+    """A run's settings of JSON as they were; Usage for a first block that cannot be."""
+    try:
+        block = first_block(values.get("first_block", SQUARE))
+    except ValueError as e:
+        raise Usage(f"damaged training state: {e}") from None
+    return {**values, "first_block": block}
 
 
 def auto(resolution: int, gpus: int = 1) -> dict[str, Any]:
@@ -107,6 +127,8 @@ _SCALED: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 NAMES = ("auto", *_SCALED)
+# With --net, as NVIDIA's --resume: ADA reacts faster, and the average of G starts at full length.
+_TRANSFER: dict[str, Any] = {"ada_kimg": 100.0, "ema_rampup": None}
 
 
 def has_resolution(preset: str) -> bool:
@@ -134,23 +156,28 @@ def resolve(preset: str, resolution: int | None, given: dict[str, Any]) -> Train
 def _settings(preset: str, resolution: int, given: dict[str, Any]) -> TrainConfig:
     values: dict[str, Any] = {"preset": preset, **_SCALED.get(preset, {})}
     if preset == "auto":
-        values.update(auto(resolution))
+        values.update(auto(resolution, given.get("gpus", 1)))
     values["resolution"] = resolution
+    if given.get("net") is not None:
+        values.update(_TRANSFER)
     values.update(given)
     batch = values["batch"]
     if preset == "auto":
-        values.setdefault("gamma", 0.0002 * resolution**2 / batch)
+        area = math.prod(scaled(resolution, values.get("first_block", SQUARE)))
+        values.setdefault("gamma", 0.0002 * area / batch)
         values.setdefault("ema_kimg", batch * 10 / 32)
     values["mbstd_group"] = min(values.get("mbstd_group", 4), batch)
     return TrainConfig(**values)
 
 
+def total_images(preset: str) -> int:
+    """How long NVIDIA's runs with these settings are."""
+    return 100_000_000 if preset == "cifar" else 25_000_000
+
+
 def _check(config: TrainConfig) -> None:
-    if config.batch % config.mbstd_group:
-        raise Usage(
-            f"--batch {config.batch} is no multiple of the minibatch-stddev group "
-            f"{config.mbstd_group} of preset {config.preset}"
-        )
+    if config.gpus > 1 and config.preset != "auto":
+        raise Usage(f"--gpus is for preset auto; {config.preset} is the same on any number")
     if config.pl_weight and config.batch < 2:
         raise Usage("--batch 1: path length regularisation needs 2 or more")
 
@@ -163,17 +190,29 @@ def changed(before: TrainConfig, now: TrainConfig) -> list[str]:
     """
     old, new = before.to_dict(), now.to_dict()
     old_own, new_own = _follows(before), _follows(now)
-    return [
-        "--" + n.replace("_", "-")
+    names = [
+        n
         for n in old
-        if n != "net"
+        if n not in {"net", *_TRANSFER}  # --net counts only at the start, and these follow it
         and old[n] != new[n]
-        and (n in {"preset", "resolution"} or old[n] != old_own[n] or new[n] != new_own[n])
+        and (
+            n in {"preset", "resolution", "first_block", "gpus"}
+            or old[n] != old_own[n]
+            or new[n] != new_own[n]
+        )
     ]
+    return flags(names, {})
+
+
+def flags(settings: list[str], own: dict[str, str]) -> list[str]:
+    """The flags of settings, each once; `own` are those of another name."""
+    own = {"first_block": "resolution", **own}
+    return list(dict.fromkeys("--" + own.get(n, n.replace("_", "-")) for n in settings))
 
 
 def _follows(config: TrainConfig) -> dict[str, Any]:
     """What each setting would be without a flag of its own."""
-    values = _settings(config.preset, config.resolution, {"batch": config.batch}).to_dict()
-    values["batch"] = _settings(config.preset, config.resolution, {}).batch
+    shape: dict[str, Any] = {"first_block": config.first_block, "gpus": config.gpus}
+    values = _settings(config.preset, config.resolution, {"batch": config.batch, **shape}).to_dict()
+    values["batch"] = _settings(config.preset, config.resolution, shape).batch
     return values

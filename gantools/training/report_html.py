@@ -23,6 +23,7 @@ CURVES = (
     ("Learning rate", ("lr",)),
     ("ADA p and E[sign D(real)]", ("p", "sign_real")),
     ("Images per second", ("images_per_second",)),
+    ("Share of the time that the trainer waited for pictures", ("waiting",)),
 )
 COLOURS = ("#1b6ca8", "#c0392b")
 GRIDS = 8  # at most so many over the run's time, the last one among them
@@ -33,7 +34,8 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 74em;
 h1, h2 { font-weight: 600 } h2 { margin-top: 2em; font-size: 1.15em }
 .row { display: flex; flex-wrap: wrap; gap: 1.5em } figure { margin: 0 }
 figcaption { font-size: .85em; color: #555 } svg { max-width: 100%; height: auto }
-img { max-width: 100%; image-rendering: pixelated }
+img { max-width: 100%; image-rendering: pixelated;
+  background: repeating-conic-gradient(#ddd 0 25%, #fff 0 50%) 0 0 / 16px 16px }
 table { border-collapse: collapse; font-size: .9em } td { padding: .15em 1em .15em 0 }
 """
 
@@ -49,6 +51,7 @@ def write(folder: Path, config: Config) -> None:
     curves = list(CURVES)
     if config.metric:
         curves.insert(0, (config.metric.upper() + " against held-out pictures", (config.metric,)))
+    # The squares behind the pictures are seen where these are transparent.
     body = [
         f"<h1>{html.escape(folder.resolve().name)}</h1>",
         f"<p>{_summary(lines[-1])}</p>",
@@ -57,7 +60,7 @@ def write(folder: Path, config: Config) -> None:
         '</div><h2>Curves</h2><div class="row">',
         *(curve(title, lines, names) for title, names in curves),
         "</div>",
-        *_throughput(lines),
+        *_throughput(lines, config),
         "<h2>Configuration</h2>",
         _table(config.to_dict()),
     ]
@@ -96,15 +99,20 @@ def _grids(folder: Path, lines: Sequence[dict[str, Any]]) -> list[str]:
     return figures
 
 
-def _throughput(lines: Sequence[dict[str, Any]]) -> list[str]:
+def _throughput(lines: Sequence[dict[str, Any]], config: Config) -> list[str]:
     """Images per second at each resolution of a growing run (S1.27)."""
-    speeds: dict[str, list[float]] = {}
+    speeds: dict[int, list[float]] = {}
     for line in lines:
         if "resolution" in line:
-            speeds.setdefault(str(line["resolution"]), []).append(line["images_per_second"])
+            speeds.setdefault(line["resolution"], []).append(line["images_per_second"])
     if not speeds:
         return []
-    means = {f"{size}x{size}": round(sum(v) / len(v), 1) for size, v in speeds.items()}
+    height, width = config.size
+    full = config.resolution
+    means = {
+        f"{height * size // full}x{width * size // full}": round(sum(v) / len(v), 1)
+        for size, v in speeds.items()
+    }
     return ["<h2>Images per second by resolution</h2>", _table(means)]
 
 

@@ -7,28 +7,35 @@ import math
 import os
 import shutil
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import torch
 
 from gantools import report
-from gantools.io import atomic
+from gantools.io import atomic, rasters
 from gantools.io import classes as class_labels
-from gantools.io.network import Checkpoint
+from gantools.io.alpha import PREMULTIPLIED
 from gantools.report import Usage
 from gantools.training import (
     control,
+    crops,
     data,
     distributed,
     families,
     folders,
+    reader,
+    refusals,
     report_html,
     snapshots,
     state,
 )
+from gantools.training.crops import Crops
 from gantools.training.data import Pictures
+from gantools.training.distributed import Ranks
 from gantools.training.families import Config, Trainer
 from gantools.training.folders import Interruption
 from gantools.training.measure import measure
@@ -45,6 +52,7 @@ TICK = 4000  # images between two lines of log.jsonl
 STATE_SECONDS = 600.0  # at most so much work is lost at a kill -9
 TOGETHER = 8  # iterations between two moments at which several processes may stop or save
 SHOWN = 12  # classes that are told by name
+NAMED = 4  # operands that a network file names; of more the first and the last
 PATIENCE = 3  # lines of log.jsonl with a loss that is not finite before the run gives up
 
 
@@ -63,6 +71,8 @@ class Job:
     crop: dict[str, Any] | None = None
     labels: str | None = None
     label_column: str | None = None
+    batch_gpu: int | None = None
+    stream: bool | None = None
 
 
 def train(job: Job, config: Config) -> None:
@@ -81,32 +91,56 @@ def train(job: Job, config: Config) -> None:
                 return
         keep_memory()
         origin = start(job.net, config) if saved is None else None
-        pictures = _pictures(job, config)
-        networks, parents = _networks(origin, config, saved, len(pictures.classes))
+        refusals.check(
+            config,
+            origin,
+            saved,
+            ranks,
+            batch_gpu=job.batch_gpu,
+            labelled=job.labels is not None,
+        )
+        made = None if origin is None else from_checkpoint(origin, config)
+        pictures = _pictures(job, config, ranks)
+        networks, parents = made or _networks(config, saved, len(pictures.classes))
+        if origin is not None:
+            refusals.check_classes(networks, len(pictures.classes))
         progress = saved.progress if saved else Progress(pictures.digest, derived_from=parents)
+        if not progress.digest.startswith(data.DIGEST):
+            report.note("begun by an earlier version: that these are its pictures is not checked")
+            progress.digest = pictures.digest
         if progress.digest != pictures.digest:
             raise Usage(
                 f"{job.folder}: these are not the pictures that the run was started with"
                 f"{', or not their classes' * bool(pictures.classes)}; give the same ones, or "
                 "another -o"
             )
-        trainer = families.trainer(
-            config,
-            networks,
-            pictures.train,
-            labels=pictures.labels if pictures.classes else None,
-            compile=job.compile,
-            ranks=ranks,
+        given = reader.opened(
+            pictures,
+            job.folder,
+            seed=config.seed,
+            mirror=config.mirror,
+            device=config.device,
+            workers=job.workers,
+            stream=job.stream,
         )
-        if saved is not None:
-            state.restore(trainer, saved)
-            trainer.keep()
-            report.note(f"{job.folder}: goes on from {saved.images:,} images")
-        if ranks.first:
-            os.truncate(log.fileno(), progress.log_bytes)
-        ranks.wait()  # until each has read the state that the first will write anew
-        with Interruption() as interruption:
-            _Run(job, trainer, progress, pictures, log, interruption).go()
+        with closing(given):
+            trainer = families.trainer(
+                config,
+                networks,
+                given,
+                compile=job.compile,
+                ranks=ranks,
+                batch_gpu=job.batch_gpu,
+            )
+            if saved is not None:
+                state.restore(trainer, saved)
+                trainer.keep()
+                report.note(f"{job.folder}: goes on from {saved.images:,} images")
+            if ranks.first:
+                os.truncate(log.fileno(), progress.log_bytes)
+            ranks.wait()  # until each has read the state that the first will write anew
+            with Interruption() as interruption:
+                _Run(job, trainer, progress, pictures, log, interruption).go()
 
 
 def _refuse_changes(before: Config, now: Config) -> None:
@@ -114,33 +148,44 @@ def _refuse_changes(before: Config, now: Config) -> None:
     if flags:
         raise Usage(
             f"{', '.join(flags)} differ{'s' if len(flags) == 1 else ''} from the run in this "
-            "folder: give the same flags to go on, or another -o (only --images, --snapshot and "
-            "--workers may change)"
+            "folder: give the same flags to go on, or another -o (only --images, --snapshot, "
+            "--batch-gpu, --workers and --stream may change)"
         )
 
 
 def _networks(
-    origin: Checkpoint | None, config: Config, saved: state.Saved | None, classes: int
+    config: Config, saved: state.Saved | None, classes: int
 ) -> tuple[Networks, list[str]]:
-    """Networks of the run's shape, and the ids that they are derived from."""
-    if saved is not None:
-        return new_networks(config, saved.networks), []
-    if origin is None:
-        return new_networks(config, classes=classes), []
-    return from_checkpoint(origin, config, classes)
+    """Networks of the run's shape, which are derived from no others."""
+    shapes = None if saved is None else saved.networks
+    return new_networks(config, shapes, classes=classes), []
 
 
-def _pictures(job: Job, config: Config) -> Pictures:
+def _pictures(job: Job, config: Config, ranks: Ranks) -> Pictures | Crops:
     """The pictures; a note says which number is which class: `generate --class` takes it."""
+    keep_held = config.metric is not None and ranks.first
+    stores = [rasters.is_store(operand) for operand in job.operands]
+    if any(stores):
+        if not all(stores) or job.labels is not None:
+            what = "--labels" if job.labels is not None else job.operands[stores.index(False)]
+            raise Usage(f"{what}: a run on crops of Zarr rasters has no other pictures, no labels")
+        return crops.load(
+            job.operands,
+            config.size,
+            job.folder,
+            hold_out=config.hold_out,
+            keep_held=keep_held,
+            channels=config.channels,
+        )
     classes = None
     if job.labels is not None:
         classes = class_labels.read(job.labels, job.label_column, job.operands)
     pictures = data.load(
         job.operands,
-        config.resolution,
+        config.size,
         job.folder,
         hold_out=config.hold_out,
-        keep_held=config.metric is not None,
+        keep_held=keep_held,
         workers=job.workers,
         channels=config.channels,
         classes=classes,
@@ -164,7 +209,7 @@ class _Run:
         job: Job,
         trainer: Trainer,
         progress: Progress,
-        pictures: Pictures,
+        pictures: Pictures | Crops,
         log: IO[bytes],
         interruption: Interruption,
     ) -> None:
@@ -180,7 +225,8 @@ class _Run:
         )
         self.not_finite = 0
         self.saved_at = self.looked_at = time.monotonic()
-        self.logged_images = trainer.images
+        self.logged_images, self.logged_seconds = trainer.images, progress.seconds
+        self.logged_waiting = trainer.reader.waited
 
     def go(self) -> None:
         """Train until job.images; an interruption writes the state and raises."""
@@ -223,16 +269,26 @@ class _Run:
         self.looked_at = now
         return self.progress.seconds
 
+    def _since_the_last_line(self) -> tuple[int, float, float]:
+        """Images shown, seconds, and those that the processes waited for pictures, on average."""
+        trainer, ranks = self.trainer, self.ranks
+        now = trainer.images, self._seconds(), trainer.reader.waited
+        shown = now[0] - self.logged_images
+        seconds = max(now[1] - self.logged_seconds, 1e-9)
+        waited = torch.tensor(now[2] - self.logged_waiting, device=trainer.device)
+        self.logged_images, self.logged_seconds, self.logged_waiting = now
+        return shown, seconds, float(ranks.total(waited)) / ranks.world
+
     def _log(self, more: dict[str, Any]) -> None:
         """One line of means since the last one; notices a run that diverges."""
         trainer = self.trainer
-        before, seconds = self.progress.seconds, self._seconds()
-        shown, self.logged_images = trainer.images - self.logged_images, trainer.images
+        shown, seconds, waited = self._since_the_last_line()
         line = {
             "images": trainer.images,
             "iteration": trainer.iteration,
-            "seconds": round(seconds, 1),
-            "images_per_second": round(shown / max(seconds - before, 1e-9), 2),
+            "seconds": round(self.progress.seconds, 1),
+            "images_per_second": round(shown / seconds, 2),
+            "waiting": round(min(waited / seconds, 1.0), 4),
             **trainer.sums.means(self.ranks),
             **trainer.told(),
             **more,
@@ -312,13 +368,17 @@ def _copy(source: Path, target: Path) -> None:
         copy.sync()
 
 
-def _meta(job: Job, config: Config, pictures: Pictures, progress: Progress) -> dict[str, Any]:
+def _meta(
+    job: Job, config: Config, pictures: Pictures | Crops, progress: Progress
+) -> dict[str, Any]:
     """What a network file says about its making."""
     meta: dict[str, Any] = {"trained_on": _in_words(config, pictures)}
     if pictures.classes:
         meta["classes"] = pictures.classes
     if job.crop:
         meta["crop"] = job.crop
+    if config.channels == 4:  # as data.fit makes them
+        meta["alpha"] = PREMULTIPLIED
     if job.licence:
         meta["licence"] = job.licence
     if progress.derived_from:
@@ -326,8 +386,11 @@ def _meta(job: Job, config: Config, pictures: Pictures, progress: Progress) -> d
     return meta
 
 
-def _in_words(config: Config, pictures: Pictures) -> str:
-    words = f"{', '.join(pictures.names)}: {len(pictures.train):,} pictures"
+def _in_words(config: Config, pictures: Pictures | Crops) -> str:
+    names = pictures.names
+    if len(names) > NAMED:
+        names = [names[0], "…", names[-1]]
+    words = f"{', '.join(names)}: {pictures.told()}"
     if pictures.classes:
         words += f" in {len(pictures.classes)} classes"
     if config.mirror:

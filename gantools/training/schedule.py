@@ -77,14 +77,23 @@ class Schedule:
         levels = round(math.log2(self.resolution / self.initial_resolution))
         detail = lod(kimg, levels, self.stable_kimg, self.fade_kimg)
         now = self.resolution >> math.floor(detail)
-        batch = self.batches.get(now, self.batch)
-        batch -= batch % self.gpus
-        if now in self.batch_per_gpu:
-            batch = min(batch, self.batch_per_gpu[now] * self.gpus)
+        batch = self._batch(now)
         lr = self.lrs.get(now, self.lr) * rampup(kimg, self.rampup_kimg, self.rampup)
         if self.decays:
             lr *= linear_decay(kimg, self.total_kimg)
         return Moment(kimg, detail, now, batch, lr, self.ticks.get(now, self.tick))
+
+    def _batch(self, resolution: int) -> int:
+        batch = self.batches.get(resolution, self.batch)
+        batch -= batch % self.gpus
+        if resolution in self.batch_per_gpu:
+            batch = min(batch, self.batch_per_gpu[resolution] * self.gpus)
+        return batch
+
+    def all_batches(self) -> list[int]:
+        """The minibatch of every resolution, from the first on."""
+        levels = round(math.log2(self.resolution / self.initial_resolution))
+        return [self._batch(self.initial_resolution << level) for level in range(levels + 1)]
 
 
 def lod(kimg: float, levels: int, stable_kimg: float, fade_kimg: float) -> float:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gantools.io import atomic, image, network, seeds
+from gantools.io.alpha import straight
 from gantools.io.network import Checkpoint
 from gantools.networks import pggan, sngan, stylegan
 from gantools.networks.network import numbers
@@ -58,6 +59,8 @@ def sample(
 ) -> Iterator[np.ndarray]:
     """uint8 batches [n,H,W,C] of `count` samples, psi 1, fresh noise; sample i is always the same.
 
+    Of four channels the colour is premultiplied, as the generator makes it.
+
     The random numbers come from the CPU, so that every device draws the same. Of a growing network
     at `lod` the small pictures are enlarged, pixel by pixel. classes: of the samples, `count` of
     them; without them a conditional network's classes come in turn.
@@ -69,7 +72,7 @@ def sample(
         z, *noise = (torch.stack(one).to(device) for one in zip(*drawn, strict=True))
         label = _labels(g, [classes[i] if len(classes) else i for i in numbers], device)
         pictures = to_uint8(_rendered(g, z, label, noise, dtype, lod))
-        times = g.cfg.resolution // pictures.shape[1]
+        times = g.cfg.size[0] // pictures.shape[1]
         yield pictures.repeat(times, axis=1).repeat(times, axis=2)
 
 
@@ -112,9 +115,13 @@ def grid(pictures: np.ndarray, columns: int) -> np.ndarray:
 
 
 def save_samples(path: Path, trainer: Trainer) -> None:
-    """A grid of the EMA generator's samples, always of the same z and noise; none is chosen."""
-    side = 8 if trainer.config.resolution <= 256 else 4
+    """A grid of the EMA generator's samples, always of the same z and noise; none is chosen.
+
+    With alpha where the pictures have it, in straight colour.
+    """
+    side = 8 if max(trainer.config.size) <= 256 else 4
     seed = trainer.config.seed
     batches = sample(trainer.g_ema, side * side, seed, "grid", trainer.dtype, lod=trainer.lod)
     path.parent.mkdir(exist_ok=True)
-    atomic.write_bytes(path, image.encode(grid(np.concatenate(list(batches)), side)))
+    sheet = grid(np.concatenate(list(batches)), side)
+    atomic.write_bytes(path, image.encode(straight(sheet) if sheet.shape[2] == 4 else sheet))

@@ -1,0 +1,72 @@
+"""Batch norm whose moments may be those of a batch that stands in several processes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+MOMENTUM = 0.1
+
+
+class Processes(Protocol):
+    """Those that compute a batch together, in equal shares (training.distributed.Ranks)."""
+
+    @property
+    def world(self) -> int: ...
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean over the processes, with a gradient."""
+        ...
+
+
+class BatchNorm(nn.Module):
+    """Batch norm; with classes its scale and shift are linear in the label [N, c_dim].
+
+    In training by the batch's own moments, in evaluation by running means of them (momentum 0.1).
+    processes: those that the batch is divided over, None for this one alone; a trainer sets it.
+    """
+
+    mean: Tensor
+    var: Tensor
+
+    def __init__(self, channels: int, c_dim: int = 0, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.processes: Processes | None = None
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("var", torch.ones(channels))
+        scale, shift = torch.ones(channels), torch.zeros(channels)
+        if c_dim:
+            scale = 1 + 0.02 * torch.randn(c_dim, channels)
+            shift = torch.zeros(c_dim, channels)
+        self.scale = nn.Parameter(scale)  # [C] or [c_dim, C]
+        self.shift = nn.Parameter(shift)
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """x [N, C, H, W], label [N, c_dim] where it was built for one -> [N, C, H, W]."""
+        x = self._normalised(x)
+        scale, shift = self.scale[None], self.shift[None]
+        if label is not None and self.scale.dim() > 1:
+            scale, shift = label @ self.scale, label @ self.shift
+        return x * scale[:, :, None, None].to(x.dtype) + shift[:, :, None, None].to(x.dtype)
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        if self.processes is None or not self.training:
+            return F.batch_norm(
+                x, self.mean, self.var, training=self.training, momentum=MOMENTUM, eps=self.eps
+            )
+        y = x.to(torch.promote_types(x.dtype, torch.float32))
+        # Centred by the running mean, which all processes share, so that the squares do not cancel.
+        offset = self.mean[:, None, None].clone()
+        first = self.processes.mean((y - offset).mean(dim=(0, 2, 3)))
+        second = self.processes.mean((y - offset).square().mean(dim=(0, 2, 3)))
+        var = second - first.square()
+        mean = first + offset[:, 0, 0]
+        count = x.numel() // x.shape[1] * self.processes.world
+        with torch.no_grad():
+            self.mean.lerp_(mean, MOMENTUM)
+            self.var.lerp_(var * (count / max(count - 1, 1)), MOMENTUM)
+        y = (y - mean[:, None, None]) * (var + self.eps).rsqrt()[:, None, None]
+        return y.to(x.dtype)
