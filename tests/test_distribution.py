@@ -13,12 +13,17 @@ from scipy.stats import wasserstein_distance
 
 from gantools.inversion.distribution import distribution_loss
 from gantools.io.latent import Latent
-from gantools.latents.distribution import Distribution, Pool, equalize, equalized, parts, w1
+from gantools.latents.distribution import Distribution, Pool, equalize, equalized, parts
+from gantools.latents.distribution import w1 as distance
 from gantools.report import SampleError
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def w1(scalars: np.ndarray, target: Distribution) -> float:
+    return distance(Distribution.of(scalars), target)
 
 
 numbers = st.lists(

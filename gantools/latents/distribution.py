@@ -7,7 +7,7 @@ function; all of its numbers count alike, whatever their place in the latent.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -20,18 +20,23 @@ BIN_BITS = 21  # of a float32's 32: its sign, its exponent and 12 bits of its ma
 
 @dataclass(frozen=True)
 class Distribution:
-    """values [m] ascending, float64, and how many scalars each stands for, [m]."""
+    """values [m] ascending, float64, and how many scalars each stands for, [m].
+
+    ends [m + 1]: P, the share of scalars below each value; areas [m + 1]: the integral of Q from
+    0 to P.
+    """
 
     values: np.ndarray
     counts: np.ndarray
+    ends: np.ndarray = field(init=False)
+    areas: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        # P_j and G_j = the integral of Q from 0 to P_j, at the j-th value's two ends.
-        total = np.cumsum(self.counts)
-        ends = np.concatenate([[0.0], total / total[-1]])
+        total = np.concatenate([[0.0], np.cumsum(self.counts)])
+        ends = total / total[-1]
         areas = np.concatenate([[0.0], np.cumsum(self.values * np.diff(ends))])
-        object.__setattr__(self, "_ends", ends)
-        object.__setattr__(self, "_areas", areas)
+        object.__setattr__(self, "ends", ends)
+        object.__setattr__(self, "areas", areas)
 
     @classmethod
     def of(cls, scalars: np.ndarray) -> Distribution:
@@ -43,11 +48,15 @@ class Distribution:
 
     def area(self, shares: np.ndarray) -> np.ndarray:
         """The integral of Q from 0 to each share in [0, 1]; linear between the values' ends."""
-        return np.interp(shares, self._ends, self._areas)  # type: ignore[attr-defined]
+        return np.interp(shares, self.ends, self.areas)
 
     def rank(self, values: np.ndarray) -> np.ndarray:
         """The share of scalars below each value."""
-        return self._ends[np.searchsorted(self.values, values)]  # type: ignore[attr-defined]
+        return self.ends[np.searchsorted(self.values, values)]
+
+    def density(self, edges: np.ndarray) -> np.ndarray:
+        """Heights [n] of a histogram with edges [n + 1], the area of all of them 1."""
+        return np.histogram(self.values, edges, weights=self.counts, density=True)[0]
 
     def targets(self, dim: int) -> np.ndarray:
         """T [dim] ascending: the mean of Q over each of `dim` equal shares (S2.19).
@@ -72,14 +81,19 @@ class Pool:
         self._counts = np.zeros(0)
         self._sums = np.zeros(0)
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether all scalars are still there."""
+        return not len(self._counts)
+
     def update(self, block: np.ndarray) -> None:
         """Take in finite numbers of any shape, as float32."""
         flat = np.asarray(block, np.float32).ravel()
         self.count += len(flat)
-        if not len(self._counts) and self.count <= self._exact:
+        if self.is_exact and self.count <= self._exact:
             self._blocks.append(flat.copy())
             return
-        if not len(self._counts):
+        if self.is_exact:
             self._counts, self._sums = np.zeros(2**BIN_BITS), np.zeros(2**BIN_BITS)
         waiting, self._blocks = [*self._blocks, flat], []
         for some in waiting:
@@ -93,7 +107,7 @@ class Pool:
 
     def distribution(self) -> Distribution:
         """What has come so far; ValueError where nothing has."""
-        if not len(self._counts):
+        if self.is_exact:
             return Distribution.of(np.concatenate(self._blocks or [np.zeros(0)]))
         held = np.flatnonzero(self._counts)
         return Distribution(self._sums[held] / self._counts[held], self._counts[held])
@@ -105,14 +119,13 @@ def _ordered(x: np.ndarray) -> np.ndarray:
     return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
 
 
-def w1(scalars: np.ndarray, target: Distribution) -> float:
-    """∫ |Q_S - Q_T|, the 1-Wasserstein distance of numbers of any shape and T, exactly (S2.17).
+def w1(source: Distribution, target: Distribution) -> float:
+    """∫ |Q_S - Q_T|, their 1-Wasserstein distance, exactly (S2.17); symmetric.
 
-    The sorted scalar s_k holds the shares [k/n, (k+1)/n], where Q_T is below it up to its rank.
+    A value s of the source holds the shares from P_low to P_high, where Q_T is below it up to its
+    rank in T.
     """
-    s = np.sort(scalars, axis=None).astype(np.float64)
-    edges = np.arange(len(s) + 1) / len(s)
-    low, high = edges[:-1], edges[1:]
+    s, low, high = source.values, source.ends[:-1], source.ends[1:]
     split = np.clip(target.rank(s), low, high)
     at_low, at_split, at_high = (target.area(p) for p in (low, split, high))
     below = s * (split - low) - (at_split - at_low)
