@@ -51,9 +51,9 @@ def w1(
     """Distance of latents from W: 1-Wasserstein between a latent's scalars and all of W's.
 
     w1 is the mean over the latents, the integral of |Q - Q_W| of their quantile functions. It is
-    near 0 for generated latents; projected ones that left W are far, and edit worse: see
-    gantools edit --equalize. All numbers of w count alike, those of all layers together; noise
-    maps do not count. w1_pooled is the distance of the latents' scalars together.
+    small for generated latents and large for those that left W, which --equalize C of gantools
+    edit brings back. All numbers of w count alike, those of all layers together; noise maps do
+    not count. w1_pooled is the distance of the latents' scalars together.
 
     $ gantools project photos/ --space w+ | gantools metrics w1 --each
 
