@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gantools.evaluation.latents import BINS, FIRST, Statistics
 from gantools.evaluation.positions import Layouts
+from gantools.ops.quantiles import Distribution
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,15 +69,9 @@ def of_statistics(found: Statistics, kind: str) -> bytes:
     return _encoded(figure, kind)
 
 
-class Scalars(Protocol):
-    """A distribution of numbers, ascending."""
-
-    @property
-    def values(self) -> np.ndarray: ...
-    def density(self, edges: np.ndarray) -> np.ndarray: ...
-
-
-def of_distances(w: Scalars, latents: Scalars, distances: Sequence[float], kind: str) -> bytes:
+def of_distances(
+    w: Distribution, latents: Distribution, distances: Sequence[float], kind: str
+) -> bytes:
     """Densities of the scalars of W and of the latents, and a histogram of their distances."""
     figure = _figure(10, 4)
     left, right = figure.subplots(1, 2)
