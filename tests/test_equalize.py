@@ -114,7 +114,7 @@ def test_s2_18_refusals(gt: Callable, tmp_path: Path, tiny_network: Path, far: P
     assert done.code == 2 and "--equalize does nothing with --list" in done.err
     z = gt("generate", "--net", tiny_network, "--seeds", "0", "--space", "z")
     done = gt("edit", "--net", tiny_network, "--equalize", 1, stdin=z.out)
-    assert done.code == 1 and "takes w and w+ with or without noise, not z" in done.err
+    assert done.code == 1 and "takes w, w+ and style maps, not z" in done.err
     latent = load(far)
     latent.header["network"] = {"name": "other", "id": "e" * 64}
     far.write_bytes(latent.to_bytes())

@@ -99,7 +99,8 @@ def test_s2_17_w1_of_every_space_is_scipys(
     network = open_network(str(tiny_network))
     rows, story = network.g.num_ws, {"network": network.story()}
     w, plus = normal(1, 16), 2 * normal(rows, 16, seed=1)
-    maps = {f"s.{j}": normal(16, 2, 3, seed=j) for j in range(1, rows + 1)}
+    sizes = [4 * 2 ** ((j - 1) // 2) for j in range(1, rows + 1)]
+    maps = {f"s.{j}": normal(16, k, k, seed=j) for j, k in enumerate(sizes, 1)}
     z = z_from_seed(5, 16)
     folder = saved(
         tmp_path / "latents",
@@ -116,7 +117,7 @@ def test_s2_17_w1_of_every_space_is_scipys(
     found = json.loads(done.text)
     with torch.no_grad():
         mapped = network.g.mapping(torch.from_numpy(z)[None], psi=0.5)[0].numpy()
-    everything = [w, plus, np.concatenate([*maps.values()]), mapped]
+    everything = [w, plus, np.concatenate([m.ravel() for m in maps.values()]), mapped]
     expected = [wasserstein_distance(x.ravel(), scalars) for x in everything]
     assert list(found["each"].values()) == pytest.approx(expected, rel=1e-6)
     assert found["w1"] == pytest.approx(np.mean(expected), rel=1e-6)
