@@ -49,6 +49,17 @@ TextOutputs = Annotated[
         show_default=False,
     ),
 ]
+PlotOutputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="Where the result goes: x.json, x.tsv, - for standard output, or a plot of it: x.png, "
+        "x.svg, x.pdf. Repeatable.",
+        show_default=False,
+    ),
+]
 Net = Annotated[
     str | None,
     typer.Option(

@@ -13,6 +13,7 @@ from gantools.commands._latents import NetworkFile
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
+    from gantools.commands._equalize import Equalizer
     from gantools.io.direction import Direction
     from gantools.io.latent import Latent
     from gantools.latents.edit import Step
@@ -30,6 +31,8 @@ class Plan:
     frames: int | None
     net: str | None
     network: NetworkFile
+    equalize: float | None
+    equalizer: Equalizer
     steps: dict[str, tuple[list[Step], list[float]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -50,9 +53,28 @@ class Plan:
 
     def edited(self, latent: Latent) -> list[Latent]:
         """The edited latent, or its frames in order. SampleError where a direction does not fit."""
+        self.network.check(latent)
+        if not self.directions:
+            made, args = self._only_equalized(latent), self.story([])
+            return [one.with_history("edit", args) for one in made]
+        start = latent if self.equalize is None else self.equalizer(latent, self.equalize)
+        made, args = self._along_directions(start)
+        if made[0].space != latent.space:
+            args["became"] = made[0].space
+        return [one.with_history("edit", args) for one in made]
+
+    def _only_equalized(self, latent: Latent) -> list[Latent]:
+        """The latent, or its frames on the way, c from 0 on."""
+        c = self.equalize or 0.0
+        if self.frames is None:
+            return [self.equalizer(latent, c)]
+        last = self.frames - 1
+        ways = [self.equalizer(latent, c * i / last) for i in range(self.frames)]
+        return [replace(one, key=f"{latent.key}/{i:04d}") for i, one in enumerate(ways)]
+
+    def _along_directions(self, latent: Latent) -> tuple[list[Latent], dict[str, Any]]:
         from gantools.latents.edit import edit, frames
 
-        self.network.check(latent)
         steps, starts = self.steps_for(latent)
         layered = latent.space in {"w", "nw"} and any(step.layered for step in steps)
         num_ws = self.network.num_ws(latent) if layered else None
@@ -60,10 +82,7 @@ class Plan:
             made = [edit(latent, steps, num_ws=num_ws, absolute=self.absolute)]
         else:
             made = frames(latent, steps, starts, self.frames, num_ws=num_ws, absolute=self.absolute)
-        args = self.story(steps)
-        if made[0].space != latent.space:
-            args["became"] = made[0].space
-        return [one.with_history("edit", args) for one in made]
+        return made, self.story(steps)
 
     def steps_for(self, latent: Latent) -> tuple[list[Step], list[float]]:
         """The steps for the network that the latent names, and the strengths where frames start."""
@@ -103,10 +122,12 @@ class Plan:
 
     def story(self, steps: Sequence[Step]) -> dict[str, Any]:
         """The arguments for the history: names without folders."""
-        args: dict[str, Any] = {
-            "dir": [step.name for step in steps],
-            "strength": [step.strength for step in steps],
-        }
+        args: dict[str, Any] = {}
+        if self.equalize is not None:
+            args["equalize"] = self.equalize
+        if steps:
+            args["dir"] = [step.name for step in steps]
+            args["strength"] = [step.strength for step in steps]
         if any(step.layers is not None for step in steps):
             args["layers"] = [None if s.layers is None else list(s.layers) for s in steps]
         if self.orthogonal_to:

@@ -1,4 +1,4 @@
-"""gantools edit: move latents along attribute directions (papers.md S2.7, S2.8, S4.21)."""
+"""gantools edit: latents along attribute directions, or towards W (papers.md S2.7, S2.8, S2.18)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gantools import options, report
-from gantools.commands import _edit_plan, _latents, _paste
+from gantools.commands import _edit_plan, _equalize, _latents, _paste
 from gantools.commands._paste import NO_PICTURES, Paste, Scale
 from gantools.report import Usage
 
@@ -65,6 +65,20 @@ Absolute = Annotated[
         help="The strength is where the latent ends along the direction, not how far it moves.",
     ),
 ]
+Equalize = Annotated[
+    float | None,
+    typer.Option(
+        "--equalize",
+        metavar="C",
+        min=0,
+        max=1,
+        callback=options.finite,
+        help="First bring the numbers of w towards the network's own, all layers together and "
+        "their order kept: 0 leaves them, 1 gives them the quantiles of W. `metrics w1` "
+        "says how far they are.",
+        show_default=False,
+    ),
+]
 ListThem = Annotated[
     bool,
     typer.Option(
@@ -78,7 +92,8 @@ Frames = Annotated[
         "--frames",
         metavar="N",
         min=2,
-        help="N latents from strength 0 to S: keys key/0000 and on; a video with -o x.mp4.",
+        help="N latents from strength 0 to S (to --equalize C where there is no --dir): keys "
+        "key/0000 and on; a video with -o x.mp4.",
         show_default=False,
     ),
 ]
@@ -92,6 +107,7 @@ def edit(
     layers: Layers = None,
     orthogonal_to: Orthogonal = None,
     absolute: Absolute = False,
+    equalize: Equalize = None,
     list_them: ListThem = False,
     frames: Frames = None,
     paste: Paste = None,
@@ -116,6 +132,8 @@ def edit(
 
     $ gantools edit face.safetensors --dir smile --frames 60 -o smile.mp4
 
+    $ gantools edit projected/ --equalize 0.7 --dir age -o older/{}.png
+
     $ gantools edit face.safetensors --dir age --paste photo.jpg -o whole.png
     """
     report.begin("edit", quiet=quiet)
@@ -129,6 +147,7 @@ def edit(
                 "--layers": layers,
                 "--orthogonal-to": orthogonal_to,
                 "--absolute": absolute,
+                "--equalize": equalize is not None,
                 "--frames": frames,
                 "--paste": paste,
                 "--scale": scale != 1,
@@ -146,17 +165,28 @@ def edit(
         raise Usage("--json goes with --list")
     if scale != 1 and paste is None:
         raise Usage("--scale goes with --paste PHOTO")
-    if not directions:
+    if not directions and equalize is None:
         raise Usage("give a direction with --dir NAME; gantools edit --list shows what there is")
+    given = {
+        "--strength": strength,
+        "--layers": layers,
+        "--orthogonal-to": orthogonal_to,
+        "--absolute": absolute,
+    }
+    for flag, value in given.items():
+        if value and not directions:
+            raise Usage(f"{flag} is for directions: give one with --dir, or leave it out")
     plan = _edit_plan.Plan(
-        directions,
-        _edit_plan.parse_strengths(strength, len(directions), sweep=frames is not None),
+        directions or [],
+        _edit_plan.parse_strengths(strength, len(directions or []), sweep=frames is not None),
         _latents.parse_layers(layers),
         orthogonal_to or [],
         absolute,
         frames,
         net,
         network,
+        equalize,
+        _equalize.Equalizer(net, device, threads),
     )
     from gantools.io.sink import open_sink
 

@@ -1,4 +1,4 @@
-"""gantools metrics: distances between two sets of pictures, each with its protocol."""
+"""gantools metrics: measures of pictures and of latents, each with its protocol."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from gantools import options, report
-from gantools.commands import _sets
+from gantools.commands import _sets, metrics_latents
 
 app = typer.Typer(
-    help="Measures of pictures: distances between two sets, each with its protocol.",
+    help="Measures of pictures and of latents, each with its protocol.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -195,3 +195,7 @@ def kid(
         seed=seed,
     )
     results.write({**found, "protocol": pair.protocol(how)}, output, as_json=json)
+
+
+app.command("w1")(metrics_latents.w1)
+app.command("latents")(metrics_latents.latents)

@@ -1,5 +1,6 @@
 """Text results: `name<TAB>value`, a table on a terminal, one JSON object, or files (-o x.json|tsv).
 
+A command that has a plot of them writes that to x.png, x.svg and x.pdf.
 Numbers are written so that they read back exactly; only the terminal's table rounds them.
 """
 
@@ -8,23 +9,30 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gantools.report import Usage
 
 SUFFIXES = (".json", ".tsv")
+PLOTS = (".png", ".svg", ".pdf")
+
+Plot = Callable[[str], bytes]
+"""`png`, `svg` or `pdf` -> the file's bytes."""
 
 
-def check(outputs: Sequence[str] | None) -> None:
-    """Usage, before any work, for an output that is no text, or cannot be written."""
+def check(outputs: Sequence[str] | None, *, plots: bool = False) -> None:
+    """Usage, before any work, for an output that is no text (or plot), or cannot be written."""
     from gantools.io.atomic import real_target
 
     for output in outputs or []:
         if output == "-":
             continue
-        if Path(output).suffix.lower() not in SUFFIXES:
+        suffix = Path(output).suffix.lower()
+        if plots and suffix not in (*SUFFIXES, *PLOTS):
+            raise Usage(f"-o {output}: results go to x.json, x.tsv, x.png, x.svg, x.pdf or -")
+        if not plots and suffix not in SUFFIXES:
             raise Usage(f"-o {output}: text results go to x.json, x.tsv or -")
         real_target(Path(output))
 
@@ -36,23 +44,32 @@ def write(
     as_json: bool = False,
     rows: Sequence[Sequence[Any]] | None = None,
     columns: Sequence[str] = (),
+    plot: Plot | None = None,
 ) -> None:
     """Write results to every output, or to standard output where none is named.
 
     results: names to numbers, words, lists or further mappings. rows: the cells of its lines in
     text, with the heads `columns` on a terminal; without them `flat(results)`, so a mapping's
     entries are lines `protocol.count<TAB>50000`. as_json: --json, which decides about standard
-    output alone.
+    output alone. plot: what makes the plots, called where an output is one.
     """
     lines = list(flat(results)) if rows is None else rows
     for output in outputs or ["-"]:
         if output == "-":
             _print(results, lines, columns, as_json)
+        elif plot is not None and Path(output).suffix.lower() in PLOTS:
+            _plot_to_file(Path(output), plot)
         else:
             _to_file(Path(output), results, lines)
 
 
 Rows = Sequence[Sequence[Any]]
+
+
+def _plot_to_file(path: Path, plot: Plot) -> None:
+    from gantools.io.atomic import real_target, write_bytes
+
+    write_bytes(real_target(path), plot(path.suffix.lower()[1:]))
 
 
 def _to_file(path: Path, results: Mapping[str, Any], rows: Rows) -> None:

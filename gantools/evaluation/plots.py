@@ -1,0 +1,92 @@
+"""Plots of statistics of latents, as files' bytes that repeat (papers.md S2.16, S2.17)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from gantools.evaluation.latents import BINS, FIRST, Statistics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 120
+
+
+def _encoded(figure: Figure, kind: str) -> bytes:
+    """The bytes of a PNG, SVG or PDF: without a date or a random name, so that they repeat."""
+    import matplotlib as mpl
+
+    dates = {"png": {"Software": "gantools"}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    out = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "gantools"}):
+        figure.savefig(out, format=kind, dpi=DPI, metadata=dates[kind])
+    return out.getvalue()
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _stairs(
+    axes: Axes,
+    edges: np.ndarray,
+    heights: np.ndarray,
+    label: str | None = None,
+    *,
+    filled: bool = False,
+) -> None:
+    axes.stairs(heights, edges, fill=filled, alpha=0.35 if filled else 1, label=label)
+
+
+def of_statistics(found: Statistics, kind: str) -> bytes:
+    """Histograms of the first features, the correlation matrix, the histogram of all scalars."""
+    figure = _figure(12, 6.5)
+    left, right = figure.subfigures(1, 2, width_ratios=(1.1, 1), squeeze=False)[0]
+    density = 1 / (np.diff(found.edges) * found.count)
+    cells = left.subplots(4, FIRST // 4, sharex=True, sharey=True).ravel()
+    for i, axes in enumerate(cells):
+        if i >= len(found.features):
+            axes.set_axis_off()
+            continue
+        _stairs(axes, found.edges, found.features[i] * density, filled=True)
+        axes.set_title(f"feature {i}", fontsize=9)
+    top, bottom = right.subplots(2, 1, height_ratios=(1.4, 1))
+    drawn = top.imshow(found.correlation, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+    figure.colorbar(drawn, ax=top)
+    top.set_title(f"correlation of {len(found.correlation)} features", fontsize=9)
+    every = found.counts * density / len(found.correlation)
+    _stairs(bottom, found.edges, every, filled=True)
+    bottom.set_title(f"all scalars of {found.count} w, density", fontsize=9)
+    return _encoded(figure, kind)
+
+
+class Scalars(Protocol):
+    """A distribution of numbers, ascending."""
+
+    @property
+    def values(self) -> np.ndarray: ...
+    def density(self, edges: np.ndarray) -> np.ndarray: ...
+
+
+def of_distances(w: Scalars, latents: Scalars, distances: Sequence[float], kind: str) -> bytes:
+    """Densities of the scalars of W and of the latents, and a histogram of their distances."""
+    figure = _figure(10, 4)
+    left, right = figure.subplots(1, 2)
+    ends = np.array([[x.values[0], x.values[-1]] for x in (w, latents)])
+    edges = np.linspace(ends[:, 0].min(), ends[:, 1].max(), BINS + 1)
+    _stairs(left, edges, w.density(edges), "W", filled=True)
+    _stairs(left, edges, latents.density(edges), "latents")
+    left.legend()
+    left.set_title("scalars, density", fontsize=9)
+    heights, edges = np.histogram(distances, bins=min(50, 2 + len(distances) // 4))
+    _stairs(right, edges, heights, filled=True)
+    right.set_title(f"W1 of {len(distances)} latents: mean {np.mean(distances):.4g}", fontsize=9)
+    right.set_xlim(left=0)
+    return _encoded(figure, kind)
