@@ -302,3 +302,47 @@ def test_s2_1_what_does_not_fit_is_said() -> None:
         scaled((6, 8), 5, 1)
     with pytest.raises(ValueError, match="architecture is resnet"):
         blocks.first(generator(architecture="resnet").synthesis)
+
+
+def moved(t: Tensor, start: int, cells: int, block: int) -> Tensor:
+    """A map of F_block's size rolled to the right by what `cells` cells of F_start are there."""
+    (_, shift) = scaled((64, cells * 64), start, block)
+    return t.roll(shift // 64, dims=-1)
+
+
+@pytest.mark.parametrize("maps", [False, True])
+@pytest.mark.parametrize("start", [3, 4, 5])
+def test_s2_5_a_shifted_latent_is_a_shifted_picture(start: int, maps: bool) -> None:
+    """S2.5: f, r, styles and noise moved by 2 cells move the picture by 2 res/h, inside."""
+    g = generator()
+    size = (8, 32)
+    ws, noise = styles_and_noise(g, size, start, n=1)
+    f = torch.randn(1, blocks.table(g.cfg)[start - 1].f[0], *size)
+    r = torch.randn(1, 3, 4, 16)
+    styles = over(ws, size, start) if maps else ws
+    if maps:
+        styles = [s + 0.3 * torch.randn_like(s) for s in styles]
+    before = blocks.picture_from(g.synthesis, blocks.State(start, f, r), styles, noise)
+    shifted = [moved(s, start, 2, start + k) if maps else s for k, s in enumerate(styles)]
+    noise = [moved(n, start, 2, start + k + 1) for k, n in enumerate(noise)]
+    state = blocks.State(start, f.roll(2, dims=-1), r.roll(1, dims=-1))
+    after = blocks.picture_from(g.synthesis, state, shifted, noise)
+    pixels = before.shape[-1] // 32
+    margin = 8 * pixels  # cells that the border's zeros, or the wrapped columns, can reach
+    want = before.roll(2 * pixels, dims=-1)[..., margin:-margin]
+    torch.testing.assert_close(after[..., margin:-margin], want, atol=1e-5, rtol=0)
+    assert (after - before)[..., margin:-margin].abs().max() > 0.01
+
+
+def test_s2_22_a_larger_canvas_agrees_inside() -> None:
+    """S2.22: the middle of a large picture is what its own part of the latent gives."""
+    g = generator()
+    ws, noise = styles_and_noise(g, (8, 40), 3, n=1)
+    f, r = torch.randn(1, 8, 8, 40), torch.randn(1, 3, 4, 20)
+    whole = blocks.picture_from(g.synthesis, blocks.State(3, f, r), ws, noise)
+    part = [n[..., n.shape[-1] // 5 : n.shape[-1] * 4 // 5] for n in noise]  # cells 8 to 31
+    state = blocks.State(3, f[..., 8:32], r[..., 4:16])
+    cut = blocks.picture_from(g.synthesis, state, ws, part)
+    pixels = whole.shape[-1] // 40
+    inside = whole[..., 16 * pixels : 24 * pixels]
+    torch.testing.assert_close(cut[..., 8 * pixels : 16 * pixels], inside, atol=1e-5, rtol=0)

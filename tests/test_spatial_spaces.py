@@ -191,6 +191,13 @@ def test_s2_1_damaged_latents_are_refused(network: Network, start: str) -> None:
         assert "\n" not in str(refused.value)
 
 
+def test_a_noise_map_without_a_block_is_refused() -> None:
+    """n.x instead of n.3, in any space: a line."""
+    tensors = {"w": np.zeros((1, 4), np.float32), "n.x": np.zeros((1, 4, 4), np.float32)}
+    with pytest.raises(SampleError, match=r"tensor n\.x: noise maps are n\.1"):
+        Latent.from_bytes(Latent("a", "nw", tensors).to_bytes(), "a")
+
+
 def test_s2_1_sizes_of_style_maps_without_features(network: Network) -> None:
     """S2.1: sw+ stands before the constant, whose size is the network's; fsw+1 is of any."""
     x = sample("fsw+1", network)

@@ -98,6 +98,8 @@ class Latent:
         ranks = {"z": 1, "y": 1, "w": 2}
         for name, value in self.tensors.items():
             rank = ranks.get(name, 3)
+            if name.startswith("n.") and not name[2:].isdecimal():
+                raise SampleError(f"tensor {name}: noise maps are n.1, n.2, …")
             if value.ndim != rank or 0 in value.shape:
                 raise SampleError(f"tensor {name} has shape {list(value.shape)}, not {rank}-D")
         if self.spatial:
