@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gantools.io.space import scaled
 from gantools.networks import stylegan2_blocks as blocks
 from gantools.networks.stylegan2 import Generator, GeneratorConfig, widths
 from gantools.ops import resample
@@ -49,13 +50,13 @@ def styles_and_noise(g: Generator, size: tuple[int, int], start: int = 1, n: int
     torch.manual_seed(1)
     last = g.num_ws
     ws = [torch.randn(n, g.cfg.w_dim) for _ in range(start, last + 1)]
-    noise = [torch.randn(n, 1, *blocks.scaled(size, start, j + 1)) for j in range(start, last)]
+    noise = [torch.randn(n, 1, *scaled(size, start, j + 1)) for j in range(start, last)]
     return [ws, noise]
 
 
 def over(ws: list[Tensor], size: tuple[int, int], start: int = 1) -> list[Tensor]:
     """Vectors as constant maps of their blocks' sizes."""
-    sizes = [blocks.scaled(size, start, start + k) for k in range(len(ws))]
+    sizes = [scaled(size, start, start + k) for k in range(len(ws))]
     return [w[:, :, None, None].expand(-1, -1, *s) for w, s in zip(ws, sizes, strict=True)]
 
 
@@ -206,7 +207,7 @@ def test_s2_0_the_blocks_are_the_network(first_block: tuple[int, int], grad: boo
             row = blocks.table(g.cfg)[cut - 1]
             assert state.index == cut and tuple(state.f.shape[1:]) == row.f
             assert (None if state.r is None else tuple(state.r.shape[1:])) == row.r
-            got = blocks.picture(g.synthesis, state, ws[cut - 1 :], noise[cut - 1 :])
+            got = blocks.picture_from(g.synthesis, state, ws[cut - 1 :], noise[cut - 1 :])
             assert torch.equal(got, want)
 
 
@@ -223,8 +224,8 @@ def test_s2_3_constant_maps_are_the_vector_network(
     r = torch.randn(2, 3, size[0] // 2, size[1] // 2) if row.r else None
     state = blocks.State(start, f, r)
     maps = over(ws, size, start)
-    want, got = (blocks.picture(g.synthesis, state, s, noise, taps=taps) for s in (ws, maps))
-    assert got.shape[2:] == blocks.scaled(size, start, g.num_ws)
+    want, got = (blocks.picture_from(g.synthesis, state, s, noise, taps=taps) for s in (ws, maps))
+    assert got.shape[2:] == scaled(size, start, g.num_ws)
     assert ((got - want).abs().max() < 1e-5) == (not taps)
 
 
@@ -236,7 +237,7 @@ def test_s2_3_gradients_reach_every_map() -> None:
     leaves = [t.double().requires_grad_() for t in [*maps, *noise]]
     f = torch.randn(1, 8, 4, 6, dtype=torch.float64, requires_grad=True)
     r = torch.randn(1, 3, 2, 3, dtype=torch.float64, requires_grad=True)
-    made = blocks.picture(
+    made = blocks.picture_from(
         g.synthesis, blocks.State(3, f, r), leaves[: len(maps)], leaves[len(maps) :]
     )
     grads = torch.autograd.grad(made.square().sum(), [f, r, *leaves])
@@ -252,7 +253,7 @@ def test_s2_20_zero_r_is_no_picture_so_far(start: int) -> None:
     r = torch.randn(2, 3, 4, 4)
 
     def render(r: Tensor) -> Tensor:
-        return blocks.picture(g.synthesis, blocks.State(start, f, r), ws, noise)
+        return blocks.picture_from(g.synthesis, blocks.State(start, f, r), ws, noise)
 
     enlarged = r
     for _ in range((g.num_ws - start + 2) // 2):
@@ -266,9 +267,11 @@ def test_s2_3_one_cell_moves_its_surroundings_alone() -> None:
     ws, noise = styles_and_noise(g, (8, 24), 3, n=1)
     maps = [m.clone() for m in over(ws, (8, 24), 3)]
     state = blocks.State(3, torch.randn(1, 8, 8, 24), torch.randn(1, 3, 4, 12))
-    before = blocks.picture(g.synthesis, state, maps, noise)
+    before = blocks.picture_from(g.synthesis, state, maps, noise)
     maps[2][..., 4, 8] += 1  # block 5: cells of 2x2 pixels
-    moved = (blocks.picture(g.synthesis, state, maps, noise) != before).any(dim=(0, 1)).any(dim=0)
+    moved = (
+        (blocks.picture_from(g.synthesis, state, maps, noise) != before).any(dim=(0, 1)).any(dim=0)
+    )
     columns = moved.nonzero()
     assert columns.min() >= 16 - 14 and columns.max() <= 17 + 14 and len(columns) > 4
 
@@ -279,7 +282,7 @@ def test_s2_1_what_does_not_fit_is_said() -> None:
     f, r = torch.randn(2, 8, 8, 8), torch.randn(2, 3, 4, 4)
 
     def run(state: blocks.State, ws: list[Tensor], noise: list[Tensor]) -> None:
-        blocks.picture(g.synthesis, state, ws, noise)
+        blocks.picture_from(g.synthesis, state, ws, noise)
 
     for state, why in (
         (blocks.State(3, f[:, :5], r), "channels"),
@@ -296,6 +299,50 @@ def test_s2_1_what_does_not_fit_is_said() -> None:
     with pytest.raises(ValueError, match="noise map 3"):
         run(good, ws, [noise[-1], *noise[1:]])
     with pytest.raises(ValueError, match="cannot be halved"):
-        blocks.scaled((6, 8), 5, 1)
+        scaled((6, 8), 5, 1)
     with pytest.raises(ValueError, match="architecture is resnet"):
         blocks.first(generator(architecture="resnet").synthesis)
+
+
+def moved(t: Tensor, start: int, cells: int, block: int) -> Tensor:
+    """A map of F_block's size rolled to the right by what `cells` cells of F_start are there."""
+    (_, shift) = scaled((64, cells * 64), start, block)
+    return t.roll(shift // 64, dims=-1)
+
+
+@pytest.mark.parametrize("maps", [False, True])
+@pytest.mark.parametrize("start", [3, 4, 5])
+def test_s2_5_a_shifted_latent_is_a_shifted_picture(start: int, maps: bool) -> None:
+    """S2.5: f, r, styles and noise moved by 2 cells move the picture by 2 res/h, inside."""
+    g = generator()
+    size = (8, 32)
+    ws, noise = styles_and_noise(g, size, start, n=1)
+    f = torch.randn(1, blocks.table(g.cfg)[start - 1].f[0], *size)
+    r = torch.randn(1, 3, 4, 16)
+    styles = over(ws, size, start) if maps else ws
+    if maps:
+        styles = [s + 0.3 * torch.randn_like(s) for s in styles]
+    before = blocks.picture_from(g.synthesis, blocks.State(start, f, r), styles, noise)
+    shifted = [moved(s, start, 2, start + k) if maps else s for k, s in enumerate(styles)]
+    noise = [moved(n, start, 2, start + k + 1) for k, n in enumerate(noise)]
+    state = blocks.State(start, f.roll(2, dims=-1), r.roll(1, dims=-1))
+    after = blocks.picture_from(g.synthesis, state, shifted, noise)
+    pixels = before.shape[-1] // 32
+    margin = 8 * pixels  # cells that the border's zeros, or the wrapped columns, can reach
+    want = before.roll(2 * pixels, dims=-1)[..., margin:-margin]
+    torch.testing.assert_close(after[..., margin:-margin], want, atol=1e-5, rtol=0)
+    assert (after - before)[..., margin:-margin].abs().max() > 0.01
+
+
+def test_s2_22_a_larger_canvas_agrees_inside() -> None:
+    """S2.22: the middle of a large picture is what its own part of the latent gives."""
+    g = generator()
+    ws, noise = styles_and_noise(g, (8, 40), 3, n=1)
+    f, r = torch.randn(1, 8, 8, 40), torch.randn(1, 3, 4, 20)
+    whole = blocks.picture_from(g.synthesis, blocks.State(3, f, r), ws, noise)
+    part = [n[..., n.shape[-1] // 5 : n.shape[-1] * 4 // 5] for n in noise]  # cells 8 to 31
+    state = blocks.State(3, f[..., 8:32], r[..., 4:16])
+    cut = blocks.picture_from(g.synthesis, state, ws, part)
+    pixels = whole.shape[-1] // 40
+    inside = whole[..., 16 * pixels : 24 * pixels]
+    torch.testing.assert_close(cut[..., 8 * pixels : 16 * pixels], inside, atol=1e-5, rtol=0)

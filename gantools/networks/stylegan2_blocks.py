@@ -14,10 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gantools.io.space import Size, level, scaled
 from gantools.networks.stylegan2 import GeneratorConfig, Synthesis
 from gantools.ops.resample import upsample
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -37,21 +36,6 @@ class State:
     index: int
     f: Tensor
     r: Tensor | None
-
-
-def level(index: int) -> int:
-    """How often F_index has been doubled: 0 for blocks 1 and 2, 1 for 3 and 4, …"""
-    return (index - 1) // 2
-
-
-def scaled(size: Size, start: int, index: int) -> Size:
-    """The size of F_index where F_start has `size`; ValueError where that is no whole number."""
-    up = level(index) - level(start)
-    if up >= 0:
-        return size[0] << up, size[1] << up
-    if size[0] % (1 << -up) or size[1] % (1 << -up):
-        raise ValueError(f"{size[0]}x{size[1]} cannot be halved {-up} times")
-    return size[0] >> -up, size[1] >> -up
 
 
 def table(cfg: GeneratorConfig) -> list[Row]:
@@ -171,7 +155,7 @@ def _cast(
     return x.to(wanted, memory_format=torch.channels_last)
 
 
-def picture(
+def picture_from(
     synthesis: Synthesis,
     state: State,
     styles: Sequence[Tensor],
