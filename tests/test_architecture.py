@@ -155,7 +155,8 @@ def test_io_never_loads_torch(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name", ["gantools.latents.edit", "gantools.latents.mixing", "gantools.commands._edit_plan",
-             "gantools.commands._mixing", "gantools.io.direction_library"]
+             "gantools.commands._mixing", "gantools.io.direction_library",
+             "gantools.latents.distribution"]
 )  # fmt: skip
 def test_edits_of_w_never_load_torch(name: str) -> None:
     assert "torch" not in foreign(name)

@@ -13,8 +13,9 @@ from scipy.stats import wasserstein_distance
 
 from gantools.inversion.distribution import distribution_loss
 from gantools.io.latent import Latent
-from gantools.latents.distribution import Distribution, Pool, equalize, equalized, parts
-from gantools.latents.distribution import w1 as distance
+from gantools.latents.distribution import equalize, parts
+from gantools.ops.quantiles import Distribution, Pool, equalized
+from gantools.ops.quantiles import w1 as distance
 from gantools.report import SampleError
 
 

@@ -1,4 +1,4 @@
-"""`gantools edit --equalize` (S2.18)."""
+"""`gantools edit --equalize` and `gantools project --dist-weight` (S2.18, S2.19)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from gantools.inversion.distribution import targets
+from gantools.inversion.start import own_w
 from gantools.io.latent import Latent
 from gantools.io.stream import read_stream
-from gantools.latents.distribution import Distribution
 from gantools.latents.labelling import sample_w
 from gantools.networks.network import open_network
+from gantools.ops.quantiles import Distribution, w1
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +120,48 @@ def test_s2_18_refusals(gt: Callable, tmp_path: Path, tiny_network: Path, far: P
     far.write_bytes(latent.to_bytes())
     done = gt("edit", far, "--net", tiny_network, "--equalize", 1)
     assert done.code == 1 and "a latent of network other" in done.err
+
+
+def test_s2_19_projection_keeps_the_distribution(
+    gt: Callable, tmp_path: Path, tiny_network: Path, target: Distribution
+) -> None:
+    """A picture of noise draws w far from W; with the regulariser it stays, in w and in nw+."""
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    for space in ("w", "nw+"):
+        found = {}
+        for weight in (0, 10):
+            out = tmp_path / f"{space}{weight}.safetensors"
+            done = gt(
+                *(
+                    "project",
+                    tmp_path / "a.png",
+                    "--net",
+                    tiny_network,
+                    "--space",
+                    space,
+                    "-o",
+                    out,
+                ),
+                *("--method", "thesis", "--steps", 60, "--align", "never"),
+                *("--perceptual", "pyramid", "--dist-weight", weight),
+            )
+            assert done.code == 0, done.err
+            latent = load(out)
+            assert latent.header["projection"]["dist_weight"] == weight
+            found[weight] = w1(Distribution.of(latent.tensors["w"]), target)
+        assert found[10] < 0.4 * found[0], (space, found)
+
+
+def test_s2_19_targets_of_the_regulariser_are_those_of_w(tiny_network: Path) -> None:
+    """T for w+ is T for w at rows times the length; both of the network's own 10,000 w."""
+    network = open_network(str(tiny_network))
+    own = own_w(network.g.mapping, network.g.cfg.z_dim)
+    groups = np.sort(own.numpy(), axis=None).astype(np.float64).reshape(16, -1).mean(1)
+    np.testing.assert_allclose(targets(own, 1).numpy(), groups, rtol=1e-5)
+    rows = targets(own, 5).numpy()
+    assert rows.shape == (80,) and (np.diff(rows) >= 0).all()
+    np.testing.assert_allclose(rows.reshape(16, 5).mean(1), groups, rtol=1e-4, atol=1e-6)
 
 
 def test_edit_without_it_still_loads_no_torch(tmp_path: Path, far: Path, tiny_network) -> None:

@@ -10,8 +10,8 @@ from gantools import options
 
 if TYPE_CHECKING:
     from gantools.io.latent import Latent
-    from gantools.latents.distribution import Distribution
     from gantools.networks.network import Network
+    from gantools.ops.quantiles import Distribution
 
 SAMPLES = 4096  # z of the target (S2.19)
 
@@ -42,7 +42,7 @@ class Equalizer:
 
     @cached_property
     def _targets(self) -> dict[str, Distribution]:
-        from gantools.latents.distribution import Distribution
         from gantools.latents.labelling import sample_w
+        from gantools.ops.quantiles import Distribution
 
         return {"w": Distribution.of(sample_w(self._network, SAMPLES))}

@@ -26,31 +26,55 @@ NOISE = "random"  # S0.16: the noise of generated pictures is drawn anew for eac
 QUANTISATION = "8 bits; generated pictures are rounded half to even"
 
 
-@dataclass
-class Asked:
-    """What the shared flags say; the network is opened once, and only where it is needed."""
+@dataclass(kw_only=True)
+class Drawn:
+    """Where pictures come from that no operand gives; the network is opened once, if at all."""
 
-    features: str
     net: str | None
     given_num: int | None
     given_psi: float | None
-    mirror: bool
     seed: int
     batch: int
     device: str
     dtype: str
-    splits: int
     threads: int
+    default_num: int = 50_000
+    features: str | None = None
 
     @property
     def num(self) -> int:
         """How many pictures the network makes."""
-        return 50_000 if self.given_num is None else self.given_num
+        return self.default_num if self.given_num is None else self.given_num
 
     @property
     def psi(self) -> float:
         """Their truncation."""
         return 1.0 if self.given_psi is None else self.given_psi
+
+    def check_num(self, operand: str | None, name: str) -> None:
+        """Usage where --num or --psi are given beside pictures, the operand `name`."""
+        if operand is not None and (self.given_num, self.given_psi) != (None, None):
+            raise Usage(
+                f"--num and --psi are for pictures that the network makes: leave {name} out"
+            )
+
+    @cached_property
+    def network(self) -> Network:
+        """The network of --net, with its discriminator where that gives the features."""
+        from gantools.networks.network import open_network
+
+        wants = self.features == "discriminator"
+        device = options.pick_device(self.device)
+        return open_network(self.net, device=device, dtype=self.dtype, discriminator=wants)
+
+
+@dataclass(kw_only=True)
+class Asked(Drawn):
+    """What the flags of a comparison of two sets say."""
+
+    features: str
+    mirror: bool
+    splits: int
 
     def check(self, fake: str | None, output: Sequence[str] | None) -> None:
         """Usage for what can be refused before anything heavy is imported."""
@@ -62,19 +86,9 @@ class Asked:
                 f"--features {self.features}: expected {', '.join(FEATURES)}; a file of features "
                 "is an operand, in the place of its pictures"
             )
-        if fake is not None and (self.given_num, self.given_psi) != (None, None):
-            raise Usage("--num and --psi are for pictures that the network makes: leave FAKE out")
+        self.check_num(fake, "FAKE")
         if self.splits == 1:
             raise Usage("--splits 1: an interval needs two parts or more")
-
-    @cached_property
-    def network(self) -> Network:
-        """The network of --net, with its discriminator where that gives the features."""
-        from gantools.networks.network import open_network
-
-        wants = self.features == "discriminator"
-        device = options.pick_device(self.device)
-        return open_network(self.net, device=device, dtype=self.dtype, discriminator=wants)
 
     @cached_property
     def extractor(self) -> Extractor:
@@ -117,7 +131,7 @@ def open_pair(real: str, fake: str | None, asked: Asked) -> Pair:
             raise Usage(f"{name}: no such file or folder")
     options.set_threads(asked.threads)
     names = (real, fake)
-    sources = [None if _holds_features(name) else _open(name, asked) for name in names]
+    sources = [None if _holds_features(name) else open_source(name, asked) for name in names]
     sets = [
         _of_file(Path(str(name))) if source is None else _of_pictures(source, asked, mirror)
         for name, source, mirror in zip(names, sources, (asked.mirror, False), strict=True)
@@ -164,11 +178,11 @@ def _of_pictures(source: Source, asked: Asked, mirror: bool) -> Set:
 
     story, extract = source.story, asked.extractor
     story["mirror"] = mirror
-    blocks = features.of_pictures(_sized(source), extract, batch=asked.batch, mirror=mirror)
+    blocks = features.of_pictures(sized(source), extract, batch=asked.batch, mirror=mirror)
     return Set(extract.dim, _counted(blocks, story), story)
 
 
-def _sized(source: Source) -> Iterator[Picture]:
+def sized(source: Source) -> Iterator[Picture]:
     """Note the pictures' size as they pass; the bar."""
     sizes: set[str] = set()
     for name, pixels in report.progress(source.pictures, total=source.total, unit="pictures"):
@@ -184,7 +198,7 @@ def _counted(blocks: Iterator[np.ndarray], story: dict[str, Any]) -> Iterator[np
         yield block
 
 
-def _open(operand: str | None, asked: Asked) -> Source:
+def open_source(operand: str | None, asked: Drawn) -> Source:
     """The pictures of an operand, or of the network of --net where there is none."""
     from gantools.io.source import samples
 
@@ -195,7 +209,7 @@ def _open(operand: str | None, asked: Asked) -> Source:
 
 
 # Pictures are decoded, latents rendered with the network that they name; the order stays.
-def _pictures(samples: Iterable[Sample], asked: Asked) -> Iterator[Picture]:
+def _pictures(samples: Iterable[Sample], asked: Drawn) -> Iterator[Picture]:
     from gantools.io.sample import kind
 
     for what, group in groupby(samples, key=lambda sample: kind(sample.data)):
@@ -227,7 +241,7 @@ def _latents(samples: Iterable[Sample]) -> Iterator[Latent]:
             report.failed(sample.name, e)
 
 
-def _rendered(latents: Iterable[Latent], asked: Asked) -> Iterator[Picture]:
+def _rendered(latents: Iterable[Latent], asked: Drawn) -> Iterator[Picture]:
     from gantools.latents import pictures
 
     def picture(latent: Latent) -> pictures.Picture:
@@ -241,7 +255,7 @@ def _rendered(latents: Iterable[Latent], asked: Asked) -> Iterator[Picture]:
             yield made.key, pixels
 
 
-def _generated(asked: Asked) -> Source:
+def _generated(asked: Drawn) -> Source:
     """Pictures of the seeds from --seed on, as `generate --seeds` numbers them."""
     network = asked.network
     story = {"network": network.name, "network_id": network.id, "psi": asked.psi, "noise": NOISE}
@@ -252,7 +266,7 @@ def _generated(asked: Asked) -> Source:
     return Source(_rendered(latents, asked), story, asked.num)
 
 
-def _drawn(network: Network, asked: Asked, i: int) -> Latent:
+def _drawn(network: Network, asked: Drawn, i: int) -> Latent:
     import numpy as np
 
     from gantools.io.latent import Latent

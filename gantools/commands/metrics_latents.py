@@ -66,8 +66,8 @@ def w1(
     latents = _latents.read(operands)
     network = _open(net, device, threads, "metrics w1")
     from gantools.evaluation import plots
-    from gantools.latents.distribution import Distribution, Pool
-    from gantools.latents.distribution import w1 as distance
+    from gantools.ops.quantiles import Distribution, Pool
+    from gantools.ops.quantiles import w1 as distance
 
     pool, together = Pool(), Pool()
     pool.update(_sampled(network, num, seed))

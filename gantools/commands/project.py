@@ -147,6 +147,19 @@ def project(
             show_default=False,
         ),
     ] = None,
+    dist_weight: Annotated[
+        float | None,
+        typer.Option(
+            "--dist-weight",
+            metavar="X",
+            min=0,
+            callback=options.finite,
+            help="Weight of the distribution of w's numbers: mean square between the sorted "
+            "numbers and the quantiles of the network's own (`metrics w1` measures it). Default: "
+            "0; paper 002 does not say its own, 1 is a start.",
+            show_default=False,
+        ),
+    ] = None,
     noise_reg: Annotated[
         float | None,
         typer.Option(
@@ -272,6 +285,7 @@ def project(
         "perceptual": perceptual_weight,
         "mse": mse_weight,
         "prior": prior_weight,
+        "dist": dist_weight,
         "noise_reg": noise_reg,
     }
     wishes = _project.Wishes(

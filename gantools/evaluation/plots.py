@@ -1,14 +1,16 @@
-"""Plots of statistics of latents, as files' bytes that repeat (papers.md S2.16, S2.17)."""
+"""Plots of statistics, as files' bytes that repeat (papers.md S2.16, S2.17, S2.25)."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gantools.evaluation.latents import BINS, FIRST, Statistics
+from gantools.evaluation.positions import Layouts
+from gantools.ops.quantiles import Distribution
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,15 +69,9 @@ def of_statistics(found: Statistics, kind: str) -> bytes:
     return _encoded(figure, kind)
 
 
-class Scalars(Protocol):
-    """A distribution of numbers, ascending."""
-
-    @property
-    def values(self) -> np.ndarray: ...
-    def density(self, edges: np.ndarray) -> np.ndarray: ...
-
-
-def of_distances(w: Scalars, latents: Scalars, distances: Sequence[float], kind: str) -> bytes:
+def of_distances(
+    w: Distribution, latents: Distribution, distances: Sequence[float], kind: str
+) -> bytes:
     """Densities of the scalars of W and of the latents, and a histogram of their distances."""
     figure = _figure(10, 4)
     left, right = figure.subplots(1, 2)
@@ -89,4 +85,20 @@ def of_distances(w: Scalars, latents: Scalars, distances: Sequence[float], kind:
     _stairs(right, edges, heights, filled=True)
     right.set_title(f"W1 of {len(distances)} latents: mean {np.mean(distances):.4g}", fontsize=9)
     right.set_xlim(left=0)
+    return _encoded(figure, kind)
+
+
+def of_layouts(found: Layouts, kind: str) -> bytes:
+    """The mean layout, and how alike pairs are, beside what random shifts give."""
+    figure = _figure(10, 4)
+    left, right = figure.subplots(1, 2)
+    drawn = left.imshow(found.common, cmap="magma", vmin=0, interpolation="nearest")
+    figure.colorbar(drawn, ax=left)
+    left.set_title("mean of the edge maps, each of mean 0 and std 1", fontsize=9)
+    edges = np.linspace(-1, 1, BINS + 1)
+    for pairs, label, filled in ((found.shifted, "shifted", True), (found.pairs, "pairs", False)):
+        _stairs(right, edges, np.histogram(pairs, edges, density=True)[0], label, filled=filled)
+    right.axvline(found.alike, color="C1", linestyle=":")
+    right.legend()
+    right.set_title(f"correlation of layouts: mean {found.alike:.3f}", fontsize=9)
     return _encoded(figure, kind)

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+
+from gantools.ops.quantiles import Distribution
+
+
+def targets(w: Tensor, rows: int) -> Tensor:
+    """T [rows * w_dim] ascending, the quantiles of the numbers of w [N, w_dim], for `rows` of w."""
+    found = Distribution.of(w.cpu().numpy()).targets(rows * w.shape[1])
+    return torch.from_numpy(found).to(w)
 
 
 def distribution_loss(values: Tensor, targets: Tensor) -> Tensor:

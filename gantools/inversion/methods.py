@@ -22,6 +22,7 @@ class Method:
     perceptual: float = 1.0  # weight of the perceptual distance
     mse: float = 0.0  # weight of the mean squared difference of pixels in [-1,1]
     prior: float = 0.0  # weight of the prior of w (inversion.prior)
+    dist: float = 0.0  # weight of the distribution of w's numbers (inversion.distribution)
     noise_reg: float = 1e5  # weight of the regulariser of optimised noise maps
     noise_rule: Rule = "official"
     betas: tuple[float, float] = (0.9, 0.999)

@@ -56,15 +56,16 @@ def optimise(
     *,
     w_std: float = 1.0,
     prior: Usual | None = None,
+    dist: Usual | None = None,
     draw: Draw | None = None,
     watch: Watch | None = None,
 ) -> Projection:
-    """Minimise the loss of synthesis(w, noise) and, weighted, prior(w) and the noise regulariser.
+    """Minimise the loss of synthesis(w, noise) and, weighted, those of w and of the noise maps.
 
     start [N,K,w_dim], K = 1 (one w for all layers) or the number of layers. noise: maps
     [N,1,H,W] to be optimised, brought to mean 0 and deviation 1 after every step; empty where
-    noise is no variable. prior: needed if method.prior > 0. draw: numbers for the noise on w;
-    needed if method.w_noise > 0.
+    noise is no variable. prior, dist: needed if method.prior, method.dist > 0. draw: numbers for
+    the noise on w; needed if method.w_noise > 0.
     """
     w = start.detach().clone().requires_grad_(True)
     maps = [n.detach().clone().requires_grad_(True) for n in noise]
@@ -77,6 +78,8 @@ def optimise(
         losses = loss(images)
         if prior is not None and method.prior:
             losses = losses + method.prior * prior(w)
+        if dist is not None and method.dist:
+            losses = losses + method.dist * dist(w)
         if maps and method.noise_reg:
             losses = losses + method.noise_reg * noise_maps.regularisation(maps, method.noise_rule)
         adam.zero_grad()

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gantools.inversion import perceptual, quality, start
+from gantools.inversion import distribution, perceptual, quality, start
 from gantools.inversion.methods import Method
 from gantools.inversion.optimise import Watch, objective, optimise
 from gantools.inversion.perceptual import Embed
@@ -98,6 +98,7 @@ class Projector:
         own = start.own_w(g.mapping, g.cfg.z_dim, c_dim=g.cfg.c_dim, device=self.network.device)
         self.mean, self.w_std = start.statistics(own)
         self.prior = Prior.of(own) if self.method.prior else None
+        self.targets = distribution.targets(own, self.rows) if self.method.dist else None
 
     @property
     def rows(self) -> int:
@@ -112,6 +113,10 @@ class Projector:
             return g.synthesis(ws, dtype=self.network.dtype)
         return g.synthesis(ws, maps or "const", dtype=self.network.dtype)
 
+    def _unlike(self, w: Tensor) -> Tensor:
+        assert self.targets is not None
+        return distribution.distribution_loss(w, self.targets)
+
     def run(
         self, keys: Sequence[str], pixels: Sequence[np.ndarray], watch: Watch | None = None
     ) -> list[Latent]:
@@ -125,6 +130,7 @@ class Projector:
             self.method,
             w_std=self.w_std,
             prior=self.prior,
+            dist=self._unlike if self.method.dist else None,
             draw=self._draws(keys),
             watch=watch,
         )
@@ -194,6 +200,7 @@ class Projector:
             "perceptual_weight": method.perceptual,
             "mse_weight": method.mse,
             "prior_weight": method.prior,
+            "dist_weight": method.dist,
             "init": self.init if isinstance(self.init, str) else "latent",
         }
         if self.space.startswith("n"):
