@@ -116,6 +116,13 @@ def test_modulation_has_a_second_derivative() -> None:
     assert torch.autograd.gradgradcheck(function, (x, weight, styles))
 
 
+def test_one_output_channel_is_not_depthwise() -> None:
+    """[1, I, k, k] in one group: its gradient to x has I channels."""
+    x = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(1, 3, 3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, w: convolve.conv2d(x, w, padding=1), (x, weight))
+
+
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "groups", "size"),
     [(3, 1, 1, 1, 5), (1, 1, 0, 1, 4), (3, 2, 0, 1, 6), (3, 2, 0, 1, 7), (4, 2, 1, 2, 6),

@@ -77,10 +77,11 @@ def config(**more: Any) -> TrainConfig:
     return TrainConfig(**{**values, **more})
 
 
-def trainer(**more: Any) -> Trainer:
+def trainer(*, compile: bool = False, **more: Any) -> Trainer:
     made = config(**more)
     pixels = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8), dtype=np.uint8)
-    return Trainer(made, networks.new_networks(made), in_memory(made, pixels))
+    nets = networks.new_networks(made)
+    return Trainer(made, nets, in_memory(made, pixels), compile=compile)
 
 
 def same_state(a: Trainer, b: Trainer) -> None:
@@ -243,6 +244,18 @@ def test_impossible_settings_are_named() -> None:
         presets.resolve("stylegan2", 48, {})
     with pytest.raises(Usage, match="--batch 1: path length"):
         presets.resolve("stylegan2", 64, {"batch": 1})
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++, with which torch.compile compiles")
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_compiled_networks_train_the_same() -> None:
+    plain, compiled = (trainer(batch=4, compile=c) for c in (False, True))
+    for t in (plain, compiled):
+        for _ in range(2):
+            t.step()
+    for a, b in zip(plain.g_params, compiled.g_params, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-3)
 
 
 def test_any_batch_trains() -> None:

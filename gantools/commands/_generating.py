@@ -130,7 +130,7 @@ class Plan:
             raise SampleError(f"a {latent.space} latent: --psi and --cutoff truncate z alone here")
         if latent.space == self.space or (latent.space == "zy" and self.space == "z"):
             return latent.to_bytes()
-        if "z" not in latent.tensors:
+        if latent.space not in {"z", "zy"}:
             raise SampleError(
                 f"a {latent.space} latent: gantools project --space {self.space} converts it"
             )

@@ -194,6 +194,7 @@ class Run:
 
         if kind(sample.data) == "latent":
             return self._converted(Latent.from_bytes(sample.data, sample.key))
+        self._check_projected()
         photo = image.decode_channels(sample.data, self.network.channels)
         pixels, quad = self._cropped(photo)
         if callable(self.projector.init):
@@ -206,6 +207,15 @@ class Run:
         }
         kept = photo if self.wishes.paste is not None else None
         return Item(sample.key, sample.name, pixels, crop, kept)
+
+    def _check_projected(self) -> None:
+        from gantools.inversion.project import SPACES
+
+        if self.space not in SPACES:
+            raise SampleError(
+                f"a picture, and --space {self.space} takes latents: pictures are projected to "
+                f"{', '.join(SPACES)}, and what comes out can be converted"
+            )
 
     def _cropped(self, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         from gantools.faces.align import align

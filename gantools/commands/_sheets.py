@@ -82,6 +82,8 @@ class Sheets:
         sources = [make() for _, make in self.origin.of_seeds(seeds)]
         tops = [truncated(network, latent, self.look) for latent in sources]
         sides = [truncated(network, latent, self.look) for latent in self._rows()]
+        if any(side.spatial for side in sides):
+            raise Usage("--figure mixing: style mixing takes latents in z and w")
         own = options.parse_layers(layers, network.g.num_ws)
         ranges = figures.rows_styles(len(sides), network.g.num_ws)
         taken: list[Sequence[int]] = [r if own is None else own for r in ranges]

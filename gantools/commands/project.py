@@ -9,15 +9,24 @@ import typer
 
 from gantools import options, report
 from gantools.commands._paste import NO_PICTURES, Scale
+from gantools.io import space
 
 
-class Space(StrEnum):
-    """Where pictures are projected to, or latents converted."""
+def known_space(value: str | None) -> str | None:
+    """A typer callback: the name of a space, of features with their block."""
+    if value is None:
+        return None
+    try:
+        space.split(value)
+    except ValueError:
+        raise typer.BadParameter(f"{value!r} is none of {space.SPELT}") from None
+    return value
 
-    w = "w"
-    w_plus = "w+"
-    nw = "nw"
-    nw_plus = "nw+"
+
+def space_names(incomplete: str) -> list[str]:
+    """What the shell completes --space with; the block's number is left to its user."""
+    names = [name.removesuffix("I") for name in space.SPELT.partition(" (")[0].split(", ")]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 class Method(StrEnum):
@@ -50,12 +59,18 @@ class Align(StrEnum):
 
 def project(
     operands: options.Operands = None,
-    space: Annotated[
-        Space | None,
+    into: Annotated[
+        str | None,
         typer.Option(
             "--space",
+            metavar="SPACE",
+            callback=known_space,
+            autocompletion=space_names,
             help="w: one style for all layers; w+: one per layer; nw, nw+: with noise maps. "
-            "Default: the method's own (quick, i2s: w+; stylegan2: nw; thesis: nw+).",
+            "Default: the method's own (quick, i2s: w+; stylegan2: nw; thesis: nw+). Latents of "
+            "StyleGAN2 also go to sw+ (style maps), fw+I and fsw+I (features from block I on, as "
+            "model info counts them), nsw+, fnw+I and fnsw+I (with noise maps), fnzI (features, "
+            "z and noise maps).",
             show_default=False,
         ),
     ] = None,
@@ -226,7 +241,7 @@ def project(
         typer.Option(
             "--lossy",
             help="Latents: also convert where the picture changes (nw to w drops the noise maps, "
-            "w+ to w keeps the mean of the layers).",
+            "w+ to w keeps the mean of the layers, sw+ to w+ that of the style maps).",
         ),
     ] = False,
     output: options.Output = None,
@@ -248,6 +263,8 @@ def project(
     $ gantools project photo.jpg | gantools edit --dir age -o older.png
 
     $ gantools project photos/ --space nw+ --steps 1000 -o latents/ --no-clobber
+
+    $ gantools project face.safetensors --space fnw+5 -o features.safetensors
 
     $ gantools project photo.jpg --paste --scale 2 -o back.png
     """
@@ -272,7 +289,7 @@ def project(
         "noise_reg": noise_reg,
     }
     wishes = _project.Wishes(
-        space=space and space.value,
+        space=into,
         method=method.value,
         changes={name: value for name, value in changes.items() if value is not None},
         perceptual=perceptual and perceptual.value,

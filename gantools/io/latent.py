@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,10 +12,11 @@ import safetensors
 import safetensors.numpy
 
 from gantools import __version__
+from gantools.io import spatial_latent
+from gantools.io.space import spatial, split
 from gantools.report import SampleError
 
 FORMAT = 1
-SPACES = re.compile(r"z|zy|n?w\+?|n?sw\+|fn?s?w\+\d+|fnz\d+")
 
 
 @dataclass
@@ -24,7 +24,8 @@ class Latent:
     """A latent: its tensors (float32, no batch dimension) and its header.
 
     tensors: z [z_dim]; y [classes]; w [n, w_dim] (n = 1 in w, one row per block in w+);
-    n.j [1, H, W], j the paper's 1-based block. Later spaces: s.j [w_dim, h, w], f, r.
+    n.j [1, H, W], j the paper's 1-based block. With an index i in the space's name, from block i
+    on: f [C, h, w], r [3, h/2, w/2] (i >= 3), one row of w per block from there; s.j [w_dim, h, w].
     header: network {name, id}, seed, psi, crop, projection, history, first, …
     """
 
@@ -45,7 +46,19 @@ class Latent:
     def story(self) -> dict[str, Any]:
         """The header as it stands in the file, and in an image's iTXt chunk."""
         own = {"format": FORMAT, "kind": "latent", "key": self.key, "space": self.space}
-        return {**self.header, **own}
+        header = {name: value for name, value in self.header.items() if name != "first"}
+        first = {} if split(self.space)[1] is None else {"first": self.first}
+        return {**header, **own, **first}
+
+    @property
+    def first(self) -> int:
+        """The block that its features are for, 1-based; 1 where it has none."""
+        return split(self.space)[1] or 1
+
+    @property
+    def spatial(self) -> bool:
+        """Whether it holds features or style maps."""
+        return spatial(self.space)
 
     @staticmethod
     def from_bytes(data: bytes, key: str) -> Latent:
@@ -60,18 +73,14 @@ class Latent:
         if story.get("format") != FORMAT:
             raise SampleError(f"latent format {story.get('format')} is newer than this gantools")
         space = story.get("space")
-        if not isinstance(space, str) or not SPACES.fullmatch(space):
-            raise SampleError(f"unknown latent space {space!r}")
-        latent = Latent(key, space, tensors, story)
+        latent = Latent(key, _known(space), tensors, story)
         latent.check()
         return latent
 
     def check(self) -> None:
         """SampleError where the tensors do not fit the space, or are not finite."""
-        needed = {"z": ["z"], "zy": ["z", "y"]}.get(self.space)
-        if needed is None and re.fullmatch(r"n?w\+?", self.space):
-            needed = ["w"]
-        for name in needed or []:
+        needed = {"z": ["z"], "zy": ["z", "y"]}.get(self.space, ["w"])
+        for name in [] if self.spatial else needed:
             if name not in self.tensors:
                 raise SampleError(f"a {self.space} latent without its tensor {name}")
         for name, value in self.tensors.items():
@@ -89,8 +98,12 @@ class Latent:
         ranks = {"z": 1, "y": 1, "w": 2}
         for name, value in self.tensors.items():
             rank = ranks.get(name, 3)
+            if name.startswith("n.") and not name[2:].isdecimal():
+                raise SampleError(f"tensor {name}: noise maps are n.1, n.2, …")
             if value.ndim != rank or 0 in value.shape:
                 raise SampleError(f"tensor {name} has shape {list(value.shape)}, not {rank}-D")
+        if self.spatial:
+            spatial_latent.check(self.space, self.tensors)
         if self.space in {"w", "nw"} and self.tensors["w"].shape[0] != 1:
             raise SampleError(f"a {self.space} latent has one row, not {len(self.tensors['w'])}")
 
@@ -115,6 +128,14 @@ class Latent:
         entry = {"command": command, "args": args, "version": __version__}
         history = [*self.header.get("history", []), entry]
         return replace(self, header={**self.header, "history": history})
+
+
+def _known(space: Any) -> str:
+    try:
+        split(space if isinstance(space, str) else "")
+    except ValueError:
+        raise SampleError(f"unknown latent space {space!r}") from None
+    return str(space)
 
 
 def read_story(data: bytes) -> dict[str, Any]:

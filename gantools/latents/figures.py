@@ -32,13 +32,28 @@ def parse_grid(text: str, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def sheet(pictures: Sequence[np.ndarray | None], columns: int) -> np.ndarray:
-    """Pictures uint8 [H,W,C] row by row on one [rows H, columns W, C]; None is a white cell."""
-    shape = next(p.shape for p in pictures if p is not None)
+    """Pictures uint8 [H,W,C] row by row on one [rows H, columns W, C]; None is a white cell.
+
+    Pictures smaller than the largest stand in the middle of theirs.
+    """
+    shapes = [p.shape for p in pictures if p is not None]
+    shape = tuple(max(sizes) for sizes in zip(*shapes, strict=True))
     blank = np.full(shape, WHITE, np.uint8)
-    cells = [blank if p is None else p for p in pictures]
+    cells = [blank if p is None else _centred(p, blank) for p in pictures]
     cells += [blank] * (-len(cells) % columns)
     rows = [np.concatenate(cells[i : i + columns], 1) for i in range(0, len(cells), columns)]
     return np.concatenate(rows)
+
+
+def _centred(picture: np.ndarray, blank: np.ndarray) -> np.ndarray:
+    if picture.shape == blank.shape:
+        return picture
+    top, left = (
+        (room - own) // 2 for room, own in zip(blank.shape[:2], picture.shape[:2], strict=True)
+    )
+    cell = blank.copy()
+    cell[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return cell
 
 
 # ----------------------------------------------------------------------------

@@ -12,8 +12,10 @@ import torch
 
 from gantools import report
 from gantools.io.latent import Latent
+from gantools.latents import spatial
 from gantools.latents.figures import sheet
-from gantools.latents.render import check_z, images, styles
+from gantools.latents.inputs import styles
+from gantools.latents.render import check_z, images
 from gantools.networks.network import Network
 from gantools.networks.stylegan2 import truncate
 from gantools.report import SampleError
@@ -71,13 +73,15 @@ def truncated(network: Network, latent: Latent, look: Look) -> Latent:
     """The latent in w+ (with its noise: nw+) as it is rendered: w_avg + psi (w - w_avg) (S0.12).
 
     A z is truncated by the look or else by its own header; a w, which has been truncated before,
-    by the look only. A network without w renders z as it is. SampleError where the latent does
-    not fit the network.
+    by the look only. A network without w renders z as it is. What has features or style maps stays
+    so, fnz becomes fnw+. SampleError where the latent does not fit the network.
     """
     network.check(latent)
     if not network.has_w:
         check_z(network, latent, look.psi)
         return latent
+    if latent.spatial:
+        return _truncated_spatial(network, latent, look)
     psi, cutoff = latent.truncation
     psi = psi if look.psi is None else look.psi
     cutoff = cutoff if look.cutoff is None else look.cutoff
@@ -86,6 +90,16 @@ def truncated(network: Network, latent: Latent, look: Look) -> Latent:
     tensors = {name: value for name, value in kept.items() if name.startswith("n.")}
     tensors["w"] = ws[0].cpu().numpy()
     return replace(latent, space="nw+" if len(tensors) > 1 else "w+", tensors=tensors)
+
+
+def _truncated_spatial(network: Network, latent: Latent, look: Look) -> Latent:
+    if "z" not in latent.tensors and (look.psi not in {None, 1.0} or look.cutoff is not None):
+        raise SampleError(f"a {latent.space} latent: --psi and --cutoff truncate z and w alone")
+    psi, cutoff = latent.truncation
+    psi = psi if look.psi is None else look.psi
+    cutoff = cutoff if look.cutoff is None else look.cutoff
+    latent = spatial.with_w(network, latent, psi, cutoff)
+    return spatial.without_noise(latent) if look.noise in {"none", "random"} else latent
 
 
 def rendered(
@@ -101,7 +115,7 @@ def rendered(
         for picture in pictures:
             waiting.append(picture)
             for place in _places(network, picture):
-                if group and group[0].cell.look.noises != place.cell.look.noises:
+                if group and group[0].alike != place.alike:
                     _fill(network, group, exact)
                 group.append(place)
                 if len(group) == batch:
@@ -118,11 +132,18 @@ def rendered(
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a rendered cell goes; its latent is in w+, truncated, or z where there is no w."""
+    """Where a rendered cell goes; its latent is truncated (`truncated`)."""
 
     picture: Picture
     index: int
     cell: Cell
+
+    @property
+    def alike(self) -> tuple[object, ...]:
+        """What the places of one batch have in common: how they look, and how large they are."""
+        latent = self.cell.latent
+        size = (latent.first, spatial.size_of(latent)) if latent.spatial else None
+        return self.cell.look.noises, size
 
 
 def _places(network: Network, picture: Picture) -> list[_Place]:

@@ -8,8 +8,11 @@ import numpy as np
 import torch
 
 from gantools.io.latent import Latent
-from gantools.latents.render import noise_maps, styles
+from gantools.io.space import scaled
+from gantools.latents import spatial
+from gantools.latents.inputs import noise_maps, styles
 from gantools.networks.network import Network
+from gantools.networks.stylegan2_latents import need_blocks
 from gantools.report import SampleError
 
 
@@ -32,13 +35,31 @@ class NetworkSource:
         """w [L, w_dim] of a z latent, truncated."""
         return styles(self.network, [latent], self.psi)[0].cpu().numpy()
 
-    def noise(self, latent: Latent) -> list[np.ndarray]:
-        """The maps [1,H,W] with which the latent is rendered, one a layer; zeros for none."""
-        shapes = self.network.g.noise_shapes
+    def noise(self, latent: Latent) -> dict[int, np.ndarray]:
+        """The maps [1,H,W] with which the latent is rendered, by block; zeros for none."""
+        shapes = dict(enumerate(self.network.g.noise_shapes, 1))
         if not shapes:
             raise SampleError(f"{self.network.name} has no noise maps")
-        maps = noise_maps(self.network, [latent], self.noise_mode, self.seed)
-        return [
-            np.zeros((1, *shape), np.float32) if n is None else n[0].cpu().numpy()
-            for n, shape in zip(maps, shapes, strict=True)
-        ]
+        how = self.noise_mode, self.seed
+        if latent.spatial:
+            size, first = spatial.size_of(latent), latent.first
+            shapes = {j: scaled(size, first, j + 1) for j in range(first, len(shapes) + 1)}
+            maps = spatial.noise_maps(self.network, latent, *how)
+        else:
+            maps = noise_maps(self.network, [latent], *how)
+        return {
+            j: np.zeros((1, *shape), np.float32) if n is None else n[0].cpu().numpy()
+            for n, (j, shape) in zip(maps, shapes.items(), strict=True)
+        }
+
+    def const(self) -> np.ndarray:
+        """f_1 [C,h,w], the constant of the first block; SampleError for other families."""
+        need_blocks(self.network.g.cfg, "a space with features or style maps", self.network.family)
+        const = self.network.g.synthesis.blocks()[0].const
+        return const.float().cpu().numpy()  # type: ignore[no-any-return]
+
+    def after_a_block(self, latent: Latent) -> dict[str, np.ndarray]:
+        """f and r behind the latent's first block."""
+        if "z" in latent.tensors:
+            latent = spatial.with_w(self.network, latent, self.psi)
+        return spatial.after_a_block(self.network, latent, self.noise_mode, self.seed)

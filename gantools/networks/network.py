@@ -21,6 +21,7 @@ from gantools.networks import (
     stylegan,
     stylegan2,
     stylegan2_discriminator,
+    stylegan2_latents,
     stylegan3,
 )
 from gantools.ops.pixels import to_uint8
@@ -98,6 +99,10 @@ class Network:
                     f"its {tensor} has {latent.tensors[tensor].size} numbers, "
                     f"the network takes {shape[0]}"
                 )
+        if latent.spatial:
+            what = f"a {latent.space} latent"
+            stylegan2_latents.check(stylegan2_latents.need_blocks(cfg, what, self.family), latent)
+            return
         w = latent.tensors.get("w")
         if w is not None and not self.has_w:
             raise SampleError(

@@ -139,6 +139,11 @@ def truncate(ws: Tensor, w_avg: Tensor, psi: float, cutoff: int | None = None) -
     return torch.cat([low, ws[:, count:]], dim=1)
 
 
+def over_channels(dense: Dense, w: Tensor) -> Tensor:
+    """A layer on w [N, I] -> [N, O]; on a map [N, I, h, w] the same in every cell (S2.3)."""
+    return dense(w) if w.ndim == 2 else dense(w.movedim(1, -1)).movedim(-1, 1)  # type: ignore[no-any-return]
+
+
 class SynthesisLayer(nn.Module):
     """Modulated 3x3 convolution, noise, bias, leaky ReLU: [N, I, H, W] -> [N, O, H, W], or 2H."""
 
@@ -163,23 +168,35 @@ class SynthesisLayer(nn.Module):
         self.clamp = cfg.conv_clamp
 
     def forward(
-        self, x: Tensor, w: Tensor, noise: Tensor | None, kernel: Tensor, gain: float = 1.0
+        self,
+        x: Tensor,
+        w: Tensor,
+        noise: Tensor | None,
+        kernel: Tensor,
+        gain: float = 1.0,
+        *,
+        taps: bool = False,
     ) -> Tensor:
-        """noise [1 or N, 1, H, W] at the output's size, or None."""
+        """w [N, w_dim], or a map [N, w_dim, h, w] of x's size, whose `taps` is as in ops.modulate.
+
+        noise [1 or N, 1, H, W] at the output's size, or None.
+        """
         if noise is not None:
             noise = noise * self.noise_strength
         limit = None if self.clamp is None else self.clamp * gain
         gain = SQRT2 * gain
-        if rendering(x):
+        styles = over_channels(self.affine, w)
+        if rendering(x) and styles.ndim == 2:
             up = kernel if self.up else None
             return styled_conv(
-                x, self.weight, self.affine(w), self.bias,
+                x, self.weight, styles, self.bias,
                 noise=noise, up_filter=up, gain=gain, clamp=limit,
             )  # fmt: skip
         # √2·gain·lrelu(a) = lrelu(√2·gain·a): the gain is folded into demodulation, noise and bias.
         y = modulated_conv(
-            x, self.weight, self.affine(w), self._conv(kernel), gain=gain, bias=self.bias * gain
-        )
+            x, self.weight, styles, self._conv(kernel),
+            gain=gain, bias=self.bias * gain, taps=taps,
+        )  # fmt: skip
         if noise is not None:
             y.add_((noise * gain).to(y.dtype))
         F.leaky_relu_(y, 0.2)
@@ -202,8 +219,9 @@ class ToRGB(nn.Module):
         self.clamp = cfg.conv_clamp
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        styles = self.affine(w) / math.sqrt(self.weight.shape[1])
-        if rendering(x) and len(x) == 1:
+        """w [N, w_dim], or a map [N, w_dim, H, W]."""
+        styles = over_channels(self.affine, w) / math.sqrt(self.weight.shape[1])
+        if rendering(x) and len(x) == 1 and styles.ndim == 2:
             return styled_rgb(x, self.weight, styles, self.bias, clamp=self.clamp)
         bias = self.bias.to(x.dtype)
         y = modulated_conv(
@@ -317,7 +335,7 @@ class Synthesis(nn.Module):
         image: Tensor | None = None
         for block in self.blocks():
             resolution = self.cfg.resolutions[block.index]
-            x = x.to(self._dtype(resolution, dtype, ws.dtype), memory_format=torch.channels_last)
+            x = x.to(self.dtype_at(resolution, dtype, ws.dtype), memory_format=torch.channels_last)
             x = block.features(x, ws, maps, self.kernel)
             if self.cfg.architecture == "skip":
                 rgb = block.rgb(x, ws)
@@ -336,7 +354,10 @@ class Synthesis(nn.Module):
         weight = min(max(lod - (len(self.cfg.widths) - 1 - block.index), 0.0), 1.0)
         return rgb.lerp(nearest_up(image), weight)
 
-    def _dtype(self, resolution: int, dtype: torch.dtype | None, full: torch.dtype) -> torch.dtype:
+    def dtype_at(
+        self, resolution: int, dtype: torch.dtype | None, full: torch.dtype
+    ) -> torch.dtype:
+        """The arithmetic of a block, by its resolution: `dtype` in the upper ones, else `full`."""
         low = self.cfg.num_fp16_res or 4
         first = max(2 ** (int(math.log2(self.cfg.resolution)) + 1 - low), 8)
         return dtype if dtype is not None and resolution >= first else full

@@ -171,7 +171,8 @@ def _transpose(y: Tensor, weight: Tensor, g: Geometry) -> Tensor:
     if _pointwise(weight, g):
         return _image(F.conv2d(_rows(y), weight.transpose(0, 1)), y.shape)
     y = y.contiguous(memory_format=LAST)
-    if g.stride == 1 and g.groups == y.shape[1]:  # a convolution with the kernels turned round
+    depthwise = g.groups == y.shape[1] and weight.shape[1] == 1
+    if g.stride == 1 and depthwise:  # a convolution with the kernels turned round
         pad = weight.shape[-1] - 1 - g.padding
         return F.conv2d(y, weight.flip([2, 3]), padding=pad, groups=g.groups)
     if g.groups > 1 and y.dtype == torch.bfloat16:

@@ -19,7 +19,9 @@ from gantools.io import seeds
 from gantools.networks.network import DTYPES
 from gantools.training import control, losses
 from gantools.training.distributed import Ranks, parts_of
+from gantools.training.growing_presets import GrowingConfig
 from gantools.training.networks import Networks
+from gantools.training.presets import TrainConfig
 from gantools.training.reader import Reader
 
 
@@ -69,7 +71,7 @@ class Draws:
 
     def __init__(
         self,
-        config: Any,
+        config: TrainConfig | GrowingConfig,
         networks: Networks,
         reader: Reader,
         *,
@@ -78,8 +80,7 @@ class Draws:
     ) -> None:
         self.ranks, self.batch_gpu = ranks or Ranks(), batch_gpu
         self.device = device = config.device
-        self.seed: int = config.seed
-        self.mixing: float = config.mixing
+        self.seed, self.mixing = config.seed, config.mixing
         last = torch.channels_last
         self.g = networks.g.to(device).to(memory_format=last)
         self.d = networks.d.to(device).to(memory_format=last)
