@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -16,7 +17,9 @@ from gantools.inversion.distribution import targets
 from gantools.inversion.start import own_w
 from gantools.io.latent import Latent
 from gantools.io.stream import read_stream
+from gantools.latents.distribution import parts, scalars
 from gantools.latents.labelling import sample_w
+from gantools.latents.targets import of_features
 from gantools.networks.network import open_network
 from gantools.ops.quantiles import Distribution, w1
 
@@ -114,7 +117,7 @@ def test_s2_18_refusals(gt: Callable, tmp_path: Path, tiny_network: Path, far: P
     assert done.code == 2 and "--equalize does nothing with --list" in done.err
     z = gt("generate", "--net", tiny_network, "--seeds", "0", "--space", "z")
     done = gt("edit", "--net", tiny_network, "--equalize", 1, stdin=z.out)
-    assert done.code == 1 and "takes w, w+ and style maps, not z" in done.err
+    assert done.code == 1 and "takes styles and features, not z" in done.err
     latent = load(far)
     latent.header["network"] = {"name": "other", "id": "e" * 64}
     far.write_bytes(latent.to_bytes())
@@ -162,6 +165,35 @@ def test_s2_19_targets_of_the_regulariser_are_those_of_w(tiny_network: Path) -> 
     rows = targets(own, 5).numpy()
     assert rows.shape == (80,) and (np.diff(rows) >= 0).all()
     np.testing.assert_allclose(rows.reshape(16, 5).mean(1), groups, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("first", "space"), [(3, "fnw+3"), (2, "fw+2"), (4, "fnsw+4")])
+def test_s2_18_features_and_styles_each_to_their_own(
+    gt: Callable, tmp_path: Path, tiny_network: Path, target: Distribution, first: int, space: str
+) -> None:
+    """Styles, F and R of every space with features; far features come to those of the block."""
+    net = ("--net", tiny_network)
+    made = gt("generate", *net, "--seeds", "0", "--space", "w")
+    features = gt("project", *net, "--space", space, "-", stdin=made.out)
+    assert features.code == 0, features.err
+    ((_, data),) = read_stream(io.BytesIO(features.out), "stdin")
+    latent = Latent.from_bytes(data, "a")
+    for name in latent.tensors:
+        if not name.startswith("n."):
+            latent.tensors[name] = 4 * latent.tensors[name] + 2
+    (tmp_path / "a.safetensors").write_bytes(latent.to_bytes())
+    out = tmp_path / "b.safetensors"
+    done = gt("edit", tmp_path / "a.safetensors", *net, "--equalize", 1, "-o", out)
+    assert done.code == 0, done.err
+    after = load(out)
+    own = of_features(open_network(str(tiny_network)), first)
+    assert set(own) == ({"f"} if first < 3 else {"f", "r"})
+    for part, names in parts(after).items():
+        wanted = {"w": target, **own}[part]
+        before, moved = (Distribution.of(scalars(x, names)) for x in (latent, after))
+        assert w1(moved, wanted) < 0.1 * w1(before, wanted), part
+    for j, noise in latent.noise.items():
+        np.testing.assert_array_equal(after.noise[j], noise)
 
 
 def test_edit_without_it_still_loads_no_torch(tmp_path: Path, far: Path, tiny_network) -> None:

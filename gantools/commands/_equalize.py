@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,23 +13,33 @@ if TYPE_CHECKING:
     from gantools.networks.network import Network
     from gantools.ops.quantiles import Distribution
 
-SAMPLES = 4096  # z of the target (S2.19)
-
 
 @dataclass
 class Equalizer:
-    """The network of --net, opened with the first latent, and how its w are distributed."""
+    """The network of --net, opened with the first latent, and how its own are distributed.
+
+    Each part of a latent, styles, F and R, has its own target; those of F and R belong to a block.
+    """
 
     net: str | None
     device: str
     threads: int
+    _features: dict[int, dict[str, Distribution]] = field(default_factory=dict)
 
     def __call__(self, latent: Latent, c: float) -> Latent:
         """The latent with c of the way to the target; SampleError where it has none."""
         from gantools.latents.distribution import equalize
 
         self._network.check(latent)
-        return equalize(latent, self._targets, c)
+        features = self._targets_of_features(latent.first) if "f" in latent.tensors else {}
+        return equalize(latent, {"w": self._styles, **features}, c)
+
+    def _targets_of_features(self, first: int) -> dict[str, Distribution]:
+        from gantools.latents.targets import of_features
+
+        if first not in self._features:
+            self._features[first] = of_features(self._network, first)
+        return self._features[first]
 
     @cached_property
     def _network(self) -> Network:
@@ -41,8 +51,7 @@ class Equalizer:
         return network
 
     @cached_property
-    def _targets(self) -> dict[str, Distribution]:
-        from gantools.latents.labelling import sample_w
-        from gantools.ops.quantiles import Distribution
+    def _styles(self) -> Distribution:
+        from gantools.latents.targets import of_styles
 
-        return {"w": Distribution.of(sample_w(self._network, SAMPLES))}
+        return of_styles(self._network)

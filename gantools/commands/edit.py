@@ -73,9 +73,9 @@ Equalize = Annotated[
         min=0,
         max=1,
         callback=options.finite,
-        help="First bring the numbers of w towards the network's own, all layers together and "
-        "their order kept: 0 leaves them, 1 gives them the quantiles of W. `metrics w1` "
-        "says how far they are.",
+        help="First bring the numbers of the latent towards the network's own, their order kept: "
+        "all styles together, F, R. 0 leaves them, 1 gives them the network's quantiles. "
+        "`metrics w1` says how far those of w are.",
         show_default=False,
     ),
 ]

@@ -34,7 +34,7 @@ def equalize(latent: Latent, targets: Mapping[str, Distribution], c: float) -> L
     """
     found = parts(latent)
     if not found or not set(found) <= set(targets):
-        raise SampleError(f"--equalize takes w, w+ and style maps, not {latent.space}")
+        raise SampleError(f"--equalize takes styles and features, not {latent.space}")
     tensors = dict(latent.tensors)
     for part, names in found.items():
         moved = equalized(scalars(latent, names), targets[part], c)
