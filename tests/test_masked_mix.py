@@ -239,6 +239,22 @@ def test_s2_5_moved_latents_give_moved_pictures(space: str, cells: int, network:
     assert not torch.allclose(moved, still, atol=1e-2)
 
 
+def test_s2_5_seams_have_no_step(network: Network) -> None:
+    """Zeros beside ones: the share rises over the whole overlap, from nothing to everything."""
+    a = sample("fsw+5", network, (12, 24))
+    zero, one = (
+        replace(a, tensors={n: np.full_like(t, v) for n, t in a.tensors.items()}) for v in (0, 1)
+    )
+    made = compose([zero, one], Composition([], canvas=(38, 12)))  # 10 cells in common
+    for name in ("f", "r", "s.6"):
+        row = made[name][0, 0]
+        assert np.array_equal(np.broadcast_to(row, made[name].shape), made[name])
+        cells = 10 * len(row) // 38
+        assert np.diff(row).min() >= 0
+        assert np.diff(row).max() < 3 / cells
+        assert np.count_nonzero((row > 0) & (row < 1)) == cells
+
+
 def test_places_that_cannot_be(network: Network) -> None:
     a, b = pair("fnsw+5", network)  # 12x20
     for more, words in (
@@ -362,3 +378,30 @@ def test_no_torch_where_latents_meet_already(tmp_path: Path, network: Network) -
         "assert code == 0, code; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("name", "columns"), [("masks", 5), ("moving", 5)])
+def test_s2_6_figures(
+    gt: Run, tmp_path: Path, network: Network, tiny_network: Path, name: str, columns: int
+) -> None:
+    """A row for each mask; the ends are the latents' own pictures, pixels are mixed as said."""
+    a, b = pair("fnsw+5", network)  # 12x20
+    net, out = ["--net", tiny_network], tmp_path / "figure.png"
+    flags = ["--mask", "left", "--mask", "gradient", "--figure", name]
+    done = gt("mix", *save(tmp_path, a, b), *flags, *net, "-o", out)
+    assert (done.code, done.err) == (0, "")
+    with Image.open(out) as picture:
+        sheet = np.asarray(picture).reshape(2, 12, columns, 20, 3)
+    one, two = (network.pixels(images(network, [x]))[0] for x in (a, b))
+    ends = (0, 1) if name == "masks" else (0, 4)
+    for row in sheet:
+        assert np.array_equal(row[:, ends[0]], one)
+        assert np.array_equal(row[:, ends[1]], two)
+    if name == "masks":
+        assert set(np.unique(sheet[0][:, 2])) == {0, 255}
+        assert np.array_equal(sheet[0][:, 3, :10], two[:, :10])
+        assert np.array_equal(sheet[0][:, 3, 10:], one[:, 10:])
+    done = gt("mix", *save(tmp_path, a, b), *flags, *net, "-o", tmp_path / "x.safetensors")
+    assert (done.code, "makes images" in done.err) == (2, True), done.err
+    done = gt("mix", *save(tmp_path, a, b), *flags, "--at", "0.5", *net, "-o", out)
+    assert (done.code, "has no place for" in done.err) == (2, True)

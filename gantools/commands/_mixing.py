@@ -61,19 +61,26 @@ class Wanted:
 
     def run(self, incoming: Iterator[Latent]) -> Iterator[Latent]:
         """The mixture of all latents, or its frames. Usage where not all of them can be had."""
-        latents: Sequence[Latent] = list(incoming)
+        latents = self.gathered(incoming)
+        key = joined([latent.key for latent in latents])
+        try:
+            if self.frames is None:
+                yield self.mixture(latents, self.shares_of(len(latents)), key)
+            else:
+                yield from self.walk(latents, key)
+        except SampleError as e:
+            raise Usage(str(e)) from None
+
+    def gathered(self, incoming: Iterator[Latent]) -> Sequence[Latent]:
+        """All latents, two or more, in one space where they can be mixed; else Usage."""
+        latents = list(incoming)
         if report.failures():
             raise Usage("nothing was mixed, because not all of the latents could be read")
         if len(latents) < 2:
             raise Usage(f"mix takes two latents or more, and got {len(latents) or 'none'}")
         try:
             self.check(latents)
-            latents = self.together(latents)
-            key = joined([latent.key for latent in latents])
-            if self.frames is None:
-                yield self.mixture(latents, self.shares_of(len(latents)), key)
-            else:
-                yield from self.walk(latents, key)
+            return self.together(latents)
         except SampleError as e:
             raise Usage(str(e)) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,14 @@ from gantools.commands import _latents, _mixing, _overlay
 
 if TYPE_CHECKING:
     from gantools.networks.network import Network
+
+
+class Figure(StrEnum):
+    """Figures of paper 002."""
+
+    masks = "masks"
+    moving = "moving"
+
 
 At = Annotated[
     str | None,
@@ -111,6 +120,16 @@ Offset = Annotated[
         show_default=False,
     ),
 ]
+FigureOption = Annotated[
+    Figure | None,
+    typer.Option(
+        "--figure",
+        help="A sheet of two latents, a row for each --mask (default: left, top, ellipse, "
+        "gradient). masks: both, the mask, their pictures mixed, they mixed; moving: they mixed "
+        "while the mask moves.",
+        show_default=False,
+    ),
+]
 
 
 def mix(
@@ -126,6 +145,7 @@ def mix(
     style_share: StyleShare = None,
     canvas: Canvas = None,
     offset: Offset = None,
+    figure: FigureOption = None,
     output: options.Output = None,
     net: options.Net = None,
     batch: options.Batch = 8,
@@ -163,6 +183,16 @@ def mix(
     overlay = _overlay.Overlay.of(mask, smooth, keep_colour, style_share, canvas, offset)
     file = _latents.NetworkFile(net)
     wanted = _mixing.Wanted.of(at, layers, arc, frames, file, overlay, opened)
+    if figure is not None:
+        from gantools.commands import _mix_figures
+
+        wanted = _mix_figures.with_masks(wanted)
+        with open_sink(output, own="image", no_clobber=no_clobber) as sink:
+            if sink.wanted(figure):
+                sink.put_frame(
+                    figure, *_mix_figures.figure(figure, wanted, _latents.read(operands))
+                )
+        return
     with open_sink(output, own="latent", no_clobber=no_clobber) as sink:
         mixed = wanted.run(_latents.read(operands))
         _latents.write(
