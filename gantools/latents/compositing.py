@@ -69,6 +69,7 @@ class Sheet:
         self.placed = bool(wanted.canvas or wanted.places)
         self.canvas = wanted.canvas[::-1] if wanted.canvas else self.sizes[0]
         self.places = list(wanted.places) or self._spread()
+        self._whole: dict[int, np.ndarray] = {}  # masks at the picture's size
         self._check(latents)
 
     def _spread(self) -> list[Place]:
@@ -182,11 +183,12 @@ class Sheet:
         return shares, np.asarray(cover)
 
     def _mask(self, k: int, size: Size, block: int) -> np.ndarray:
-        whole = scaled((self.canvas[0], self.canvas[1]), self.first, self.last)
-        mask = self.wanted.masks[k].at(whole, self.wanted.shares[k])
+        if k not in self._whole:
+            size_of_all = scaled((self.canvas[0], self.canvas[1]), self.first, self.last)
+            self._whole[k] = self.wanted.masks[k].at(size_of_all, self.wanted.shares[k])
         start, end = self.wanted.smooth
         blur = start + (end - start) * (block - 1) / max(self.last - 1, 1)
-        return resized(mask, size, blur)
+        return resized(self._whole[k], size, blur)
 
 
 def over(layers: Sequence[Share]) -> tuple[list[Share], Share]:

@@ -44,7 +44,17 @@ def weighted(parts: Sequence[np.ndarray], shares: Sequence[Share]) -> np.ndarray
         return used[0][1]
     total = np.zeros(parts[0].shape)
     for share, part in used:
-        total += share * part.astype(np.float64)
+        total += np.multiply(share, part, dtype=np.float64)
+    return total
+
+
+def _of_maps(parts: Sequence[np.ndarray], shares: Sequence[Share]) -> np.ndarray:
+    """`weighted` of [C,H,W] in their own type, channel by channel: a style map has hundreds."""
+    used = [(share, part) for share, part in zip(shares, parts, strict=True) if np.any(share)]
+    total = np.empty(parts[0].shape, parts[0].dtype)
+    for channel in range(len(total)):
+        terms = [np.multiply(share, part[channel], dtype=np.float64) for share, part in used]
+        total[channel] = sum(terms[1:], terms[0])
     return total
 
 
@@ -58,6 +68,8 @@ def blend(parts: Sequence[np.ndarray], shares: Sequence[Share], *, arc: bool) ->
     """
     if arc and len(parts) == 2:
         return slerp(parts[0], parts[1], float(shares[1]))
+    if parts[0].ndim == 3 and not arc:
+        return _of_maps(parts, shares)
     total = weighted(parts, shares)
     if arc:
         total = total / math.sqrt(sum(float(share) ** 2 for share in shares))
