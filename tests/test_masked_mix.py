@@ -263,6 +263,14 @@ def test_places_that_cannot_be(network: Network) -> None:
     ):
         with pytest.raises(SampleError, match=words):
             compose([a, b], Composition([], **more))  # type: ignore[arg-type]
+    coarse = pair("fnsw+3", network)  # 6x10
+    want = Composition(
+        [23 / 24], [Mask("left", "left")], (0.1, 0.1), canvas=(12, 6), places=[(0, 0), (2, 0)]
+    )
+    with pytest.raises(SampleError, match="nothing covers"):  # half of the last cell
+        compose(coarse, want)
+    made = compose(coarse, replace(want, shares=[1.0]))
+    assert all(np.isfinite(t).all() for t in made.values())
     small = sample("fnsw+5", network, (12, 12))
     with pytest.raises(SampleError, match="a --canvas takes them"):
         masked([a, small], flat(1))

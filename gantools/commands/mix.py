@@ -104,8 +104,8 @@ Canvas = Annotated[
     typer.Option(
         "--canvas",
         metavar="WxH",
-        help="Lay latents with features on a canvas of so many cells of f (as wide as f, so for "
-        "fnsw+5 of a face 16x16), overlapping with smooth seams; without --offset from one end "
+        help="Lay latents with features on a canvas of so many cells of f (of a picture of 64x64, "
+        "fnsw+5 has 16x16), overlapping with soft seams; without --offset from one end "
         "to the other. A picture wider than the network's.",
         show_default=False,
     ),
@@ -167,7 +167,7 @@ def mix(
 
     $ gantools mix a.safetensors b.safetensors --mask ellipse --smooth 0.02,0.1 -o inside.png
 
-    $ gantools mix sea.safetensors hills.safetensors --canvas 28x16 -o wide.png
+    $ gantools project four/ --space fnsw+5 | gantools mix --canvas 52x16 -o wide.png
 
     $ gantools generate --seeds 1-4 --space w | gantools mix --frames 120 -o walk.mp4
     """

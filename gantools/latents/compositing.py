@@ -69,7 +69,8 @@ class Sheet:
         self.placed = bool(wanted.canvas or wanted.places)
         self.canvas = wanted.canvas[::-1] if wanted.canvas else self.sizes[0]
         self.places = list(wanted.places) or self._spread()
-        self._whole: dict[int, np.ndarray] = {}  # masks at the picture's size
+        self._drawn: dict[int, np.ndarray] = {}  # masks at the picture's size
+        self.whole = scaled((self.canvas[0], self.canvas[1]), self.first, self.last)  # picture's
         self._check(latents)
 
     def _spread(self) -> list[Place]:
@@ -105,7 +106,7 @@ class Sheet:
         layers = self.wanted.layers
         if layers is not None and max(layers, default=0) >= self.last:
             raise SampleError(f"--layers {max(layers)}: the latents have layers 0-{self.last - 1}")
-        if self.placed and not self.cover(self.canvas, self.first)[1].all():
+        if self.placed and not self.cover(self.whole, None)[1].all():
             width, height = self.canvas[::-1]
             raise SampleError(f"the canvas of {width}x{height} cells has some that nothing covers")
 
@@ -170,8 +171,8 @@ class Sheet:
             return list(self.wanted.shares)
         return self.cover(size, block)[0]
 
-    def cover(self, size: Size, block: int) -> tuple[list[Share], np.ndarray]:
-        """Shares [H, W], and how much of each cell is covered."""
+    def cover(self, size: Size, block: int | None) -> tuple[list[Share], np.ndarray]:
+        """Shares [H, W], and how much of each cell is covered; masks blurred as of a block."""
         layers: list[Share] = []
         for k, (own, place) in enumerate(zip(self.sizes, self.places, strict=True)):
             seam = self.placed and not self.wanted.masks
@@ -182,13 +183,14 @@ class Sheet:
         shares, cover = over(layers)
         return shares, np.asarray(cover)
 
-    def _mask(self, k: int, size: Size, block: int) -> np.ndarray:
-        if k not in self._whole:
-            size_of_all = scaled((self.canvas[0], self.canvas[1]), self.first, self.last)
-            self._whole[k] = self.wanted.masks[k].at(size_of_all, self.wanted.shares[k])
+    def _mask(self, k: int, size: Size, block: int | None) -> np.ndarray:
+        if k not in self._drawn:
+            self._drawn[k] = self.wanted.masks[k].at(self.whole, self.wanted.shares[k])
+        if block is None:
+            return resized(self._drawn[k], size)
         start, end = self.wanted.smooth
         blur = start + (end - start) * (block - 1) / max(self.last - 1, 1)
-        return resized(self._whole[k], size, blur)
+        return resized(self._drawn[k], size, blur)
 
 
 def over(layers: Sequence[Share]) -> tuple[list[Share], Share]:
