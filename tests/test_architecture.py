@@ -155,6 +155,7 @@ def test_io_never_loads_torch(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name", ["gantools.latents.edit", "gantools.latents.mixing", "gantools.commands._edit_plan",
+             "gantools.latents.masks", "gantools.latents.compositing", "gantools.commands._overlay",
              "gantools.commands._mixing", "gantools.io.direction_library",
              "gantools.latents.distribution"]
 )  # fmt: skip

@@ -11,6 +11,7 @@ from gantools.io.latent import Latent
 from gantools.report import SampleError
 
 SPACES = ("z", "zy", "w", "w+", "nw", "nw+")
+Share = float | np.ndarray
 PARALLEL = 1e-6  # sine of the angle below which slerp is lerp
 
 
@@ -36,50 +37,62 @@ def slerp(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
     return (left * a64 + right * b64).astype(a.dtype, copy=False)
 
 
-def weighted(parts: Sequence[np.ndarray], shares: Sequence[float]) -> np.ndarray:
-    """sum of share · part, in float64; a part of share 1 comes back to the bit."""
-    used = [(share, part) for share, part in zip(shares, parts, strict=True) if share]
-    if len(used) == 1 and used[0][0] == 1:
+def weighted(parts: Sequence[np.ndarray], shares: Sequence[Share]) -> np.ndarray:
+    """sum of share · part, in float64; where a share is 1 its part comes back to the bit."""
+    used = [(share, part) for share, part in zip(shares, parts, strict=True) if np.any(share)]
+    if len(used) == 1 and np.all(used[0][0] == 1):
         return used[0][1]
-    return np.sum([share * part.astype(np.float64) for share, part in used], axis=0)
+    total = np.zeros(parts[0].shape)
+    for share, part in used:
+        total += np.multiply(share, part, dtype=np.float64)
+    return total
 
 
-def blend(parts: Sequence[np.ndarray], shares: Sequence[float], *, arc: bool) -> np.ndarray:
+def _of_maps(parts: Sequence[np.ndarray], shares: Sequence[Share]) -> np.ndarray:
+    """`weighted` of [C,H,W] in their own type, channel by channel: a style map has hundreds."""
+    used = [(share, part) for share, part in zip(shares, parts, strict=True) if np.any(share)]
+    total = np.empty(parts[0].shape, parts[0].dtype)
+    for channel in range(len(total)):
+        terms = [np.multiply(share, part[channel], dtype=np.float64) for share, part in used]
+        total[channel] = sum(terms[1:], terms[0])
+    return total
+
+
+def blend(parts: Sequence[np.ndarray], shares: Sequence[Share], *, arc: bool) -> np.ndarray:
     """The weighted sum of arrays of one shape, shares summing to 1; two of them on an arc if asked.
+
+    A share is a number or, for maps [C,H,W], one for each cell [H,W]; on an arc a number.
 
     On an arc more than two have no single path: their sum is divided by sqrt(sum of shares²),
     which keeps the length of independent normal vectors (z).
     """
     if arc and len(parts) == 2:
-        return slerp(parts[0], parts[1], shares[1])
+        return slerp(parts[0], parts[1], float(shares[1]))
+    if parts[0].ndim == 3 and not arc:
+        return _of_maps(parts, shares)
     total = weighted(parts, shares)
     if arc:
-        total = total / _norm(shares)
+        total = total / math.sqrt(sum(float(share) ** 2 for share in shares))
     return total.astype(parts[0].dtype, copy=False)
 
 
-def _norm(shares: Sequence[float]) -> float:
-    return math.sqrt(sum(share * share for share in shares))
-
-
-# S2.4: Var((1-m) x + m y) = (1-m)² + m² for independent noises, so the sum is divided by its root.
-def blend_noise(maps: Sequence[np.ndarray], shares: Sequence[float]) -> np.ndarray:
+# S2.4: Var((1-m) x + m y) = (1-m)² + m² for independent noises, so the sum is divided by its root;
+# of noises that are one, Var = ((1-m) + m)². Independent ones are never equal in a cell.
+def blend_noise(maps: Sequence[np.ndarray], shares: Sequence[Share]) -> np.ndarray:
     """Noise maps [1,H,W] summed by shares and brought back to the variance of independent ones.
 
-    Maps that are equal are one map, whose shares add up; a map alone stays as it is.
+    A share is a number, or one for each cell [H,W]; they sum to 1. Where maps are equal they are
+    one map, whose shares add up; a map alone stays as it is.
     """
-    kept: list[np.ndarray] = []
-    weights: list[float] = []
-    for noise, share in zip(maps, shares, strict=True):
-        at = next((i for i, known in enumerate(kept) if np.array_equal(known, noise)), None)
-        if at is not None:
-            weights[at] += share
-        elif share:
-            kept.append(noise)
-            weights.append(share)
-    if len(kept) == 1:
-        return kept[0]
-    return (weighted(kept, weights) / _norm(weights)).astype(kept[0].dtype)
+    used = [(n, share) for n, share in zip(maps, shares, strict=True) if np.any(share)]
+    if len(used) == 1:
+        return used[0][0]
+    variance = np.zeros(maps[0].shape)
+    for i, (noise, share) in enumerate(used):
+        variance += share * share
+        for other, its in used[:i]:
+            variance += 2 * share * its * (noise == other)
+    return (weighted(maps, shares) / np.sqrt(variance)).astype(maps[0].dtype)
 
 
 def broadcast(latent: Latent, count: int) -> Latent:

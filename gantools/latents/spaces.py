@@ -7,7 +7,7 @@ the features behind a block to what stood before it. A new space is new edges.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
@@ -197,6 +197,35 @@ def chain(start: str, end: str, last: int = 0) -> tuple[Step, ...] | None:
                 best[step.end] = found
                 todo.append(step.end)
     return best[end][2] if end in best else None
+
+
+def meeting(starts: Sequence[str], last: int, needs: str) -> str:
+    """The smallest space, not of z, to which all of them convert without loss.
+
+    needs: letters that its name must hold, f (features) and s (style maps). SampleError where there
+    is none. Of all that would do: the first block, without style maps, without noise.
+    """
+    found = [
+        end
+        for end in {step.end for edges in steps(last).values() for step in edges}
+        if "z" not in end
+        and all(letter in end for letter in needs)
+        and all(_keeps(start, end, last) for start in starts)
+    ]
+    if found:
+        return min(found, key=_rank)
+    kinds = ", ".join(dict.fromkeys(starts))
+    raise SampleError(f"no space takes {kinds} without loss; convert one of them (project --lossy)")
+
+
+def _keeps(start: str, end: str, last: int) -> bool:
+    path = chain(start, end, last)
+    return path is not None and not any(step.loses for step in path)
+
+
+def _rank(space: str) -> tuple[int, bool, bool, str]:
+    kind, index = split(space)
+    return index or 0, "s" in kind, "n" in kind, kind
 
 
 def why_not(start: str, end: str, last: int) -> str:
