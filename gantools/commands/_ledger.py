@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gantools import report
 from gantools.faces.judge import Decision
 from gantools.io import atomic
+from gantools.io.source import known_keys, parse_shard, samples
 from gantools.report import Usage
 
 if TYPE_CHECKING:
@@ -67,6 +69,30 @@ def _lines(path: Path) -> dict[str | None, dict[str, Any]]:
         return {line["key"]: line for line in lines}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+
+
+def pictures(
+    operands: list[str] | None, shard: str | None, first: int | None = None
+) -> Iterator[Sample | Decision]:
+    """Every picture of the operands, or of the first so many, with the decision on unreadable ones.
+
+    Shows progress. What `samples` refuses is refused here, before the first picture.
+    """
+    lost: list[Decision] = []
+    given = samples(
+        operands,
+        kinds=("image",),
+        shard=shard,
+        on_failure=lambda key, path, why: lost.append(Decision(key, "unreadable", why, path=path)),
+    )
+    expected = known_keys(operands, kinds=("image",), shard=shard)
+    total = None if expected is None else len(expected)
+    index, count = parse_shard(shard)
+    most = None if first is None else len(range(index, first, count))
+    if most is not None and total is not None:
+        total = min(total, most)
+    shown = report.progress(given, total=total, unit="image")
+    return islice(with_losses(shown, lost), most)
 
 
 def with_losses(given: Iterator[Sample], lost: list[Decision]) -> Iterator[Sample | Decision]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gantools import __version__, report
-from gantools.commands._ledger import THERE, Ledger, with_losses
+from gantools.commands._ledger import THERE, Ledger, pictures
 from gantools.faces.detect import Detector, Face
 from gantools.faces.find import refined
 from gantools.faces.judge import Cut, Decision, Rules, judge
@@ -19,7 +18,7 @@ from gantools.faces.quality import quality
 from gantools.io import atomic
 from gantools.io.archives import numbered
 from gantools.io.image import decode, encode, story
-from gantools.io.source import batches, known_keys, parse_shard, samples
+from gantools.io.source import batches, parse_shard
 from gantools.io.stream import DamagedStream
 from gantools.report import SampleError, Usage
 
@@ -103,29 +102,13 @@ class Run:
         """Everything that the operands name, or the first so many of it."""
         if self.stack is not None:  # what is made of them is the shard's, they are all read
             shard = None
-        lost: list[Decision] = []
-        given = samples(
-            operands,
-            kinds=("image",),
-            shard=shard,
-            on_failure=lambda key, path, why: lost.append(
-                Decision(key, "unreadable", why, path=path)
-            ),
-        )
-        expected = known_keys(operands, kinds=("image",), shard=shard)
-        total = None if expected is None else len(expected)
-        index, count = parse_shard(shard)
-        most = None if first is None else len(range(index, first, count))
-        if most is not None and total is not None:
-            total = min(total, most)
-        shown = report.progress(given, total=total, unit="image")
 
         def full(part: list[Picture | Decision]) -> bool:
             sizes = [what.pixels.size // 3 for what in part if isinstance(what, Picture)]
             enough = len(sizes) >= batch or len(part) >= 16 * batch
             return enough or sum(sizes) >= PIXELS_AT_ONCE
 
-        opened = map(self._opened, islice(with_losses(shown, lost), most))
+        opened = map(self._opened, pictures(operands, shard, first))
         try:
             for part in batches(opened, full):
                 self._do(part)

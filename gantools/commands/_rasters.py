@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from gantools import report
-from gantools.commands._ledger import Ledger, with_losses
+from gantools.commands._ledger import Ledger, pictures
 from gantools.faces.judge import Decision
 from gantools.io.image import decode
 from gantools.io.rasters import Writer
 from gantools.io.sample import Sample
-from gantools.io.source import known_keys, samples
 from gantools.report import SampleError
 
 
@@ -16,16 +15,7 @@ def store(
     operands: list[str] | None, shard: str | None, writer: Writer | None, ledger: Ledger
 ) -> None:
     """Every picture of the operands, one in memory at a time; none is written without a writer."""
-    lost: list[Decision] = []
-    given = samples(
-        operands,
-        kinds=("image",),
-        shard=shard,
-        on_failure=lambda key, path, why: lost.append(Decision(key, "unreadable", why, path=path)),
-    )
-    expected = known_keys(operands, kinds=("image",), shard=shard)
-    total = None if expected is None else len(expected)
-    for sample in with_losses(report.progress(given, total=total, unit="image"), lost):
+    for sample in pictures(operands, shard):
         decision = sample if isinstance(sample, Decision) else _stored(sample, writer)
         ledger.add(decision.line())
 
