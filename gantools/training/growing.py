@@ -153,20 +153,17 @@ class GrowingTrainer(Draws):
     def _d_step(self, now: Moment) -> None:
         shown = self._shown(now.batch)
         scores: list[Tensor] = []
-
-        def loss() -> Tensor:
-            value, score = self._d_main(shown, now)
-            scores.append(score)
-            return value
-
-        self._learn(self.d_opt, self.d_params, now.batch, loss)
+        loss = self._d_main
+        self._learn(self.d_opt, self.d_params, now.batch, lambda: loss(shown, now, scores))
         if self.config.loss == "lsgan":
             score = self.ranks.total(torch.stack(scores).mean()) / self.ranks.world
             self.gdrop.fill_(losses.gdrop_average(float(self.gdrop), float(score)))
         self.images += now.batch
 
-    def _d_main(self, shown: tuple[Tensor, Tensor | None], now: Moment) -> tuple[Tensor, Tensor]:
-        """The loss of a part, and the mean score of its fakes."""
+    def _d_main(
+        self, shown: tuple[Tensor, Tensor | None], now: Moment, scores: list[Tensor]
+    ) -> Tensor:
+        """`scores` gets the mean score of the part's fakes."""
         c = self.config
         reals, label = self._faded(shown, now)
         fakes = self._fakes(now.batch, now.lod, label).detach()
@@ -193,7 +190,8 @@ class GrowingTrainer(Draws):
             classes = conditional.acgan_discriminator_loss(real_classes, label, fake_classes, label)
             self.sums.add("loss_d_classes", classes)
             loss = loss + classes
-        return loss, fake_logits.detach().mean()
+        scores.append(fake_logits.detach().mean())
+        return loss
 
     def _other_classes(self, label: Tensor | None, n: int) -> Tensor:
         """One-hot labels [·, c_dim] that are not the pictures' own (S1.28)."""

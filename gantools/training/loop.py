@@ -68,10 +68,10 @@ class Trainer(Draws):
         self.sums.add("score_fake", logits)
         return loss
 
-    def _g_path(self, means: list[Tensor]) -> Tensor:
+    def _g_path(self, moved: list[Tensor]) -> Tensor:
         """Half a batch; no D, so no groups. A part is drawn to its own mean, moved from the last's.
 
-        `means` gets the lengths' mean in each part.
+        `moved` gets pl_mean as each part moves it; together they move it by the mean of theirs.
         """
         n = self.config.batch // 2
         ws = self._ws(n, self._label(n, grouped=False), grouped=False)
@@ -79,8 +79,8 @@ class Trainer(Draws):
         noise = self._normal(n, *fake.shape[1:], grouped=False)
         lengths = losses.path_lengths(fake, ws, noise)
         mean = self.ranks.mean(lengths.mean())
-        means.append(mean.detach())
-        penalty, _ = losses.path_length_penalty(lengths, self.pl_mean, mean=mean)
+        penalty, after = losses.path_length_penalty(lengths, self.pl_mean, mean=mean)
+        moved.append(after)
         self.sums.add("path_length", lengths)
         weight = self.config.pl_weight * control.G_INTERVAL
         # Touch every output, so that the bias of the last ToRGB has a gradient (of zero) too.
@@ -168,11 +168,11 @@ class Trainer(Draws):
             self.signs = torch.zeros_like(self.signs)
 
     def _path_step(self) -> None:
-        means: list[Tensor] = []
+        moved: list[Tensor] = []
         half = self.config.batch // 2
         loss = self._g_path
-        self._learn(self.g_opt, self.g_params, half, lambda: loss(means), grouped=False)
-        self.pl_mean = self.pl_mean.lerp(torch.stack(means).mean(), losses.PATH_DECAY)
+        self._learn(self.g_opt, self.g_params, half, lambda: loss(moved), grouped=False)
+        self.pl_mean = torch.stack(moved).mean()
 
 
 def _adam(parameters: list[Any], lr: float, interval: int) -> torch.optim.Adam:

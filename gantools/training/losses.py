@@ -15,7 +15,6 @@ from torch import Tensor
 from gantools.ops.convolve import inputs_only
 
 GDROP_DECAY, GDROP_LIMIT, GDROP_COEF = 0.9, 0.5, 0.2
-PATH_DECAY = 0.01  # how far the mean path length moves in a step
 
 
 def generator_loss(fake_logits: Tensor) -> Tensor:
@@ -130,7 +129,7 @@ def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
 
 
 def path_length_penalty(
-    lengths: Tensor, running_mean: Tensor, decay: float = PATH_DECAY, *, mean: Tensor | None = None
+    lengths: Tensor, running_mean: Tensor, decay: float = 0.01, *, mean: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """(penalty, new running mean): mean of (lengths - a)^2 with a moved towards their mean first.
 
