@@ -155,6 +155,18 @@ def parse_layers(text: str | None, count: int, what: str = "--layers") -> list[i
     return layers
 
 
+LARGEST = 1 << 16  # pixels along a side that anybody means
+
+
+def parse_size(text: str, what: str) -> tuple[int, int]:
+    """(height, width) of `64` or `64x96`; Usage for anything else."""
+    found = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", text.strip())
+    height, width = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not 0 < height <= LARGEST or not 0 < width <= LARGEST:
+        raise Usage(f"{what} {text}: expected a number such as 64, or HEIGHTxWIDTH")
+    return height, width
+
+
 _UNITS = {"": 1, "k": 1000, "M": 1_000_000, "m": 1_000_000, "K": 1000}
 
 

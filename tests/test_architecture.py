@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "ops": set(),
     "networks": {"io", "ops"},
     "latents": {"io", "ops", "networks"},
-    "inversion": {"io", "ops", "networks"},
+    "inversion": {"io", "ops", "networks", "latents"},  # its results are latents of every space
     "faces": {"io", "ops", "networks"},
     "evaluation": {"io", "ops", "networks"},
     "training": {"io", "ops", "networks", "evaluation"},  # for the best snapshot (S0.15)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
-from gantools.inversion.distribution import distribution_loss
+from gantools.inversion.usual import distribution_loss
 from gantools.io.latent import Latent
 from gantools.latents.distribution import equalize, parts
 from gantools.ops.quantiles import Distribution, Pool, equalized

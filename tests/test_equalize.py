@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gantools.inversion.distribution import targets
-from gantools.inversion.start import own_w
 from gantools.io.latent import Latent
 from gantools.io.stream import read_stream
 from gantools.latents.distribution import parts, scalars
@@ -154,17 +152,6 @@ def test_s2_19_projection_keeps_the_distribution(
             assert latent.header["projection"]["dist_weight"] == weight
             found[weight] = w1(Distribution.of(latent.tensors["w"]), target)
         assert found[10] < 0.4 * found[0], (space, found)
-
-
-def test_s2_19_targets_of_the_regulariser_are_those_of_w(tiny_network: Path) -> None:
-    """T for w+ is T for w at rows times the length; both of the network's own 10,000 w."""
-    network = open_network(str(tiny_network))
-    own = own_w(network.g.mapping, network.g.cfg.z_dim)
-    groups = np.sort(own.numpy(), axis=None).astype(np.float64).reshape(16, -1).mean(1)
-    np.testing.assert_allclose(targets(own, 1).numpy(), groups, rtol=1e-5)
-    rows = targets(own, 5).numpy()
-    assert rows.shape == (80,) and (np.diff(rows) >= 0).all()
-    np.testing.assert_allclose(rows.reshape(16, 5).mean(1), groups, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(("first", "space"), [(3, "fnw+3"), (2, "fw+2"), (4, "fnsw+4")])

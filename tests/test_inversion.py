@@ -110,11 +110,12 @@ def run_values() -> dict[str, Any]:
     return values
 
 
-def tiny_synthesis(run: dict[str, Tensor]) -> optimise.Synthesis:
-    def synthesis(w: Tensor, maps: list[Tensor]) -> Tensor:
-        x = torch.einsum("nld,lod->no", w.expand(-1, 2, -1), run["G.syn"]) + run["G.syn_b"]
-        noise4 = functional.interpolate(run["G.n4"] * maps[0], scale_factor=2)
-        noise8 = run["G.n8"].view(1, 3, 1, 1) * maps[1]
+def tiny_synthesis(run: dict[str, Tensor]) -> optimise.Render:
+    def synthesis(tensors: optimise.Tensors) -> Tensor:
+        ws = tensors["w"].expand(-1, 2, -1)
+        x = torch.einsum("nld,lod->no", ws, run["G.syn"]) + run["G.syn_b"]
+        noise4 = functional.interpolate(run["G.n4"] * tensors["n.1"], scale_factor=2)
+        noise8 = run["G.n8"].view(1, 3, 1, 1) * tensors["n.2"]
         return torch.tanh(x.view(-1, 3, 8, 8) + noise4 + noise8)
 
     return synthesis
@@ -138,20 +139,20 @@ def test_official_projector_step_by_step(
     seen: list[Tensor] = []
     distances: list[float] = []
 
-    def watch(step: int, w: Tensor, images: Tensor, losses: Tensor) -> None:
-        seen.append(w[0, 0].clone())
+    def watch(step: int, tensors: optimise.Tensors, images: Tensor, losses: Tensor) -> None:
+        seen.append(tensors["w"][0, 0].clone())
         distances.append(loss(images).item())
 
-    optimise.optimise(
-        run["w_avg"].view(1, 1, -1),
-        [run["noise_init_4"][None, None], run["noise_init_8"][None, None]],
-        tiny_synthesis(run),
-        loss,
-        method,
-        w_std=run_values["w_std"],
-        draw=lambda step: run["w_noise_draws"][step].view(1, 1, -1),
-        watch=watch,
-    )
+    def jitter(step: int, tensors: optimise.Tensors, strength: float) -> optimise.Tensors:
+        noise = run["w_noise_draws"][step] * (run_values["w_std"] * strength)
+        return tensors | {"w": tensors["w"] + noise}
+
+    starts = {
+        "w": run["w_avg"].view(1, 1, -1),
+        "n.1": run["noise_init_4"][None, None],
+        "n.2": run["noise_init_8"][None, None],
+    }
+    optimise.optimise(starts, tiny_synthesis(run), loss, method, jitter=jitter, watch=watch)
     torch.testing.assert_close(torch.stack(seen), run["w_out"], rtol=0, atol=2e-4)
     assert distances == pytest.approx(run_values["dist_printed"], rel=1e-3)
     rates = [schedule.learning_rate(t, steps, method.lr) for t in range(steps)]
@@ -233,7 +234,7 @@ def test_projection_from_the_true_latent_stays(network: Network) -> None:
     ws, pixels = pictures_of(network, 1)
     truth = Latent("a", "w", {"w": ws[0, :1].numpy()})
     losses: list[float] = []
-    (found,) = projector(network, "w", init=lambda key: truth).run(
+    (found,) = projector(network, "w", init=lambda key, picture: truth).run(
         ["a"], pixels, lambda step, w, x, loss: losses.append(loss.item())
     )
     mean = projector(network, "w", replace(STILL, steps=1)).run(["a"], pixels)[0]
@@ -339,7 +340,9 @@ def test_pivotal_tuning_moves_the_network_to_the_picture(network: Network) -> No
 def test_spaces_with_noise_need_noise_maps(network: Network) -> None:
     with pytest.raises(SampleError, match="no start for w"):
         rows = Latent("a", "w+", {"w": np.zeros((6, 16), np.float32)})
-        projector(network, "w", init=lambda key: rows).run(["a"], pictures_of(network, 1)[1])
+        projector(network, "w", init=lambda key, picture: rows).run(
+            ["a"], pictures_of(network, 1)[1]
+        )
 
 
 def test_perceptual_default_prefers_lpips_then_the_discriminator(

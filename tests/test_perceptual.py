@@ -112,12 +112,17 @@ def test_discriminator_embedding_is_unit_normalised() -> None:
 
 def test_pictures_reach_a_photographs_network_at_64_to_256_pixels() -> None:
     """max(1, resolution/256) as every projector has it, and 64 at least; grey becomes RGB."""
-    seen = perceptual.at_photograph_size(lambda x: [x])
-    sizes = {side: seen(torch.zeros(1, 3, side, side))[0].shape[2] for side in (16, 64, 256, 1024)}
+
+    def seen(x: torch.Tensor, resolution: int) -> torch.Tensor:
+        return perceptual.at_photograph_size(lambda x: [x], resolution)(x)[0]
+
+    sides = (16, 64, 256, 1024)
+    sizes = {side: seen(torch.zeros(1, 3, side, side), side).shape[2] for side in sides}
     assert sizes == {16: 64, 64: 64, 256: 256, 1024: 256}
-    assert seen(torch.zeros(1, 1, 64, 64))[0].shape == (1, 3, 64, 64)
+    assert seen(torch.zeros(1, 1, 64, 64), 64).shape == (1, 3, 64, 64)
     x = torch.arange(512.0).expand(1, 3, 512, 512)
-    assert seen(x)[0][0, 0, 0, :2].tolist() == [0.5, 2.5]  # area, not every second pixel
+    assert seen(x, 512)[0, 0, 0, :2].tolist() == [0.5, 2.5]  # area, not every second pixel
+    assert seen(x, 64).shape[2:] == (512, 512)  # a large picture by a small network (S2.15)
 
 
 def test_vgg19_prefers_the_small_change() -> None:

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gantools import options
 from gantools.io.network import Checkpoint, save
 from gantools.networks import (
     pggan,
@@ -221,22 +222,22 @@ def test_a_file_with_a_huge_first_block_takes_no_memory(family: str, tmp_path: P
 )
 def test_sizes_as_shapes(text: str, resolution: int, block: tuple[int, int]) -> None:
     """The most doublings that leave 4 cells or more."""
-    made = shape.of(*shape.parse(text))
+    made = shape.of(*options.parse_size(text, "--resolution"))
     assert made == {"resolution": resolution, "first_block": block}
 
 
 @pytest.mark.parametrize("text", ["", "64x", "x64", "0", "-8", "64x96x3", "99999999", "6 4", "8x0"])
 def test_no_sizes(text: str) -> None:
     with pytest.raises(Usage, match="HEIGHTxWIDTH"):
-        shape.parse(text)
+        options.parse_size(text, "--resolution")
 
 
 @pytest.mark.parametrize("text", ["4", "100", "178x218", "64x2048", "9x16", "1080x1920", "1"])
 def test_sizes_that_no_network_has_name_some_that_are_near(text: str) -> None:
     with pytest.raises(Usage, match="near sizes: ") as caught:
-        shape.of(*shape.parse(text))
+        shape.of(*options.parse_size(text, "--resolution"))
     for near in str(caught.value).split("near sizes: ")[1].split(", "):
-        assert shape.of(*shape.parse(near))
+        assert shape.of(*options.parse_size(near, "--resolution"))
 
 
 @given(st.integers(4, 16), st.integers(4, 16), st.integers(1, 8))

@@ -294,5 +294,5 @@ def test_s2_2_on_the_command_line(gt: Run, tiny_network: Path, tmp_path: Path) -
     assert cut.code == 1 and "truncate z and w alone" in cut.err
     photo = tmp_path / "p.png"
     photo.write_bytes(made)
-    run = gt("project", *net, photo, "--space", "fnw+5", "-o", f"{tmp_path}/x.safetensors")
-    assert run.code == 1 and "pictures are projected to w, w+, nw, nw+" in run.err
+    run = gt("project", *net, photo, "--space", "fnz5", "-o", f"{tmp_path}/x.safetensors")
+    assert run.code == 2 and "projected to styles, not to z" in run.err

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +15,7 @@ from gantools import report
 from gantools.commands import _paste
 from gantools.io import alpha, image
 from gantools.io.latent import Latent
+from gantools.io.space import spatial, split
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gantools.faces.detect import Detector
+    from gantools.inversion.optimise import Tensors
     from gantools.inversion.project import Projector
     from gantools.io.network import Checkpoint
     from gantools.io.sample import Sample
@@ -30,6 +33,12 @@ if TYPE_CHECKING:
 MOST_ROWS = 8  # pictures one below another in a progress video
 LEAST_HEIGHT = 256  # of a picture in it
 FRAMES = 300  # of one batch in it
+STYLE_FLAGS = {
+    "style_smooth": "--style-smooth",
+    "style_radius": "--style-radius",
+    "style_cells": "--style-cells",
+    "style_falloff": "--style-falloff",
+}
 
 
 @dataclass
@@ -42,6 +51,7 @@ class Wishes:
     perceptual: str | None
     init: str
     align: Literal["auto", "always", "never"]
+    size: tuple[int, int] | Literal["own"] | None  # height and width; None: the network's
     lossy: bool
     seed: int
     batch: int
@@ -73,6 +83,7 @@ class Film:
             raise Usage(f"--progress-video {path}: a name that ends in .mp4, .gif or .webm")
         self.sink = open_sink(path, own="image") if path is not None else None
         self.rows = 0
+        self.shape: tuple[int, ...] | None = None
         self.count = 0
 
     def __enter__(self) -> Film:
@@ -87,7 +98,7 @@ class Film:
             self.sink.__exit__(kind, e, t)
 
     def frame(self, targets: list[np.ndarray], now: np.ndarray) -> None:
-        """One frame; later batches have the first one's number of rows, black where it is more."""
+        """One frame; later batches have the first one's number of rows and size, black beside."""
         if self.sink is None:
             return
         import numpy as np
@@ -98,8 +109,25 @@ class Film:
         rows = [*pairs, *[empty] * self.rows][: self.rows]
         grow = -(-LEAST_HEIGHT // len(empty)) if len(empty) < LEAST_HEIGHT else 1
         frame = np.concatenate(rows).repeat(grow, axis=0).repeat(grow, axis=1)
-        self.sink.put_frame(f"{self.count:08d}", frame)
+        self.shape = self.shape or frame.shape
+        self.sink.put_frame(f"{self.count:08d}", _fitted(frame, self.shape))
         self.count += 1
+
+
+def _fitted(frame: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A frame shrunk or enlarged into the middle of another's shape, black beside it."""
+    import numpy as np
+    from PIL import Image
+
+    if frame.shape == shape:
+        return frame
+    scale = min(n / m for n, m in zip(shape[:2], frame.shape[:2], strict=True))
+    height, width = (max(1, round(n * scale)) for n in frame.shape[:2])
+    out = np.zeros(shape, np.uint8)
+    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
+    shown = Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS)
+    out[top : top + height, left : left + width] = np.asarray(shown)
+    return out
 
 
 def _check_tuned(path: Path) -> None:
@@ -130,15 +158,10 @@ class Run:
 
         if self.wishes.tune:
             _check_tuned(Path(self.wishes.tune[0]))
-        self.method = replace(
-            METHODS[self.wishes.method],
-            **self.wishes.changes,
-        )
-        if not self.method.perceptual and not self.method.mse:
-            raise Usage("--perceptual-weight and --mse-weight are both 0: nothing is minimised")
-        self.space = self.wishes.space or self.method.space
-        if "noise_reg" in self.wishes.changes and not self.space.startswith("n"):
-            raise Usage(f"--noise-reg is for nw and nw+; {self.space} has no noise maps")
+        known = METHODS[self.wishes.method]
+        self.space = self.wishes.space or known.space
+        self.method = known.for_space(self.space, self.wishes.changes)
+        self._check_wishes()
         path = files.find(self.net)
         self.ckpt: Checkpoint = files.load(path)
         self.perceptual = self.wishes.perceptual or self._default_perceptual()
@@ -155,6 +178,23 @@ class Run:
         self._projector: Projector | None = None
         self._detector: Detector | None = None
 
+    def _check_wishes(self) -> None:
+        """Usage for flags that the space has no use for."""
+        kind, index = split(self.space)
+        if not self.method.perceptual and not self.method.mse:
+            raise Usage("--perceptual-weight and --mse-weight are both 0: nothing is minimised")
+        if "noise_reg" in self.wishes.changes and "n" not in kind:
+            raise Usage(f"--noise-reg is for spaces like nw+; {self.space} has no noise maps")
+        for name, flag in STYLE_FLAGS.items():
+            if name in self.wishes.changes and "s" not in kind:
+                raise Usage(f"{flag} is for spaces like fnsw+5; {self.space} has no style maps")
+        if self.wishes.size is not None and index is None:
+            raise Usage(f"--size is for spaces with features, like fnw+5, and not {self.space}")
+        if self.wishes.size is not None and self.wishes.align == "always":
+            raise Usage("--size takes pictures as they are: leave --align out")
+        if self.wishes.tune and spatial(self.space):
+            raise Usage(f"--tune is for w, w+, nw and nw+, and not {self.space}")
+
     def _default_perceptual(self) -> str:
         from gantools.inversion.project import default_perceptual
 
@@ -169,8 +209,8 @@ class Run:
 
         for group in batches(self._wanted(samples), full):
             items = [item for _, item in group if isinstance(item, Item)]
-            if items:
-                self._project(items)
+            for _, alike in groupby(items, lambda item: item.pixels.shape):
+                self._project(list(alike))
             for name, latent in group:
                 if isinstance(latent, Latent):
                     self._write(latent, name=name)
@@ -194,12 +234,13 @@ class Run:
 
         if kind(sample.data) == "latent":
             return self._converted(Latent.from_bytes(sample.data, sample.key))
-        self._check_projected()
+        projector = self.projector  # what the network cannot do is said before a face is looked for
         photo = image.decode_channels(sample.data, self.network.channels)
-        pixels, quad = self._cropped(photo)
-        if callable(self.projector.init):
-            self.projector.init(sample.key)  # a start that is not there fails its sample alone
-        height, width = self.network.size
+        pixels, quad = self._cropped(photo) if self.wishes.size is None else self._sized(photo)
+        height, width = pixels.shape[:2]
+        canvas = projector.canvas((height, width))
+        if callable(projector.init):  # a start that does not fit fails its sample alone
+            projector.start(canvas, sample.key, pixels)
         crop = {
             "quad": [[round(float(v), 3) for v in corner] for corner in quad],
             "size": height if height == width else [height, width],
@@ -208,14 +249,15 @@ class Run:
         kept = photo if self.wishes.paste is not None else None
         return Item(sample.key, sample.name, pixels, crop, kept)
 
-    def _check_projected(self) -> None:
-        from gantools.inversion.project import SPACES
+    def _sized(self, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The photograph in its own size, or its middle in another; mirrored up to whole cells."""
+        from gantools.faces.centre import centred, mirrored
+        from gantools.inversion.canvas import unit
 
-        if self.space not in SPACES:
-            raise SampleError(
-                f"a picture, and --space {self.space} takes latents: pictures are projected to "
-                f"{', '.join(SPACES)}, and what comes out can be converted"
-            )
+        size = self.wishes.size
+        own = (photo.shape[0], photo.shape[1])
+        pixels, quad = centred(photo, size if isinstance(size, tuple) else own)
+        return mirrored(pixels, quad, unit(self.network, self.space))
 
     def _cropped(self, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         from gantools.faces.align import align
@@ -267,14 +309,14 @@ class Run:
             )
         return self._projector
 
-    def _init(self) -> str | Callable[[str], Latent]:
+    def _init(self) -> str | Callable[[str, Tensor], Latent]:
         if self.wishes.init in {"mean", "random"}:
             return self.wishes.init
         place = Path(self.wishes.init)
         if not place.exists():
             raise Usage(f"--init {place}: not mean, random, a latent file or a folder of them")
 
-        def start(key: str) -> Latent:
+        def start(key: str, picture: Tensor) -> Latent:
             path = place / f"{key}.safetensors" if place.is_dir() else place
             if not path.is_file():
                 raise SampleError(f"--init: there is no {key}.safetensors in {place}")
@@ -283,8 +325,6 @@ class Run:
                 self.network.check(latent)
             except SampleError as e:
                 raise SampleError(f"--init {path}: {e}") from e
-            if latent.space not in {"w", "nw", self.space.removeprefix("n"), self.space}:
-                raise SampleError(f"--init: a {latent.space} latent is no start for {self.space}")
             return latent
 
         return start
@@ -298,7 +338,7 @@ class Run:
             bar = report.progress_bar(total=total, unit="step", desc=name)
             stack.callback(bar.close)
 
-            def watch(step: int, w: Tensor, images: Tensor, losses: Tensor) -> None:
+            def watch(step: int, tensors: Tensors, images: Tensor, losses: Tensor) -> None:
                 bar.update(1)
                 bar.set_postfix_str(f"loss {losses.mean().item():.4g}")
                 if self.film.sink is not None and (step % every == 0 or step == total - 1):

@@ -276,7 +276,7 @@ def shape_of(
     if resolution is None and preset:
         return {}
     what = "--resolution" if resolution else "the first picture's size is no --resolution:"
-    size = shape.parse(resolution) if resolution else pictures.size_of(data)
+    size = options.parse_size(resolution, "--resolution") if resolution else pictures.size_of(data)
     if crop is not None and size[0] != size[1]:
         raise Usage(f"--crop: faces are brought to squares, and pictures are {shape.told(*size)}")
     if family == "sngan" and size == (48, 48):  # it has a network of its own

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,6 +27,12 @@ def space_names(incomplete: str) -> list[str]:
     """What the shell completes --space with; the block's number is left to its user."""
     names = [name.removesuffix("I") for name in space.SPELT.partition(" (")[0].split(", ")]
     return [name for name in names if name.startswith(incomplete)]
+
+
+def _size(text: str | None) -> tuple[int, int] | Literal["own"] | None:
+    if text is None:
+        return None
+    return "own" if text == "own" else options.parse_size(text, "--size")
 
 
 class Method(StrEnum):
@@ -67,10 +73,10 @@ def project(
             callback=known_space,
             autocompletion=space_names,
             help="w: one style for all layers; w+: one per layer; nw, nw+: with noise maps. "
-            "Default: the method's own (quick, i2s: w+; stylegan2: nw; thesis: nw+). Latents of "
-            "StyleGAN2 also go to sw+ (style maps), fw+I and fsw+I (features from block I on, as "
-            "model info counts them), nsw+, fnw+I and fnsw+I (with noise maps), fnzI (features, "
-            "z and noise maps).",
+            "Default: the method's own (quick, i2s: w+; stylegan2: nw; thesis: nw+). StyleGAN2 "
+            "also has sw+ (style maps), fw+I and fsw+I (features from block I on, as model info "
+            "counts them), nsw+, fnw+I and fnsw+I (with noise maps), and for latents fnzI "
+            "(features, z and noise maps).",
             show_default=False,
         ),
     ] = None,
@@ -88,7 +94,8 @@ def project(
             "--steps",
             metavar="N",
             min=1,
-            help="Steps of the optimiser. Default: quick 400, stylegan2 and thesis 1000, i2s 5000.",
+            help="Steps of the optimiser. Default: quick 400, stylegan2 1000, thesis 1000 and 250 "
+            "with features, i2s 5000.",
             show_default=False,
         ),
     ] = None,
@@ -154,9 +161,9 @@ def project(
             metavar="X",
             min=0,
             callback=options.finite,
-            help="Weight of the distribution of w's numbers: mean square between the sorted "
-            "numbers and the quantiles of the network's own (`metrics w1` measures it). Default: "
-            "0; paper 002 does not say its own, 1 is a start.",
+            help="Weight of the distribution of the numbers of w, of F and of R: mean square "
+            "between the sorted numbers and the quantiles of the network's own (`metrics w1` "
+            "measures it). Default: 0; paper 002 does not say its own, 1 is a start.",
             show_default=False,
         ),
     ] = None,
@@ -167,7 +174,54 @@ def project(
             metavar="X",
             min=0,
             callback=options.finite,
-            help="Weight of the noise regulariser in nw and nw+.",
+            help="Weight of the noise regulariser in spaces with noise maps.",
+            show_default=False,
+        ),
+    ] = None,
+    style_smooth: Annotated[
+        float | None,
+        typer.Option(
+            "--style-smooth",
+            metavar="X",
+            min=0,
+            callback=options.finite,
+            help="Style maps: weight of what a blur takes from them. Default: 0.",
+            show_default=False,
+        ),
+    ] = None,
+    style_radius: Annotated[
+        float | None,
+        typer.Option(
+            "--style-radius",
+            metavar="SHARE",
+            min=0.001,
+            max=1,
+            callback=options.finite,
+            help="Style maps: deviation of that blur, in sides of the map. Default: 0.1.",
+            show_default=False,
+        ),
+    ] = None,
+    style_cells: Annotated[
+        int | None,
+        typer.Option(
+            "--style-cells",
+            metavar="N",
+            min=1,
+            help="Style maps: optimise at most N cells a side, enlarged to the block's size. "
+            "Default: all.",
+            show_default=False,
+        ),
+    ] = None,
+    style_falloff: Annotated[
+        float | None,
+        typer.Option(
+            "--style-falloff",
+            metavar="X",
+            min=0.001,
+            max=1,
+            callback=options.finite,
+            help="Style maps: learning rate of a block's map, as a share of that of the block "
+            "before it. Default: 1.",
             show_default=False,
         ),
     ] = None,
@@ -176,9 +230,21 @@ def project(
         typer.Option(
             "--init",
             metavar="mean|random|LATENT|FOLDER",
-            help="Where it starts: the mean w, a random one, a latent, FOLDER/<key>.safetensors.",
+            help="Where it starts: the mean w, a random one, a latent that converts to the space, "
+            "FOLDER/<key>.safetensors.",
         ),
     ] = "mean",
+    size: Annotated[
+        str | None,
+        typer.Option(
+            "--size",
+            metavar="own|HxW",
+            help="Spaces with features: the picture as it is, at its own size or its middle at "
+            "HxW, mirrored up to whole cells; no face is looked for. Default: the network's size, "
+            "aligned.",
+            show_default=False,
+        ),
+    ] = None,
     align: Annotated[
         Align,
         typer.Option(
@@ -266,6 +332,8 @@ def project(
 
     $ gantools project face.safetensors --space fnw+5 -o features.safetensors
 
+    $ gantools project photos/ --space fnw+5 --method thesis --dist-weight 1 -o latents/
+
     $ gantools project photo.jpg --paste --scale 2 -o back.png
     """
     report.begin("project", quiet=quiet)
@@ -287,6 +355,10 @@ def project(
         "prior": prior_weight,
         "dist": dist_weight,
         "noise_reg": noise_reg,
+        "style_smooth": style_smooth,
+        "style_radius": style_radius,
+        "style_cells": style_cells,
+        "style_falloff": style_falloff,
     }
     wishes = _project.Wishes(
         space=into,
@@ -295,6 +367,7 @@ def project(
         perceptual=perceptual and perceptual.value,
         init=init,
         align=align.value,
+        size=_size(size),
         lossy=lossy,
         seed=seed,
         batch=batch,

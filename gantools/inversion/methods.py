@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from gantools.inversion.noise import Rule
+from gantools.io.space import split
 
 
 @dataclass(frozen=True)
@@ -13,6 +16,7 @@ class Method:
 
     space: str = "w+"  # where it projects to unless another space is asked for
     steps: int = 1000
+    feature_steps: int | None = None  # the same in spaces with features; None: as in the others
     lr: float = 0.1  # peak of the schedule, in units of w
     ramp_up: float = 0.05  # share of the steps with a linear warm-up
     warm_up: int | None = None  # the same in steps; None: by ramp_up
@@ -22,10 +26,19 @@ class Method:
     perceptual: float = 1.0  # weight of the perceptual distance
     mse: float = 0.0  # weight of the mean squared difference of pixels in [-1,1]
     prior: float = 0.0  # weight of the prior of w (inversion.prior)
-    dist: float = 0.0  # weight of the distribution of w's numbers (inversion.distribution)
+    dist: float = 0.0  # weight of the distribution of numbers (inversion.distribution)
+    style_smooth: float = 0.0  # weight of what blur takes from style maps (S2.26)
+    style_radius: float = 0.1  # that blur's deviation, in sides of the map
+    style_cells: int | None = None  # style maps are optimised with at most so many cells a side
+    style_falloff: float = 1.0  # learning rate of a style map against the block's before it
     noise_reg: float = 1e5  # weight of the regulariser of optimised noise maps
     noise_rule: Rule = "official"
     betas: tuple[float, float] = (0.9, 0.999)
+
+    def for_space(self, space: str, changes: Mapping[str, Any]) -> Method:
+        """The settings in a space, with those that are changed."""
+        own = {"steps": self.feature_steps} if self.feature_steps and split(space)[1] else {}
+        return replace(self, **(own | dict(changes)))
 
     @property
     def ramp(self) -> float:
@@ -39,9 +52,10 @@ METHODS = {
     "quick": Method(steps=400, ramp_down=0.5, w_noise=0.0, mse=5.0, prior=0.03),
     # The StyleGAN2 projector (S2.12, second baseline): one w for all layers, and noise maps.
     "stylegan2": Method(space="nw"),
-    # Paper 002 (S2.12): a w per layer and noise maps, warm-up of 50 steps, no ramp-down.
+    # Paper 002 (S2.11, S2.12): warm-up of 50 steps, no ramp-down; features need fewer steps.
     "thesis": Method(
         space="nw+",
+        feature_steps=250,
         warm_up=50,
         ramp_down=0.0,
         w_noise=0.0,

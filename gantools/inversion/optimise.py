@@ -1,4 +1,4 @@
-"""Projection by optimisation: w and noise maps by Adam, for a batch of pictures at once.
+"""Projection by optimisation: the tensors of latents by Adam, for a batch of pictures at once.
 
 Losses are summed over the batch and every random number belongs to one sample, so a result does
 not depend on its neighbours (papers.md S2.11, S2.12; formats.md 5.5).
@@ -6,7 +6,7 @@ not depend on its neighbours (papers.md S2.11, S2.12; formats.md 5.5).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -17,19 +17,19 @@ from gantools.inversion import schedule
 from gantools.inversion.methods import Method
 from gantools.inversion.perceptual import Embed, distance
 
-Synthesis = Callable[[Tensor, list[Tensor]], Tensor]  # w [N,K,w_dim], maps -> [N,C,H,W]
+Tensors = dict[str, Tensor]  # the tensors of latents by name (io.latent), each [N, ...]
+Render = Callable[[Tensors], Tensor]  # -> pictures [N,C,H,W]
 Loss = Callable[[Tensor], Tensor]  # pictures -> one loss per sample, [N]
-Usual = Callable[[Tensor], Tensor]  # w [N,K,w_dim] -> how far from the network's own, [N]
-Draw = Callable[[int], Tensor]  # step -> standard normal numbers, shaped as w
-Watch = Callable[[int, Tensor, Tensor, Tensor], None]  # step, w after it, pictures, losses
+Usual = Callable[[Tensors], Tensor]  # how far from the network's own latents, [N]
+Jitter = Callable[[int, Tensors, float], Tensors]  # step, tensors, strength -> with noise on them
+Watch = Callable[[int, Tensors, Tensor, Tensor], None]  # step, tensors after it, pictures, losses
 
 
 @dataclass
 class Projection:
-    """Where an optimisation ended: w [N,K,w_dim], noise maps [N,1,H,W], last losses [N]."""
+    """Where an optimisation ended: tensors as they started, by name, and last losses [N]."""
 
-    w: Tensor
-    noise: list[Tensor]
+    tensors: Tensors
     loss: Tensor
 
 
@@ -48,38 +48,36 @@ def objective(embed: Embed, target: Tensor, method: Method) -> Loss:
 
 
 def optimise(
-    start: Tensor,
-    noise: Sequence[Tensor],
-    synthesis: Synthesis,
+    start: Tensors,
+    render: Render,
     loss: Loss,
     method: Method,
     *,
-    w_std: float = 1.0,
-    prior: Usual | None = None,
-    dist: Usual | None = None,
-    draw: Draw | None = None,
+    usual: Usual | None = None,
+    jitter: Jitter | None = None,
+    rates: Mapping[str, float] | None = None,
     watch: Watch | None = None,
 ) -> Projection:
-    """Minimise the loss of synthesis(w, noise) and, weighted, those of w and of the noise maps.
+    """Minimise the loss of render(tensors), what `usual` adds for them, and of the noise maps.
 
-    start [N,K,w_dim], K = 1 (one w for all layers) or the number of layers. noise: maps
-    [N,1,H,W] to be optimised, brought to mean 0 and deviation 1 after every step; empty where
-    noise is no variable. prior, dist: needed if method.prior, method.dist > 0. draw: numbers for
-    the noise on w; needed if method.w_noise > 0.
+    start: every tensor is optimised; noise maps `n.j` [N,1,H,W] are brought to mean 0 and
+    deviation 1 after every step. jitter: noise on the others before rendering; needed if
+    method.w_noise > 0. rates: what a tensor's learning rate is multiplied by.
     """
-    w = start.detach().clone().requires_grad_(True)
-    maps = [n.detach().clone().requires_grad_(True) for n in noise]
-    adam = torch.optim.Adam([w, *maps], lr=method.lr, betas=method.betas)
-    losses = torch.zeros(len(w))
+    tensors = {name: t.detach().clone().requires_grad_(True) for name, t in start.items()}
+    maps = [t for name, t in tensors.items() if name.startswith("n.")]
+    share = {name: (rates or {}).get(name, 1.0) for name in tensors}
+    groups = [{"params": [t], "share": share[name]} for name, t in tensors.items()]
+    adam = torch.optim.Adam(groups, lr=method.lr, betas=method.betas)
+    losses = torch.zeros(())
     for step in range(method.steps):
         rate = schedule.learning_rate(step, method.steps, method.lr, method.ramp, method.ramp_down)
-        adam.param_groups[0]["lr"] = rate
-        images = synthesis(_jittered(w, step, method, w_std, draw), maps)
+        for group in adam.param_groups:
+            group["lr"] = rate * group["share"]
+        images = render(_jittered(tensors, step, method, jitter))
         losses = loss(images)
-        if prior is not None and method.prior:
-            losses = losses + method.prior * prior(w)
-        if dist is not None and method.dist:
-            losses = losses + method.dist * dist(w)
+        if usual is not None:
+            losses = losses + usual(tensors)
         if maps and method.noise_reg:
             losses = losses + method.noise_reg * noise_maps.regularisation(maps, method.noise_rule)
         adam.zero_grad()
@@ -87,12 +85,14 @@ def optimise(
         adam.step()
         noise_maps.normalise(maps)
         if watch is not None:
-            watch(step, w.detach(), images.detach(), losses.detach())
-    return Projection(w.detach(), [n.detach() for n in maps], losses.detach())
+            watch(step, _detached(tensors), images.detach(), losses.detach())
+    return Projection(_detached(tensors), losses.detach())
 
 
-def _jittered(w: Tensor, step: int, method: Method, w_std: float, draw: Draw | None) -> Tensor:
+def _detached(tensors: Tensors) -> Tensors:
+    return {name: t.detach() for name, t in tensors.items()}
+
+
+def _jittered(tensors: Tensors, step: int, method: Method, jitter: Jitter | None) -> Tensors:
     strength = schedule.w_noise(step, method.steps, method.w_noise, method.w_noise_length)
-    if strength == 0 or draw is None:
-        return w
-    return w + draw(step) * (w_std * strength)
+    return tensors if strength == 0 or jitter is None else jitter(step, tensors, strength)

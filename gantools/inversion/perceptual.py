@@ -24,7 +24,7 @@ TAPS: dict[str, tuple[int, ...]] = {
     "squeeze": (1, 4, 7, 9, 10, 11, 12),  # relu1, then the Fire modules before each pooling, …
 }
 TRUNKS = {"vgg": "vgg16", "alex": "alexnet", "squeeze": "squeezenet"}
-LARGEST = 256  # perceptual networks of photographs see at most this many pixels a side
+LARGEST = 256  # perceptual networks of photographs see about this many pixels a face
 SMALLEST = 64  # and at least this many: AlexNet's pooling needs them
 
 
@@ -201,15 +201,19 @@ def on_black_and_white(embed: Embed, *, premultiplied: bool) -> Embed:
     return laid
 
 
-def at_photograph_size(embed: Embed) -> Embed:
-    """Shrink what is above 256 pixels by whole factors (area), enlarge what is below 64."""
+def at_photograph_size(embed: Embed, resolution: int) -> Embed:
+    """What a network of that resolution makes, shrunk by max(1, resolution/256), by area (S2.14).
+
+    So a network sees the same of a face in a picture of any size. What is below 64 px is enlarged.
+    """
+    factor = max(1, resolution // LARGEST)
 
     def resized(images: Tensor) -> list[Tensor]:
         if images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
-        side = min(images.shape[2:])
-        if (factor := side // LARGEST) > 1:
+        if factor > 1:
             images = functional.avg_pool2d(images, factor)
+        side = min(images.shape[2:])
         if side < SMALLEST:
             images = functional.interpolate(images, scale_factor=SMALLEST / side, mode="bilinear")
         return embed(images)

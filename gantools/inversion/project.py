@@ -6,7 +6,7 @@ random numbers, derived from (seed, key), and its own loss.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,21 +14,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gantools.inversion import distribution, perceptual, quality, start
+from gantools.inversion import perceptual, quality, start
+from gantools.inversion.canvas import Canvas, unit
 from gantools.inversion.methods import Method
-from gantools.inversion.optimise import Watch, objective, optimise
+from gantools.inversion.optimise import Jitter, Tensors, Watch, objective, optimise
 from gantools.inversion.perceptual import Embed
 from gantools.inversion.prior import Prior
 from gantools.inversion.tune import Tuning, tune
+from gantools.inversion.usual import Usual
 from gantools.io import alpha
 from gantools.io.latent import Latent
 from gantools.io.seeds import derive
+from gantools.io.space import Size, split
+from gantools.latents import targets
 from gantools.networks.network import Network
+from gantools.networks.stylegan2_latents import need_blocks
 from gantools.ops.pixels import to_uint8
+from gantools.ops.quantiles import Distribution
 from gantools.report import SampleError, Usage
 
 PERCEPTUAL = ("lpips-vgg", "lpips-alex", "lpips-squeeze", "vgg19", "discriminator", "pyramid")
-SPACES = ("w", "w+", "nw", "nw+")
 
 
 def default_perceptual(has_discriminator: bool) -> str:
@@ -51,7 +56,7 @@ def embedding(name: str, network: Network) -> Embed:
             raise Usage(f"--perceptual discriminator: {network.name} holds no discriminator")
         return perceptual.of_discriminator(network.d.features)
     module = perceptual.vgg19() if name == "vgg19" else perceptual.lpips(_backbone(name))
-    embed = perceptual.at_photograph_size(module.to(network.device))
+    embed = perceptual.at_photograph_size(module.to(network.device), min(network.size))
     return perceptual.on_black_and_white(embed, premultiplied=network.premultiplied)
 
 
@@ -80,67 +85,77 @@ def to_tensor(pixels: Sequence[np.ndarray], network: Network) -> Tensor:
 
 @dataclass
 class Projector:
-    """Everything that a run's projections share."""
+    """Everything that a run's projections share. Usage where the network has no such space."""
 
     network: Network
     space: str
     name: str  # of the method
     method: Method
     perceptual: str
-    init: str | Callable[[str], Latent] = "mean"  # mean, random, or a start for each key
+    init: start.Init = "mean"
     seed: int = 0
 
     def __post_init__(self) -> None:
+        self._check_space()
         g = self.network.g
-        if self.space.startswith("n") and not g.noise_shapes:
-            raise Usage(f"--space {self.space}: {self.network.name} has no noise maps")
         self.embed = embedding(self.perceptual, self.network)
         own = start.own_w(g.mapping, g.cfg.z_dim, c_dim=g.cfg.c_dim, device=self.network.device)
         self.mean, self.w_std = start.statistics(own)
-        self.prior = Prior.of(own) if self.method.prior else None
-        self.targets = distribution.targets(own, self.rows) if self.method.dist else None
+        self.starts = start.Starts(self.network, self.init, self.mean, self.seed)
+        prior = Prior.of(own) if self.method.prior else None
+        self.usual = Usual(self.method, prior, self._targets(own) if self.method.dist else None)
 
-    @property
-    def rows(self) -> int:
-        """Rows of w that are optimised: one, or one per layer."""
-        return int(self.network.g.num_ws) if self.space.endswith("+") else 1
+    def _check_space(self) -> None:
+        kind, index = split(self.space)
+        if "z" in kind:
+            raise Usage(f"--space {self.space}: pictures are projected to styles, not to z")
+        if "n" in kind and not self.network.g.noise_shapes:
+            raise Usage(f"--space {self.space}: {self.network.name} has no noise maps")
+        if "s" in kind or index:
+            try:
+                need_blocks(self.network.g.cfg, f"--space {self.space}", self.network.family)
+            except SampleError as e:
+                raise Usage(str(e)) from None
+        unit(self.network, self.space)
 
-    def synthesis(self, w: Tensor, maps: list[Tensor]) -> Tensor:
-        """w [N,1 or L,w_dim] and optimised noise maps (none: the stored ones) -> pictures."""
-        g = self.network.g
-        ws = w.expand(-1, g.num_ws, -1)
-        if not g.noise_shapes:
-            return g.synthesis(ws, dtype=self.network.dtype)
-        return g.synthesis(ws, maps or "const", dtype=self.network.dtype)
+    def _targets(self, own: Tensor) -> dict[str, Distribution]:
+        styles = {"w": Distribution.of(own.cpu().numpy())}
+        index = split(self.space)[1]
+        return styles if index is None else styles | targets.of_features(self.network, index)
 
-    def _unlike(self, w: Tensor) -> Tensor:
-        assert self.targets is not None
-        return distribution.distribution_loss(w, self.targets)
+    def canvas(self, size: Size) -> Canvas:
+        """The space at a picture size; SampleError where it has no such pictures."""
+        return Canvas(self.network, self.space, size, self.method.style_cells)
+
+    def start(self, canvas: Canvas, key: str, pixels: np.ndarray) -> Latent:
+        """Where a picture's projection starts; SampleError where what is given does not fit."""
+        return self.starts(canvas, key, to_tensor([pixels], self.network))
 
     def run(
         self, keys: Sequence[str], pixels: Sequence[np.ndarray], watch: Watch | None = None
     ) -> list[Latent]:
-        """Project pictures uint8 [H,W,3 or 4] of the network's size, all at once."""
+        """Project pictures uint8 [H,W,3 or 4] of one size, all at once."""
         target = to_tensor(pixels, self.network)
+        canvas = self.canvas((target.shape[2], target.shape[3]))
+        starts = [self.start(canvas, k, x) for k, x in zip(keys, pixels, strict=True)]
+        free = canvas.reduced(self._stacked(starts))
         result = optimise(
-            torch.stack([self._start(key) for key in keys]),
-            self._noise(keys),
-            self.synthesis,
+            free,
+            canvas,
             objective(self.embed, target, self.method),
             self.method,
-            w_std=self.w_std,
-            prior=self.prior,
-            dist=self._unlike if self.method.dist else None,
-            draw=self._draws(keys),
+            usual=self.usual,
+            jitter=self._jitter(keys),
+            rates=self._rates(free),
             watch=watch,
         )
+        tensors = canvas.full(result.tensors)
         latents = []
         for i, key in enumerate(keys):
-            tensors = {"w": result.w[i].cpu().numpy()}
-            tensors |= {f"n.{j}": n[i].cpu().numpy() for j, n in enumerate(result.noise, 1)}
             header = {"network": self.network.story(), "seed": self.seed}
             header["projection"] = self._settings() | {"loss": _round(result.loss[i].item())}
-            latents.append(Latent(key, self.space, tensors, header))
+            own = {name: t[i].float().cpu().numpy() for name, t in tensors.items()}
+            latents.append(Latent(key, self.space, own, header))
         self.judge(latents, pixels)
         return latents
 
@@ -149,7 +164,7 @@ class Projector:
         """Render latents and write psnr, ssim and distance of the 8-bit pictures into them."""
         target = to_tensor(pixels, self.network)
         wanted = to_uint8(target)
-        shown = to_uint8(self.render(latents))
+        shown = to_uint8(self.render(latents, (target.shape[2], target.shape[3])))
         again = torch.from_numpy(shown).permute(0, 3, 1, 2).to(target) / 127.5 - 1
         distances = perceptual.distance(self.embed(again), self.embed(target))
         for i, latent in enumerate(latents):
@@ -159,9 +174,9 @@ class Projector:
                 "distance": _round(distances[i].item()),
             }
 
-    def render(self, latents: Sequence[Latent]) -> Tensor:
-        """Pictures [N,C,H,W] of latents of this projector's space."""
-        return self.synthesis(*self._stacked(latents))
+    def render(self, latents: Sequence[Latent], size: Size) -> Tensor:
+        """Pictures [N,C,H,W] of latents of this projector's space, of that size."""
+        return self.canvas(size)(self._stacked(latents))
 
     def tuned(
         self,
@@ -171,27 +186,32 @@ class Projector:
         batch: int,
         watch: Callable[[int], object] | None = None,
     ) -> Any:
-        """A copy of the generator, tuned to render these latents as these pictures (PTI)."""
-        w, maps = self._stacked(latents)
-        ws = w.expand(-1, self.network.g.num_ws, -1)
+        """A copy of the generator, tuned to render these latents as these pictures (PTI).
+
+        For spaces of w alone.
+        """
+        tensors = self._stacked(latents)
+        ws = tensors.pop("w").expand(-1, self.network.g.num_ws, -1)
         target = to_tensor(pixels, self.network)
         seed = derive(self.seed, "", "tune")
         return tune(
-            self.network.g, ws, maps, target, self.embed, tuning,
+            self.network.g, ws, list(tensors.values()), target, self.embed, tuning,
             w_std=self.w_std, seed=seed, batch=batch, watch=watch,
         )  # fmt: skip
 
-    def _stacked(self, latents: Sequence[Latent]) -> tuple[Tensor, list[Tensor]]:
-        device = self.network.device
-
-        def stacked(name: str) -> Tensor:
-            arrays = [torch.from_numpy(latent.tensors[name]) for latent in latents]
-            return torch.stack(arrays).to(device)
-
-        return stacked("w"), [stacked(f"n.{j}") for j in sorted(latents[0].noise)]
+    def _stacked(self, latents: Sequence[Latent]) -> Tensors:
+        """Tensors [N, ...] by name, noise maps in the order of their blocks."""
+        names = sorted(latents[0].tensors, key=lambda name: (name[0], int(name[2:] or 0)))
+        return {
+            name: torch.stack([torch.from_numpy(np.array(x.tensors[name])) for x in latents]).to(
+                self.network.device
+            )
+            for name in names
+        }
 
     def _settings(self) -> dict[str, Any]:
         method = self.method
+        kind, _ = split(self.space)
         story: dict[str, Any] = {
             "method": self.name,
             "steps": method.steps,
@@ -203,57 +223,36 @@ class Projector:
             "dist_weight": method.dist,
             "init": self.init if isinstance(self.init, str) else "latent",
         }
-        if self.space.startswith("n"):
+        if "n" in kind:
             story |= {"noise_reg": method.noise_reg, "noise_rule": method.noise_rule}
+        if "s" in kind:
+            story |= {"style_smooth": method.style_smooth, "style_radius": method.style_radius}
+            story |= {"style_cells": method.style_cells, "style_falloff": method.style_falloff}
         return story
 
-    def _start(self, key: str) -> Tensor:
-        if self.init == "mean":
-            return self.mean.expand(self.rows, -1)
-        if self.init == "random":
-            return self._random_w(key).expand(self.rows, -1)
-        assert not isinstance(self.init, str)
-        w = torch.from_numpy(self.init(key).tensors["w"]).to(self.network.device)
-        if self.rows == 1 and len(w) > 1:
-            raise SampleError(f"--init: a w+ latent is no start for {self.space}")
-        return w.expand(self.rows, -1)
+    def _rates(self, tensors: Tensors) -> dict[str, float]:
+        """Style maps learn the slower the later their block (S2.26)."""
+        blocks = {name: int(name[2:]) for name in tensors if name.startswith("s.")}
+        return {
+            n: self.method.style_falloff ** (j - min(blocks.values())) for n, j in blocks.items()
+        }
 
-    def _random_w(self, key: str) -> Tensor:
-        g, device = self.network.g, self.network.device
-        seed = derive(self.seed, key, "init")
-        z = start.normal(seed, (1, g.cfg.z_dim), device)
-        label = None
-        if g.cfg.c_dim:
-            label = torch.eye(g.cfg.c_dim, device=device)[[seed % g.cfg.c_dim]]
-        with torch.no_grad():
-            return g.mapping(z, label)[0, :1]
-
-    def _noise(self, keys: Sequence[str]) -> list[Tensor]:
-        if not self.space.startswith("n"):
-            return []
-        given = [{} if isinstance(self.init, str) else self.init(key).noise for key in keys]
-        return [
-            torch.stack(
-                [self._noise_map(key, j, own) for key, own in zip(keys, given, strict=True)]
-            )
-            for j in range(1, len(self.network.g.noise_shapes) + 1)
-        ]
-
-    def _noise_map(self, key: str, j: int, own: Mapping[int, np.ndarray]) -> Tensor:
-        if j in own:
-            return torch.from_numpy(own[j]).to(self.network.device)
-        shape = (1, *self.network.g.noise_shapes[j - 1])
-        return start.normal(derive(self.seed, key, f"n.{j}"), shape, self.network.device)
-
-    def _draws(self, keys: Sequence[str]) -> Callable[[int], Tensor]:
+    def _jitter(self, keys: Sequence[str]) -> Jitter:
+        """Noise on styles, the same in all cells of a map, from a stream of each sample's own."""
         streams = [torch.Generator().manual_seed(derive(self.seed, k, "w-noise")) for k in keys]
-        shape = (self.rows, self.network.g.cfg.w_dim)
+        dim = self.network.g.cfg.w_dim
 
-        def draw(step: int) -> Tensor:
-            drawn = torch.stack([torch.randn(shape, generator=s) for s in streams])
-            return drawn.to(self.network.device)
+        def jittered(step: int, tensors: Tensors, strength: float) -> Tensors:
+            rows = tensors["w"].shape[1] if "w" in tensors else sum(n[0] == "s" for n in tensors)
+            drawn = torch.stack([torch.randn(rows, dim, generator=s) for s in streams])
+            noise = drawn.to(self.network.device) * (self.w_std * strength)
+            each = iter(noise.unbind(1))
+            moved = {n: t + next(each)[..., None, None] for n, t in tensors.items() if n[0] == "s"}
+            if "w" in tensors:
+                moved["w"] = tensors["w"] + noise
+            return tensors | moved
 
-        return draw
+        return jittered
 
 
 def _round(value: float) -> float:

@@ -1,15 +1,27 @@
-"""Where a projection starts: w of the network's own, their mean and how far they stray from it."""
+"""Where a projection starts: the network's own w and their mean, and a latent for each picture."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from gantools.inversion.canvas import Canvas
+from gantools.io.latent import Latent
+from gantools.io.seeds import derive
+from gantools.io.space import with_noise, without_noise
+from gantools.latents import spaces, spatial
+from gantools.latents.source import NetworkSource
+from gantools.networks.network import Network
+from gantools.report import SampleError
 
 Mapping = Callable[[Tensor, Tensor | None], Tensor]  # z [N,z_dim], label -> ws [N,L,w_dim]
+Init = str | Callable[[str, Tensor], Latent]  # mean, random, or by key and picture [1,C,H,W]
 
 
 @torch.no_grad()
@@ -51,3 +63,70 @@ def normal(seed: int, shape: tuple[int, ...], device: str) -> Tensor:
     """N(0,1) numbers of their own seed, the same on every device."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, generator=generator).to(device)
+
+
+@dataclass
+class Starts:
+    """A start for each picture, by its key: the mean w, a random one, or what `init` gives.
+
+    A given latent may be of any space that converts to the canvas's without loss, noise maps
+    aside; those that are not there are N(0,1) from (seed, key, block).
+    """
+
+    network: Network
+    init: Init
+    mean: Tensor  # [w_dim]
+    seed: int
+
+    def __call__(self, canvas: Canvas, key: str, picture: Tensor) -> Latent:
+        """The latent of the picture [1,C,H,W] to start from; SampleError where it does not fit."""
+        if callable(self.init):
+            given = self.init(key, picture)
+        else:
+            w = self.mean[None] if self.init == "mean" else self._random_w(key)
+            given = Latent(key, "w", {"w": w.cpu().numpy()})
+        return self._with_noise(canvas, self._resized(canvas, self._converted(canvas, given)))
+
+    def _converted(self, canvas: Canvas, given: Latent) -> Latent:
+        """In the canvas's space, or in that without noise maps where it has none of its own."""
+        noisy = "n" in given.space
+        wanted = with_noise(canvas.space) if noisy else without_noise(canvas.space)
+        try:
+            made = spaces.convert(given, wanted, NetworkSource(self.network, seed=self.seed))
+        except SampleError as e:
+            raise SampleError(f"--init: no start for {canvas.space}: {e}") from e
+        return made if "n" in canvas.kind else spatial.without_noise(made)
+
+    def _resized(self, canvas: Canvas, start: Latent) -> Latent:
+        """Features and style maps at the canvas's size, bilinear: what a w gives fits all of it."""
+        if not canvas.spatial or spatial.size_of(start) == canvas.cells:
+            return start
+        factor = [n / m for n, m in zip(canvas.cells, spatial.size_of(start), strict=True)]
+        tensors = dict(start.tensors)
+        for name, value in tensors.items():
+            if name in {"f", "r"} or name.startswith("s."):
+                size = [round(n * k) for n, k in zip(value.shape[1:], factor, strict=True)]
+                one = torch.from_numpy(np.array(value))[None]
+                tensors[name] = functional.interpolate(one, size, mode="bilinear")[0].numpy()
+        kept = {n: t for n, t in tensors.items() if not n.startswith("n.")}
+        return replace(start, tensors=kept)
+
+    def _with_noise(self, canvas: Canvas, start: Latent) -> Latent:
+        if "n" not in canvas.kind:
+            return start
+        drawn = {
+            f"n.{j}": normal(derive(self.seed, start.key, f"n.{j}"), (1, *size), "cpu").numpy()
+            for j, size in canvas.noise_sizes.items()
+            if f"n.{j}" not in start.tensors
+        }
+        return replace(start, space=canvas.space, tensors={**start.tensors, **drawn})
+
+    def _random_w(self, key: str) -> Tensor:
+        g, device = self.network.g, self.network.device
+        seed = derive(self.seed, key, "init")
+        z = normal(seed, (1, g.cfg.z_dim), device)
+        label = None
+        if g.cfg.c_dim:
+            label = torch.eye(g.cfg.c_dim, device=device)[[seed % g.cfg.c_dim]]
+        with torch.no_grad():
+            return g.mapping(z, label)[0, :1]  # type: ignore[no-any-return]

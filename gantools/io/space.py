@@ -24,6 +24,18 @@ def spatial(space: str) -> bool:
     return index is not None or "s" in kind
 
 
+def without_noise(space: str) -> str:
+    """`fw+5` of `fnw+5`; spaces without noise maps, and fnz, as they are."""
+    return space if "z" in space else space.replace("n", "")
+
+
+def with_noise(space: str) -> str:
+    """`fnw+5` of `fw+5`; spaces with noise maps, and those of z, as they are."""
+    if "n" in space or "z" in space:
+        return space
+    return f"fn{space[1:]}" if space.startswith("f") else f"n{space}"
+
+
 def level(index: int) -> int:
     """How often F_index has been doubled: 0 for blocks 1 and 2, 1 for 3 and 4, …"""
     return (index - 1) // 2

@@ -16,10 +16,15 @@ def parts(latent: Latent) -> dict[str, list[str]]:
     """Tensor names of its parts: `w` (rows and style maps), `f`, `r`; no noise, no z."""
     found: dict[str, list[str]] = {}
     for name in latent.tensors:
-        part = "w" if name == "w" or name.startswith("s.") else name
-        if part in {"w", "f", "r"}:
+        if (part := part_of(name)) is not None:
             found.setdefault(part, []).append(name)
     return found
+
+
+def part_of(name: str) -> str | None:
+    """The part that a tensor belongs to, by its name; None for noise and z."""
+    part = "w" if name.startswith("s.") else name
+    return part if part in {"w", "f", "r"} else None
 
 
 def scalars(latent: Latent, names: Sequence[str]) -> np.ndarray:

@@ -67,7 +67,7 @@ def resized(mask: np.ndarray, size: Size, blur: float = 0) -> np.ndarray:
     """
     sigma = blur * float(np.sqrt(mask.shape[0] * mask.shape[1]))
     rows, columns = (
-        _resize(have, want) @ _gaussian(have, sigma)
+        _resize(have, want) @ blur_matrix(have, sigma)
         for have, want in zip(mask.shape, size, strict=True)
     )
     # Rounding must not take an input that is not there at all, nor leave a trace of one.
@@ -89,8 +89,11 @@ def _resize(have: int, want: int) -> np.ndarray:
     return rows
 
 
-def _gaussian(n: int, sigma: float) -> np.ndarray:
-    """[n, n]: the blur of n cells whose last ones go on for ever; rows summing to 1."""
+def blur_matrix(n: int, sigma: float) -> np.ndarray:
+    """[n, n]: the Gaussian blur of n cells whose last ones go on for ever; rows summing to 1.
+
+    sigma: its deviation in cells; 0 for none.
+    """
     blur = np.eye(n)
     if not sigma:
         return blur

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from gantools.io.latent import Latent
 from gantools.io.seeds import derive
-from gantools.io.space import Size, scaled, split
+from gantools.io.space import Size, scaled
+from gantools.io.space import without_noise as plain
 from gantools.latents.inputs import drawn, styles
 from gantools.networks.network import Network
 from gantools.networks.stylegan2_blocks import State, advance, picture_from
@@ -56,7 +57,7 @@ def _by_mode(
     first = latent.first
     if mode == "const":
         stored = network.g.synthesis.layers()[first - 1 :]
-        return [_tiled(x.noise_const, shape) for x, shape in zip(stored, shapes, strict=True)]
+        return [tiled(x.noise_const, shape) for x, shape in zip(stored, shapes, strict=True)]
     if mode == "none":
         return [None] * len(shapes)
     if list(shapes) == network.g.noise_shapes[first - 1 :]:
@@ -72,7 +73,8 @@ def _of_block(key: str, seed: int, j: int, shape: Size) -> Tensor:
     return torch.randn(1, *shape, generator=generator)
 
 
-def _tiled(noise: Tensor, shape: Size) -> Tensor:
+def tiled(noise: Tensor, shape: Size) -> Tensor:
+    """A stored noise map [H, W] as [1, *shape]: laid side by side, or cut."""
     times = [-(-wanted // have) for wanted, have in zip(shape, noise.shape, strict=True)]
     return noise.repeat(*times)[None, : shape[0], : shape[1]]
 
@@ -96,11 +98,10 @@ def with_w(
 
 def without_noise(latent: Latent) -> Latent:
     """The latent in its space without noise maps; one without them, and fnz, as they are."""
-    kind, index = split(latent.space)
-    if "n" not in kind or "z" in kind:
+    space = plain(latent.space)
+    if space == latent.space:
         return latent
     tensors = {n: t for n, t in latent.tensors.items() if not n.startswith("n.")}
-    space = kind.replace("n", "") + ("" if index is None else str(index))
     return replace(latent, space=space, tensors=tensors)
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-from gantools.io.latent import Latent
-from gantools.latents.distribution import parts, scalars
+from gantools.io.seeds import derive
+from gantools.io.space import scaled
 from gantools.latents.labelling import sample_w
-from gantools.latents.source import NetworkSource
-from gantools.latents.spaces import convert
 from gantools.networks.network import Network
+from gantools.networks.stylegan2_blocks import State, advance, first
+from gantools.networks.stylegan2_latents import need_blocks
 from gantools.ops.quantiles import Distribution, Pool
 
 STYLES = 4096  # z of the target of w
 FEATURES = 1024  # of those of F and R, which have far more numbers each
+BATCH = 32
 
 
 def of_styles(network: Network, *, count: int = STYLES, seed: int = 0) -> Distribution:
@@ -23,18 +25,29 @@ def of_styles(network: Network, *, count: int = STYLES, seed: int = 0) -> Distri
 
 @torch.no_grad()
 def of_features(
-    network: Network, first: int, *, count: int = FEATURES, seed: int = 0
+    network: Network, block: int, *, count: int = FEATURES, seed: int = 0
 ) -> dict[str, Distribution]:
-    """The scalars of `f` and, where there is one, `r` in front of block `first`.
+    """The scalars of `f` and, where there is one, `r` in front of a block; in bounded memory.
 
     Of w that the network maps, with new noise for each in the blocks before. SampleError where
     the family has no such blocks.
     """
-    source = NetworkSource(network, noise_mode="random", seed=seed)
+    need_blocks(network.g.cfg, "a space with features", network.family)
+    rows = torch.from_numpy(sample_w(network, count, seed=seed)).to(network.device)
     pools: dict[str, Pool] = {}
-    for i, w in enumerate(sample_w(network, count, seed=seed)):
-        made = convert(Latent(f"target {i}", "w", {"w": w[None]}), f"fnw+{first}", source)
-        for part, names in parts(made).items():
-            if part != "w":
-                pools.setdefault(part, Pool()).update(scalars(made, names))
+    for i, w in enumerate(rows.split(BATCH)):
+        state = _before(network, w, block, derive(seed, f"target {i}", "noise"))
+        for part, values in (("f", state.f), ("r", state.r)):
+            if values is not None:
+                pools.setdefault(part, Pool()).update(values.float().cpu().numpy())
     return {part: pool.distribution() for part, pool in pools.items()}
+
+
+def _before(network: Network, w: Tensor, block: int, seed: int) -> State:
+    """What stands in front of a block for each w [N, w_dim]."""
+    g = torch.Generator().manual_seed(seed)
+    start = first(network.g.synthesis, len(w))
+    size = (start.f.shape[2], start.f.shape[3])
+    maps = [torch.randn(len(w), 1, *scaled(size, 1, j + 1), generator=g) for j in range(1, block)]
+    noise = [n.to(network.device) for n in maps]
+    return advance(network.g.synthesis, start, [w] * (block - 1), noise, dtype=network.dtype)

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from gantools.networks.sizes import FEWEST, MOST
 from gantools.report import Usage
 
-LARGEST = 1 << 16  # pixels along a side that anybody means
 NEAR = 3  # sizes that are named where one does not work
-
-
-def parse(text: str) -> tuple[int, int]:
-    """(height, width) of `64` or `64x96`; Usage for anything else."""
-    found = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", text.strip())
-    height, width = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
-    if not 0 < height <= LARGEST or not 0 < width <= LARGEST:
-        raise Usage(f"--resolution {text}: expected a number such as 64, or HEIGHTxWIDTH")
-    return height, width
 
 
 def told(height: int, width: int) -> str:
@@ -55,7 +44,7 @@ def near(height: int, width: int) -> list[str]:
     """The sizes that work and differ least, by the shares of the sides."""
     found = {
         (h, w): abs(h - height) / height + abs(w - width) / width
-        for times in range(1, LARGEST.bit_length())
+        for times in range(1, max(height, width).bit_length() + 1)
         for h in _nearest(height, times)
         for w in _nearest(width, times)
         if height != width or h == w
