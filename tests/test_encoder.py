@@ -107,7 +107,9 @@ def test_a_fresh_encoder_gives_the_networks_mean() -> None:
     network = network_of(16)
     encoder = Encoder(EncoderConfig.of(network, 5, "small", 4), network.story()).eval()
     own = Encoded(torch.randn(50, 8, 16, 16) + 3, torch.randn(50, 3, 8, 8), torch.randn(50, 2, 8))
-    encoder.start_at(own)
+    halves = [[x[i : i + 25] for x in (own.f, own.r, own.w)] for i in (0, 25)]  # type: ignore[index]
+    encoder.start_at(Encoded(*half) for half in halves)
+    torch.testing.assert_close(encoder.f_sd.flatten(), own.f.std((0, 2, 3), correction=0))
     encoded = encoder(torch.randn(1, 3, 16, 16))
     torch.testing.assert_close(encoded.f[0, :, 0, 0], own.f.mean((0, 2, 3)))
     torch.testing.assert_close(encoded.w[0, 0], own.w.mean((0, 1)))

@@ -7,7 +7,7 @@ takes pictures of other sizes than its network's too; the styles come from one p
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -143,15 +143,26 @@ class Encoder(nn.Module):
         self.register_buffer(f"{name}_mean", torch.zeros(shape))
         self.register_buffer(f"{name}_sd", torch.ones(shape))
 
-    def start_at(self, encoded: Encoded) -> None:
+    def start_at(self, own: Iterable[Encoded]) -> None:
         """Take the moments of a network's own latents: per channel of f and r, per number of w."""
-        parts = {"f": encoded.f, "r": encoded.r, "w": encoded.w}
-        for name, values in parts.items():
-            if values is None:
-                continue
-            over = (0, 1) if name == "w" else (0, 2, 3)
-            getattr(self, f"{name}_mean").copy_(values.mean(over, keepdim=True))
-            getattr(self, f"{name}_sd").copy_(values.std(over, keepdim=True).clamp_min(1e-6))
+        over = {"f": (0, 2, 3), "r": (0, 2, 3), "w": (0, 1)}
+        sums: dict[str, list[Tensor]] = {}
+        for part in own:
+            for name, dims in over.items():
+                x = getattr(part, name)
+                if x is not None:
+                    x = x.double()
+                    count = torch.tensor(float(x.numel() // x.sum(dims).numel()))
+                    now = [count, x.sum(dims, keepdim=True), x.square().sum(dims, keepdim=True)]
+                    before = sums.get(name)
+                    sums[name] = (
+                        [a + b for a, b in zip(before, now, strict=True)] if before else now
+                    )
+        for name, (count, total, squares) in sums.items():
+            mean = total / count
+            sd = (squares / count - mean.square()).clamp_min(1e-12).sqrt()
+            getattr(self, f"{name}_mean").copy_(mean)
+            getattr(self, f"{name}_sd").copy_(sd)
 
     @property
     def first(self) -> int:
