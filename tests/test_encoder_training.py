@@ -333,3 +333,61 @@ def test_the_configuration_of_a_file_is_the_networks(tiny_network: Path) -> None
     net = open_network(str(tiny_network))
     config = EncoderConfig.of(net, 5, "small", 4)
     assert EncoderConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+# --- photographs beside the samples ---
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    """A folder of twelve pictures of 20x20."""
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        pixels = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
+        (folder / f"{i:03d}.png").write_bytes(image.encode(pixels))
+    return folder
+
+
+def test_photographs_count_as_pictures_alone(tiny_network: Path) -> None:
+    """Their squared errors stand beside the samples' in one mean; their latents are not known."""
+    trainer = trainer_of(tiny_network, latent_weight=0.0, perceptual_weight=0.0, mse_weight=2.0)
+    trainer.encoder.eval()
+    example, shown = draw(trainer.network, 5, 0, range(4)), torch.randn(2, 3, 16, 16)
+    alone = float(trainer.loss(example).detach())
+    both = float(trainer.loss(example, shown).detach())
+    made = decoded(trainer.network, 5, trainer.encoder(shown), trainer._noise(2))
+    of_shown = 2 * float((made - shown).square().mean().detach())
+    assert both == pytest.approx((alone + of_shown) / 2, rel=1e-4)
+
+
+def test_a_run_with_photographs_goes_on_as_if_in_one_piece(
+    gt: Any, tiny_network: Path, faces: Path, tmp_path: Path
+) -> None:
+    straight, pieces = tmp_path / "straight", tmp_path / "pieces"
+    args = ("train", "encoder", faces, *SMALL, "--net", tiny_network, "--snapshot", "2")
+    args = (*args, "--mirror", "--hold-out", "5")
+    assert gt(*args, "-o", straight, "--steps", "4").code == 0
+    for steps in ("2", "4"):
+        assert gt(*args, "-o", pieces, "--steps", steps, "--workers", "1").code == 0
+    assert numbers(straight / state.NAME) == numbers(pieces / state.NAME)
+    assert (straight / files.NAME).read_bytes() == (pieces / files.NAME).read_bytes()
+    line = json.loads((straight / "log.jsonl").read_text().splitlines()[-1])
+    assert {"mse_real", "perceptual_real", "psnr_held"} <= set(line)
+    sheet = image.decode((straight / "samples" / line["samples"]).read_bytes())
+    assert sheet.shape == (6 * 16, 8 * 16, 3)  # three held out: one more pair of rows
+    assert not sheet[4 * 16 :, 3 * 16 :].any()
+    (faces / "001.png").unlink()
+    result = gt(*args, "-o", pieces, "--steps", "6")
+    assert result.code == 2
+    assert "DATA differs from the run in this folder" in result.err
+
+
+def test_flags_of_photographs_without_any(
+    gt: Any, tiny_network: Path, faces: Path, tmp_path: Path
+) -> None:
+    args = ("train", "encoder", "--net", tiny_network, "-o", tmp_path / "r")
+    assert "there are none: name DATA" in gt(*args, "--hold-out", "10").err
+    zero = ["--mse-weight=0", "--perceptual-weight=0"]
+    assert "nothing is learned of photographs" in gt(*args, faces, *zero).err

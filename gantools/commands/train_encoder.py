@@ -29,6 +29,17 @@ class Backbone(StrEnum):
 
 
 def encoder(
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[DATA]...",
+            help="Photographs beside the network's own samples, as many in every step, of which "
+            "the picture is asked again: folders, archives, files, of the shape of the network's "
+            "pictures. Without them: samples alone, as in the paper.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
     output: shared.RunFolder,
     arch: Annotated[
         Arch,
@@ -136,6 +147,21 @@ def encoder(
             callback=options.finite,
         ),
     ] = 5.0,
+    mirror: Annotated[
+        bool, typer.Option("--mirror", help="Show each photograph mirrored too.")
+    ] = False,
+    hold_out: Annotated[
+        int,
+        typer.Option(
+            "--hold-out",
+            metavar="N",
+            help="Never train on photographs whose number (the last digits of the key) is "
+            "divisible by N; some of them are on the sheets, with their PSNR in the log. 0: train "
+            "on all.",
+            min=0,
+        ),
+    ] = 0,
+    workers: shared.Workers = 4,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     dtype: options.DtypeOption = options.Dtype.fp32,
@@ -144,12 +170,13 @@ def encoder(
 ) -> None:
     """Train an encoder of pictures for a StyleGAN2 network: RUN/encoder.safetensors.
 
-    It learns from samples that the network makes anew for every step; no pictures are needed. The
-    same command again resumes the run exactly, also after a kill -9; only --steps and --snapshot
-    may change. `samples/` shows, row by row, pictures and what is made of their latents.
+    It learns from samples that the network makes anew for every step, and reads photographs better
+    where it has seen some. The same command again resumes the run exactly, also after a kill -9;
+    only --steps, --snapshot and --workers may change. `samples/` shows, row by row, pictures and
+    what is made of their latents.
 
     \b
-    $ gantools train encoder -o run --first 5
+    $ gantools train encoder faces/ -o run --first 5 --mirror --hold-out 10
     $ gantools train encoder -o run --net ffhq.safetensors --first 5 --steps 100k
     """
     report.begin("train encoder", quiet=quiet)
@@ -157,6 +184,10 @@ def encoder(
     every = options.parse_amount(snapshot, "--snapshot")
     if not (latent_weight or mse_weight or perceptual_weight):
         raise Usage("the weights are all 0: nothing is learned")
+    if (mirror or hold_out) and not data:
+        raise Usage("--mirror and --hold-out are for photographs, and there are none: name DATA")
+    if data and not (mse_weight or perceptual_weight):
+        raise Usage("--mse-weight and --perceptual-weight are 0: nothing is learned of photographs")
 
     from gantools.inversion.encoder import WIDTH
     from gantools.inversion.encoder_backbones import default
@@ -182,6 +213,8 @@ def encoder(
         raise Usage(f"--width is the small backbone's, and this is {trunk}: leave it out")
     config = EncoderTraining(
         network.story(), arch.value, first, trunk, width or WIDTH, batch, lr, latent_weight,
-        mse_weight, perceptual_weight, seen, ema_kimg, seed, dtype.value, network.device,
+        mse_weight, perceptual_weight, seen, ema_kimg, None, mirror, hold_out, seed, dtype.value,
+        network.device,
     )  # fmt: skip
-    encoder_run.train(encoder_run.EncoderJob(Path(output), total, every), config, network)
+    job = encoder_run.EncoderJob(Path(output), total, every, data or [], workers)
+    encoder_run.train(job, config, network)

@@ -2,12 +2,14 @@
 
 Its pictures are the generator's own, drawn anew for every step: one z per sample, psi 1, new noise
 maps. Every random number of sample n comes from (seed, n), so that a resumed run is the same run.
+Photographs may stand beside them, of which only the picture is asked again: their latents are not
+known. They are no part of the algorithm, but what it has not seen it reads worse.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +26,7 @@ from gantools.report import Usage
 from gantools.training import control, losses
 from gantools.training.draws import Sums
 
+Photographs = Callable[[int, int], Tensor]  # position, count -> pictures [count, C, H, W]
 OWN, OWN_BATCH = 512, 32  # samples whose moments an encoder starts from
 EMA_RAMPUP = 0.05
 BETAS = (0.9, 0.999)
@@ -34,7 +37,8 @@ class EncoderTraining:
     """Everything that the trajectory of a run depends on besides the network's numbers.
 
     network: {name, id}; width: the small backbone's; the weights are those of S2.10's three parts;
-    ema_kimg: half-life of the average that is written, in thousands of samples.
+    ema_kimg: half-life of the average that is written, in thousands of samples. pictures: digest
+    of the photographs beside the samples, None without any; mirror, hold_out: theirs.
     """
 
     network: dict[str, Any]
@@ -49,6 +53,9 @@ class EncoderTraining:
     perceptual_weight: float = 1.0
     perceptual: str = "pyramid"
     ema_kimg: float = 5.0
+    pictures: str | None = None
+    mirror: bool = False
+    hold_out: int = 0
     seed: int = 0
     dtype: str = "fp32"
     device: str = "cpu"
@@ -128,12 +135,21 @@ def _own(network: Network, config: EncoderTraining) -> Iterator[Encoded]:
 
 
 class EncoderTrainer:
-    """The state of a run and `step`, which moves it by one batch; ema is what is written."""
+    """The state of a run and `step`, which moves it by one batch; ema is what is written.
+
+    photographs: as many as samples are shown beside them in every step, or None.
+    """
 
     def __init__(
-        self, config: EncoderTraining, network: Network, encoder: Encoder, embed: Embed
+        self,
+        config: EncoderTraining,
+        network: Network,
+        encoder: Encoder,
+        embed: Embed,
+        photographs: Photographs | None = None,
     ) -> None:
         self.config, self.network, self.embed = config, network, embed
+        self.photographs = photographs
         last = torch.channels_last
         self.encoder = encoder.to(network.device).to(memory_format=last).train()
         self.ema = copy.deepcopy(self.encoder).eval().requires_grad_(False)
@@ -150,8 +166,9 @@ class EncoderTrainer:
     def step(self) -> None:
         """One batch: draw, encode, decode, Adam, average."""
         c = self.config
-        samples = range(self.images, self.images + c.batch)
-        loss = self.loss(draw(self.network, c.first, c.seed, samples))
+        example = draw(self.network, c.first, c.seed, range(self.images, self.images + c.batch))
+        shown = self.photographs and self.photographs(self.images, c.batch)
+        loss = self.loss(example, shown)
         self.adam.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         losses.finite_gradients(self.parameters)
@@ -160,31 +177,66 @@ class EncoderTrainer:
         beta = control.ema_beta(c.ema_kimg, EMA_RAMPUP, c.batch, self.images)
         control.move_average(self.ema, self.encoder, beta, buffers=True)
 
-    def loss(self, example: Example) -> Tensor:
-        """λ [MSE(f) + MSE(r) + MSE(w)] + λ_mse MSE(images) + λ_lpips d(images): a scalar."""
-        c, wanted = self.config, example.encoded
+    def loss(self, example: Example, shown: Tensor | None = None) -> Tensor:
+        """λ [MSE(f) + MSE(r) + MSE(w)] + λ_mse MSE(images) + λ_lpips d(images): a scalar.
+
+        shown: photographs [M, C, H, W]; the two terms of pictures are means over them too.
+        """
+        c, wanted, count = self.config, example.encoded, len(example.images)
         # The encoder sees what a file of the picture has.
-        encoded: Encoded = self.encoder(example.images.clamp(-1, 1))
+        clean = example.images.clamp(-1, 1)
+        whole: Encoded = self.encoder(clean if shown is None else torch.cat([clean, shown]))
+        encoded = _samples(whole, slice(count))
         parts = {"f": _mse(encoded.f, wanted.f), "w": _mse(encoded.w, wanted.w)}
         if encoded.r is not None and wanted.r is not None:
             parts["r"] = _mse(encoded.r, wanted.r)
         total = c.latent_weight * torch.stack(list(parts.values())).sum()
-        if c.mse_weight or c.perceptual_weight:
-            images = decoded(self.network, c.first, encoded, example.noise)
-            parts["mse"] = _mse(images, example.images)
-            total = total + c.mse_weight * parts["mse"]
-            if c.perceptual_weight:
-                with torch.no_grad():
-                    seen = self.embed(example.images)
-                parts["perceptual"] = distance(self.embed(images), seen).mean()
-                total = total + c.perceptual_weight * parts["perceptual"]
+        pairs = {"": (encoded, example.noise, example.images)}
+        if shown is not None:
+            pairs["_real"] = (_samples(whole, slice(count, None)), self._noise(len(shown)), shown)
+        for suffix, (latents, noise, images) in pairs.items():
+            for name, value in self._picture(latents, noise, images).items():
+                weight = c.mse_weight if name == "mse" else c.perceptual_weight
+                total = total + weight * value / len(pairs)
+                parts[name + suffix] = value
         for name, value in {**parts, "loss": total}.items():
             self.sums.add(name, value)
         return total
 
+    def _picture(self, latents: Encoded, noise: list[Tensor], images: Tensor) -> dict[str, Tensor]:
+        """The terms of the pictures that have a weight."""
+        c = self.config
+        if not (c.mse_weight or c.perceptual_weight):
+            return {}
+        made = decoded(self.network, c.first, latents, noise)
+        parts = {"mse": _mse(made, images)}
+        if c.perceptual_weight:
+            with torch.no_grad():
+                seen = self.embed(images)
+            parts["perceptual"] = distance(self.embed(made), seen).mean()
+        return parts
+
+    def _noise(self, count: int) -> list[Tensor]:
+        """Noise maps of photographs, whose own are not known: new ones in every step."""
+        return noise_for(self.network, self.config.first, self.config.seed, self.images, count)
+
     def is_finite(self) -> bool:
         """Whether every weight is; once one is not, it stays so."""
         return bool(torch.stack([p.detach().sum() for p in self.parameters]).isfinite().all())
+
+
+def noise_for(network: Network, index: int, seed: int, start: int, count: int) -> list[Tensor]:
+    """N(0, 1) maps [count, 1, H, W] from block `index` on for pictures start, start + 1, …"""
+    generator = torch.Generator().manual_seed(derive(seed, str(start), "encoder's noise"))
+    shapes = network.g.noise_shapes[index - 1 :]
+    return [
+        torch.randn((count, 1, *shape), generator=generator).to(network.device) for shape in shapes
+    ]
+
+
+def _samples(encoded: Encoded, which: slice) -> Encoded:
+    r = None if encoded.r is None else encoded.r[which]
+    return Encoded(encoded.f[which], r, encoded.w[which])
 
 
 def _mse(a: Tensor, b: Tensor) -> Tensor:
