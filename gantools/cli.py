@@ -23,6 +23,7 @@ from gantools.commands import (
     project,
     train,
     train_direction,
+    train_encoder,
 )
 from gantools.report import Exit
 
@@ -57,6 +58,7 @@ def gantools(
 
 app.command()(prefilter.prefilter)
 train.app.command()(train_direction.direction)
+train.app.command()(train_encoder.encoder)
 app.add_typer(train.app, name="train")
 app.command()(generate.generate)
 app.command()(project.project)

@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "inversion": {"io", "ops", "networks", "latents"},  # its results are latents of every space
     "faces": {"io", "ops", "networks"},
     "evaluation": {"io", "ops", "networks"},
-    "training": {"io", "ops", "networks", "evaluation"},  # for the best snapshot (S0.15)
+    # evaluation for the best snapshot (S0.15); inversion for the encoders that are trained (S2.10).
+    "training": {"io", "ops", "networks", "evaluation", "inversion"},
 }
 APP = {"cli", "options", "manual", "report", "commands", "__init__", "__main__"}
 

@@ -1,4 +1,4 @@
-"""Weights from outside (VGG, AlexNet, SqueezeNet, LPIPS heads): where they lie, and their sha256.
+"""Weights from outside (VGG, LPIPS heads, EfficientNet …): where they lie, and their sha256.
 
 Nothing is downloaded here and nothing is replaced in silence: a file that is missing, or that
 is not the published one, is one line that says its name, its sha256 and where to put it.
@@ -74,6 +74,11 @@ KNOWN = {
         "vgg19_conv1-3_f16.npz",
         "136f66fafa5db2b8d1c01162d7b873c374d3bbadb7d276f9213ba2c3e7040e95",
         "VGG19 conv1_1 to conv3_4 in half precision",
+    ),
+    "efficientnet-b0": Weights(
+        "efficientnet_b0_rwightman-7f5810bc.pth",
+        "7f5810bc96def8f7552d5b7e68d53c4786f81167d28291b21c0d90e1fca14934",
+        "torchvision's EfficientNet-B0 of ImageNet",
     ),
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from gantools.io import tensorfile
 from gantools.report import Usage
+from gantools.training import numbers
 from gantools.training.families import Config, Trainer, config_of
 
 FORMAT = 1
@@ -39,26 +39,20 @@ def _modules(trainer: Trainer) -> dict[str, nn.Module]:
     return {"g": trainer.g, "d": trainer.d, "g_ema": trainer.g_ema}
 
 
-def _moments(trainer: Trainer) -> Iterator[tuple[str, nn.Parameter, torch.optim.Optimizer]]:
-    for name, module, optimiser in (
-        ("g_opt", trainer.g, trainer.g_opt),
-        ("d_opt", trainer.d, trainer.d_opt),
-    ):
-        for key, parameter in module.named_parameters():
-            yield f"{name}.{key}", parameter, optimiser
+def _optimisers(trainer: Trainer) -> dict[str, tuple[nn.Module, torch.optim.Optimizer]]:
+    return {"g_opt": (trainer.g, trainer.g_opt), "d_opt": (trainer.d, trainer.d_opt)}
 
 
 def tensors_of(trainer: Trainer) -> dict[str, np.ndarray]:
     """Every number of the run: networks, EMA, Adam's moments, the family's scalars, sums."""
     tensors: dict[str, Tensor] = {}
     for part, module in _modules(trainer).items():
-        tensors.update({f"{part}.{n}": t for n, t in module.state_dict().items()})
-    for name, parameter, optimiser in _moments(trainer):
-        moments = optimiser.state.get(parameter, {})
-        tensors.update({f"{name}.{n}": moments[n] for n in sorted(moments)})
+        tensors.update(numbers.of_module(part, module))
+    for name, (module, optimiser) in _optimisers(trainer).items():
+        tensors.update(numbers.of_adam(name, module, optimiser))
     tensors.update(trainer.scalars())
-    tensors.update({f"sums.{n}": t for n, t in trainer.sums.values.items()})
-    return {n: t.detach().cpu().contiguous().numpy() for n, t in tensors.items()}
+    tensors.update(numbers.of_sums(trainer.sums))
+    return numbers.arrays(tensors)
 
 
 def save(folder: Path, trainer: Trainer, progress: Progress) -> None:
@@ -117,32 +111,13 @@ def read(folder: Path) -> Saved | None:
 
 def restore(trainer: Trainer, saved: Saved) -> None:
     """Put a saved state into a fresh Trainer of its configuration; Usage where it does not fit."""
-    left = dict(saved.tensors)
-
-    def take(name: str, like: Tensor) -> Tensor:
-        value = left.pop(name, None)
-        if value is None or value.shape != tuple(like.shape):
-            raise Usage(f"{NAME}: {name} is missing or of another shape")
-        target = torch.empty_like(like)  # keeps the memory format
-        return target.copy_(torch.from_numpy(np.array(value)))
-
-    with torch.no_grad():
-        for part, module in _modules(trainer).items():
-            for name, tensor in module.state_dict().items():
-                tensor.copy_(take(f"{part}.{name}", tensor))
-    for name, parameter, optimiser in _moments(trainer):
-        if f"{name}.exp_avg" in left:
-            step = torch.from_numpy(np.array(left.pop(f"{name}.step")))
-            optimiser.state[parameter] = {
-                "step": step.to(trainer.device),
-                "exp_avg": take(f"{name}.exp_avg", parameter.detach()),
-                "exp_avg_sq": take(f"{name}.exp_avg_sq", parameter.detach()),
-            }
+    stored = numbers.Stored(saved.tensors, NAME)
+    for part, module in _modules(trainer).items():
+        stored.into_module(part, module)
+    for name, (module, optimiser) in _optimisers(trainer).items():
+        stored.into_adam(name, module, optimiser, trainer.device)
     for name, scalar in trainer.scalars().items():
-        scalar.copy_(take(name, scalar))
-    for name in [n for n in left if n.startswith("sums.")]:
-        like = torch.empty(2, dtype=torch.float64, device=trainer.device)
-        trainer.sums.values[name.removeprefix("sums.")] = take(name, like)
-    if left:
-        raise Usage(f"{NAME}: {sorted(left)[0]} belongs to another network")
+        scalar.copy_(stored.take(name, scalar))
+    stored.into_sums(trainer.sums)
+    stored.finish()
     trainer.images, trainer.iteration = saved.images, saved.iteration

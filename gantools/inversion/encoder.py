@@ -1,0 +1,255 @@
+"""The FW+_i encoder (papers.md S2.10, Algorithm 3): a picture to f_i, r_i and the styles from i on.
+
+The heads of f and r are 1x1 convolutions on the backbone's maps of their sizes, so that the encoder
+takes pictures of other sizes than its network's too; the styles come from one pooled vector.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gantools.inversion import encoder_backbones as backbones
+from gantools.io import encoder as files
+from gantools.io import network as networks
+from gantools.io.encoder import EncoderFile
+from gantools.networks.layers import entries
+from gantools.networks.network import Network, fill, numbers
+from gantools.networks.stylegan2_blocks import Row, table
+from gantools.networks.stylegan2_latents import need_blocks
+from gantools.report import SampleError, Usage
+
+ARCH = "fw"
+LARGEST = 256  # pixels a side that the backbone sees at most (S2.10: 1024 by 0.25)
+WIDTH = 32
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Everything that rebuilds an encoder; it stands in its file.
+
+    first: i; size: (height, width) of the network's pictures, of img_channels; f (C, h, w) and
+    r (3, h/2, w/2; None before block 3) as the network's block i takes them; styles of w_dim
+    numbers from block i on. width: the small backbone's channels at stride 2.
+    """
+
+    backbone: str
+    first: int
+    size: tuple[int, int]
+    img_channels: int
+    f: tuple[int, int, int]
+    r: tuple[int, int, int] | None
+    styles: int
+    w_dim: int
+    width: int = WIDTH
+
+    @classmethod
+    def of(cls, network: Network, first: int, backbone: str, width: int = WIDTH) -> EncoderConfig:
+        """For block `first` of a network; Usage where it has no such block."""
+        try:
+            cfg = need_blocks(network.g.cfg, f"an encoder of fw+{first}", network.family)
+        except SampleError as e:
+            raise Usage(str(e)) from None
+        if not 1 <= first <= cfg.num_ws:
+            raise Usage(f"--first {first}: {network.name} has the blocks 1 to {cfg.num_ws}")
+        row: Row = table(cfg)[first - 1]
+        styles = cfg.num_ws + 1 - first
+        return cls(
+            backbone, first, cfg.size, cfg.img_channels, row.f, row.r, styles, cfg.w_dim, width
+        )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> EncoderConfig:
+        """The configuration of an encoder file; ValueError where it cannot be one."""
+        config = cls(**entries(cls, dict(values)))
+        counts = [config.first, *config.size, config.img_channels, *config.f, *(config.r or ())]
+        counts += [config.styles, config.w_dim, config.width]
+        if any(type(n) is not int or not 1 <= n <= 1 << 16 for n in counts):
+            raise ValueError("an impossible configuration")
+        return config
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is stored: JSON types only."""
+        return asdict(self)
+
+    @property
+    def factor(self) -> int:
+        """By how much pictures are reduced before the backbone: max(1, resolution / 256)."""
+        return 1 << max(0, int(math.log2(min(self.size) / LARGEST)))
+
+    def stride(self, height: int) -> float:
+        """Pixels that the backbone sees per cell of a map that is `height` high."""
+        return self.size[0] / self.factor / height
+
+    @property
+    def cell(self) -> int:
+        """Pixels along which sizes of pictures may change: a cell of r, or else of f."""
+        return self.size[0] // (self.r or self.f)[1]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What an encoder gives: f [N, C, h, w], r [N, 3, h/2, w/2] or None, w [N, K, w_dim]."""
+
+    f: Tensor
+    r: Tensor | None
+    w: Tensor
+
+
+class Encoder(nn.Module):
+    """Pictures [N, C, H, W] in [-1, 1] -> Encoded.
+
+    network: {name, id} of the generator. Outputs are mean + sd · head: the moments of the network's
+    own f, r and w are buffers, and heads start at 0, so that a fresh encoder gives their means.
+    """
+
+    f_mean: Tensor
+    f_sd: Tensor
+    r_mean: Tensor
+    r_sd: Tensor
+    w_mean: Tensor
+    w_sd: Tensor
+
+    def __init__(self, config: EncoderConfig, network: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.config, self.network = config, dict(network)
+        self.f_stride = config.stride(config.f[1])
+        self.r_stride = config.stride(config.r[1]) if config.r else self.f_stride
+        seen = (config.size[0] // config.factor, config.size[1] // config.factor)
+        self.reduce = backbones.reduced(config.factor)
+        self.backbone = backbones.make(
+            config.backbone, config.img_channels, seen, max(1, int(self.f_stride)), config.width
+        )
+        maps = self.backbone.maps
+        for stride in (self.f_stride, self.r_stride):
+            if stride not in maps:
+                raise Usage(_no_map(config, seen, sorted(maps)))
+        self.f = _head(nn.Conv2d(maps[int(self.f_stride)], config.f[0], 1))
+        self._moments("f", (1, config.f[0], 1, 1))
+        if config.r:
+            self.r = _head(nn.Conv2d(maps[int(self.r_stride)], config.r[0], 1))
+            self._moments("r", (1, config.r[0], 1, 1))
+        self.s = _head(nn.Linear(self.backbone.pooled, config.styles * config.w_dim))
+        self._moments("w", (1, 1, config.w_dim))
+
+    def _moments(self, name: str, shape: tuple[int, ...]) -> None:
+        self.register_buffer(f"{name}_mean", torch.zeros(shape))
+        self.register_buffer(f"{name}_sd", torch.ones(shape))
+
+    def start_at(self, own: Iterable[Encoded]) -> None:
+        """Take the moments of a network's own latents: per channel of f and r, per number of w."""
+        over = {"f": (0, 2, 3), "r": (0, 2, 3), "w": (0, 1)}
+        sums: dict[str, list[Tensor]] = {}
+        for part in own:
+            for name, dims in over.items():
+                x = getattr(part, name)
+                if x is not None:
+                    x = x.double()
+                    count = torch.tensor(float(x.numel() // x.sum(dims).numel()))
+                    now = [count, x.sum(dims, keepdim=True), x.square().sum(dims, keepdim=True)]
+                    before = sums.get(name)
+                    sums[name] = (
+                        [a + b for a, b in zip(before, now, strict=True)] if before else now
+                    )
+        for name, (count, total, squares) in sums.items():
+            mean = total / count
+            sd = (squares / count - mean.square()).clamp_min(1e-12).sqrt()
+            getattr(self, f"{name}_mean").copy_(mean)
+            getattr(self, f"{name}_sd").copy_(sd)
+
+    @property
+    def first(self) -> int:
+        """i, the block that its features are for."""
+        return self.config.first
+
+    @property
+    def network_id(self) -> str:
+        """The identity of the network whose latents it gives."""
+        return str(self.network.get("id"))
+
+    def check(self, network: Network) -> None:
+        """Usage where it was trained for another network."""
+        own = {**network.meta, "id": network.id}
+        wanted = EncoderConfig.of(network, self.first, self.config.backbone, self.config.width)
+        if not networks.fits(self.network, own) or wanted != self.config:
+            raise Usage(
+                f"an encoder for {self.network.get('name')} ({self.network_id[:12]}), not for "
+                f"{network.name} ({network.id[:12]}): give its own network with --net"
+            )
+
+    def forward(self, images: Tensor) -> Encoded:
+        """Latents of pictures whose sides are multiples of `config.cell`; else ValueError."""
+        cell, cfg = self.config.cell, self.config
+        if images.shape[1] != cfg.img_channels or any(n % cell or not n for n in images.shape[2:]):
+            raise ValueError(
+                f"pictures {list(images.shape[1:])}: {cfg.img_channels} channels and sides that "
+                f"are multiples of {cell} pixels are expected"
+            )
+        maps, vector = self.backbone(self.reduce(images))
+        f = self.f(maps[int(self.f_stride)]) * self.f_sd + self.f_mean
+        r = None
+        if cfg.r:
+            r = self.r(maps[int(self.r_stride)]) * self.r_sd + self.r_mean
+        w = self.s(vector).unflatten(1, (cfg.styles, cfg.w_dim)) * self.w_sd + self.w_mean
+        return Encoded(f, r, w)
+
+
+def _head(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
+    nn.init.zeros_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _no_map(config: EncoderConfig, seen: tuple[int, int], strides: list[int]) -> str:
+    wanted = "x".join(map(str, config.f[1:])) + (
+        " and " + "x".join(map(str, config.r[1:])) if config.r else ""
+    )
+    there = ", ".join(f"{seen[0] // s}x{seen[1] // s}" for s in strides)
+    return (
+        f"--first {config.first}: f and r are {wanted}, and --backbone {config.backbone} has maps "
+        f"of {there} from a picture of {seen[0]}x{seen[1]}: choose another --first or --backbone"
+    )
+
+
+def to_file(encoder: Encoder, training: Mapping[str, Any], dtype: str = "float32") -> EncoderFile:
+    """An encoder as it is written; dtype of its numbers: float32 or float16."""
+    config = encoder.config.to_dict()
+    return EncoderFile(ARCH, config, numbers(encoder, dtype), encoder.network, dict(training))
+
+
+def _check(config: EncoderConfig, tensors: Mapping[str, np.ndarray]) -> None:
+    """ValueError where the numbers are not an encoder's of this configuration; takes no memory."""
+    with torch.device("meta"):
+        wanted = Encoder(config, {}).state_dict()
+    for name, tensor in wanted.items():
+        found = tensors.get(name)
+        if found is None or found.shape != tuple(tensor.shape):
+            raise ValueError(f"{name} is missing or of another shape")
+        if not np.isfinite(found).all():
+            raise ValueError(f"{name} holds values that are not finite")
+
+
+def load(path: Path, device: str = "cpu") -> Encoder:
+    """The encoder of a file or run folder, in evaluation mode, without gradients; Usage."""
+    file, name = files.read(path), files.find(path).name
+    if file.arch != ARCH:
+        raise Usage(f"{name}: an encoder of --arch {file.arch}, which this version does not read")
+    try:
+        # What is filled next must draw no number from anybody's random stream.
+        with torch.random.fork_rng(devices=[]):
+            config = EncoderConfig.from_dict(file.config)
+            _check(config, file.tensors)
+            encoder = Encoder(config, file.network)
+        fill(encoder, file.tensors)
+    except (ValueError, TypeError, KeyError, RuntimeError, ZeroDivisionError) as e:
+        raise Usage(f"{name}: not an encoder this version can build ({e})") from None
+    encoder.eval().requires_grad_(False).to(device)
+    return encoder

@@ -1,0 +1,82 @@
+"""Encoder files: a network that writes latents of one generator, and what it was trained for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gantools.io import tensorfile
+from gantools.io.network import header
+from gantools.report import Usage
+
+FORMAT = 1
+KIND = "encoder"
+NAME = "encoder.safetensors"
+"""The newest encoder of a run folder."""
+
+
+@dataclass
+class EncoderFile:
+    """An encoder's numbers without its code.
+
+    arch: the kind of encoder, "fw" (papers.md S2.10). config: the dataclass of that kind.
+    network: {name, id} of the generator whose latents it gives. training: how it was trained.
+    """
+
+    arch: str
+    config: dict[str, Any]
+    tensors: dict[str, np.ndarray]
+    network: dict[str, Any]
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+def is_one(path: Path) -> bool:
+    """Whether an encoder stands there: a file of that kind, or a run folder with one."""
+    return header(find(path)).get("kind") == KIND
+
+
+def find(path: Path) -> Path:
+    """The file itself, or encoder.safetensors of a run folder."""
+    return path / NAME if path.is_dir() else path
+
+
+def write(path: Path, encoder: EncoderFile) -> None:
+    """Write an encoder file atomically; equal encoders give equal bytes."""
+    story = {
+        "format": FORMAT,
+        "kind": KIND,
+        "arch": encoder.arch,
+        "config": encoder.config,
+        "network": encoder.network,
+        "training": encoder.training,
+    }
+    tensorfile.write(path, encoder.tensors, story)
+
+
+def read(path: Path) -> EncoderFile:
+    """Read an encoder file or that of a run folder; Usage where it is none, or damaged."""
+    file = find(path)
+    if path.is_dir() and not file.is_file():
+        raise Usage(f"{path}: a folder without {NAME}")
+    if not tensorfile.looks_like(file):
+        raise Usage(f"{file.name}: not an encoder file")
+    story, tensors = tensorfile.read(file)
+    if story.get("kind") != KIND:
+        raise Usage(f"{file.name}: a {story.get('kind', 'safetensors')} file, not an encoder")
+    if story.get("format") != FORMAT:
+        raise Usage(f"{file.name}: encoder format {story.get('format')} is unknown here")
+    config, network = story.get("config"), story.get("network")
+    if not isinstance(config, Mapping) or not isinstance(network, Mapping):
+        raise Usage(f"{file.name}: an encoder file without its configuration")
+    training = story.get("training")
+    return EncoderFile(
+        str(story.get("arch")),
+        dict(config),
+        tensors,
+        dict(network),
+        dict(training) if isinstance(training, Mapping) else {},
+    )

@@ -1,0 +1,243 @@
+"""One step of an FW+_i encoder's training (papers.md S2.10, Algorithm 3).
+
+Its pictures are the generator's own, drawn anew for every step: one z per sample, psi 1, new noise
+maps. Every random number of sample n comes from (seed, n), so that a resumed run is the same run.
+Photographs may stand beside them, of which only the picture is asked again: their latents are not
+known. They are no part of the algorithm, but what it has not seen it reads worse.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gantools.inversion.encoder import Encoded, Encoder, EncoderConfig
+from gantools.inversion.encoder_backbones import EfficientNet
+from gantools.inversion.perceptual import Embed, distance
+from gantools.io.seeds import derive
+from gantools.networks.network import Network
+from gantools.networks.stylegan2_blocks import State, advance, first, picture_from
+from gantools.report import Usage
+from gantools.training import control, losses
+from gantools.training.draws import Sums
+
+Photographs = Callable[[int, int], Tensor]  # position, count -> pictures [count, C, H, W]
+OWN, OWN_BATCH = 512, 32  # samples whose moments an encoder starts from
+EMA_RAMPUP = 0.05
+BETAS = (0.9, 0.999)
+
+
+@dataclass(frozen=True)
+class EncoderTraining:
+    """Everything that the trajectory of a run depends on besides the network's numbers.
+
+    network: {name, id}; width: the small backbone's; the weights are those of S2.10's three parts;
+    ema_kimg: half-life of the average that is written, in thousands of samples. pictures: digest
+    of the photographs beside the samples, None without any; mirror, hold_out: theirs.
+    """
+
+    network: dict[str, Any]
+    arch: str = "fw"
+    first: int = 5
+    backbone: str = "small"
+    width: int = 32
+    batch: int = 12
+    lr: float = 2e-4
+    latent_weight: float = 1.0
+    mse_weight: float = 1.0
+    perceptual_weight: float = 1.0
+    perceptual: str = "pyramid"
+    ema_kimg: float = 5.0
+    pictures: str | None = None
+    mirror: bool = False
+    hold_out: int = 0
+    seed: int = 0
+    dtype: str = "fp32"
+    device: str = "cpu"
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> EncoderTraining:
+        """What `to_dict` wrote; Usage where another version did."""
+        try:
+            return cls(**values)
+        except TypeError as e:
+            raise Usage(f"the run was made by another version ({e})") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is stored: JSON types only."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Example:
+    """Samples of the network: what an encoder should say, the noise maps from block i on, pictures.
+
+    encoded.w [N, L + 1 - i, w_dim]; images [N, C, H, W], not clamped.
+    """
+
+    encoded: Encoded
+    noise: list[Tensor]
+    images: Tensor
+
+
+@torch.no_grad()
+def draw(network: Network, index: int, seed: int, samples: range) -> Example:
+    """Samples with these numbers (S2.10: one z each, psi 1, new noise maps); index: the block i."""
+    g, device = network.g, network.device
+    shapes = [(g.cfg.z_dim,), *((1, *shape) for shape in g.noise_shapes)]
+    drawn, classes = [], []
+    for n in samples:
+        generator = torch.Generator().manual_seed(derive(seed, str(n), "encoder"))
+        drawn.append([torch.randn(shape, generator=generator) for shape in shapes])
+        classes.append(int(torch.randint(max(1, g.cfg.c_dim), (), generator=generator)))
+    z, *noise = (torch.stack(one).to(device) for one in zip(*drawn, strict=True))
+    label = torch.eye(g.cfg.c_dim, device=device)[classes] if g.cfg.c_dim else None
+    ws = g.mapping(z, label)
+    early, late = list(ws[:, : index - 1].unbind(1)), ws[:, index - 1 :]
+    state = advance(g.synthesis, first(g.synthesis, len(ws)), early, noise[: index - 1])
+    noise = noise[index - 1 :]
+    images = picture_from(g.synthesis, state, late.unbind(1), noise, dtype=network.dtype)
+    r = None if state.r is None else state.r.float()
+    return Example(Encoded(state.f.float(), r, late), noise, images)
+
+
+def decoded(network: Network, index: int, encoded: Encoded, noise: list[Tensor]) -> Tensor:
+    """The picture [N, C, H, W] of an encoder's latents, with these noise maps."""
+    state = State(index, encoded.f, encoded.r)
+    styles = encoded.w.unbind(1)
+    return picture_from(network.g.synthesis, state, styles, noise, dtype=network.dtype)
+
+
+def fresh(config: EncoderTraining, network: Network) -> Encoder:
+    """An encoder as a run begins: ImageNet's weights where asked for, the heads at the means."""
+    shape = EncoderConfig.of(network, config.first, config.backbone, config.width)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(config.seed, "", "encoder"))
+        encoder = Encoder(shape, network.story())
+    if isinstance(encoder.backbone, EfficientNet) and config.backbone == "efficientnet-b0":
+        try:
+            encoder.backbone.fill()
+        except Usage as e:
+            raise Usage(f"{e}; or take --backbone small or efficientnet-b0-scratch") from None
+    encoder.start_at(_own(network, config))
+    return encoder
+
+
+def _own(network: Network, config: EncoderTraining) -> Iterator[Encoded]:
+    for start in range(0, OWN, OWN_BATCH):
+        numbers = range(-start - OWN_BATCH, -start)  # none that is trained on
+        yield draw(network, config.first, config.seed, numbers).encoded
+
+
+class EncoderTrainer:
+    """The state of a run and `step`, which moves it by one batch; ema is what is written.
+
+    photographs: as many as samples are shown beside them in every step, or None.
+    """
+
+    def __init__(
+        self,
+        config: EncoderTraining,
+        network: Network,
+        encoder: Encoder,
+        embed: Embed,
+        photographs: Photographs | None = None,
+    ) -> None:
+        self.config, self.network, self.embed = config, network, embed
+        self.photographs = photographs
+        last = torch.channels_last
+        self.encoder = encoder.to(network.device).to(memory_format=last).train()
+        self.ema = copy.deepcopy(self.encoder).eval().requires_grad_(False)
+        self.parameters = list(self.encoder.parameters())
+        self.adam = torch.optim.Adam(self.parameters, lr=config.lr, betas=BETAS, fused=True)
+        self.sums = Sums(network.device)
+        self.iteration = 0
+
+    @property
+    def images(self) -> int:
+        """Samples shown so far."""
+        return self.iteration * self.config.batch
+
+    def step(self) -> None:
+        """One batch: draw, encode, decode, Adam, average."""
+        c = self.config
+        example = draw(self.network, c.first, c.seed, range(self.images, self.images + c.batch))
+        shown = self.photographs and self.photographs(self.images, c.batch)
+        loss = self.loss(example, shown)
+        self.adam.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        losses.finite_gradients(self.parameters)
+        self.adam.step()
+        self.iteration += 1
+        beta = control.ema_beta(c.ema_kimg, EMA_RAMPUP, c.batch, self.images)
+        control.move_average(self.ema, self.encoder, beta, buffers=True)
+
+    def loss(self, example: Example, shown: Tensor | None = None) -> Tensor:
+        """λ [MSE(f) + MSE(r) + MSE(w)] + λ_mse MSE(images) + λ_lpips d(images): a scalar.
+
+        shown: photographs [M, C, H, W]; the two terms of pictures are means over them too.
+        """
+        c, wanted, count = self.config, example.encoded, len(example.images)
+        # The encoder sees what a file of the picture has.
+        clean = example.images.clamp(-1, 1)
+        whole: Encoded = self.encoder(clean if shown is None else torch.cat([clean, shown]))
+        encoded = _samples(whole, slice(count))
+        parts = {"f": _mse(encoded.f, wanted.f), "w": _mse(encoded.w, wanted.w)}
+        if encoded.r is not None and wanted.r is not None:
+            parts["r"] = _mse(encoded.r, wanted.r)
+        total = c.latent_weight * torch.stack(list(parts.values())).sum()
+        pairs = {"": (encoded, example.noise, example.images)}
+        if shown is not None:
+            pairs["_real"] = (_samples(whole, slice(count, None)), self._noise(len(shown)), shown)
+        for suffix, (latents, noise, images) in pairs.items():
+            for name, value in self._picture(latents, noise, images).items():
+                weight = c.mse_weight if name == "mse" else c.perceptual_weight
+                total = total + weight * value / len(pairs)
+                parts[name + suffix] = value
+        for name, value in {**parts, "loss": total}.items():
+            self.sums.add(name, value)
+        return total
+
+    def _picture(self, latents: Encoded, noise: list[Tensor], images: Tensor) -> dict[str, Tensor]:
+        """The terms of the pictures that have a weight."""
+        c = self.config
+        if not (c.mse_weight or c.perceptual_weight):
+            return {}
+        made = decoded(self.network, c.first, latents, noise)
+        parts = {"mse": _mse(made, images)}
+        if c.perceptual_weight:
+            with torch.no_grad():
+                seen = self.embed(images)
+            parts["perceptual"] = distance(self.embed(made), seen).mean()
+        return parts
+
+    def _noise(self, count: int) -> list[Tensor]:
+        """Noise maps of photographs, whose own are not known: new ones in every step."""
+        return noise_for(self.network, self.config.first, self.config.seed, self.images, count)
+
+    def is_finite(self) -> bool:
+        """Whether every weight is; once one is not, it stays so."""
+        return bool(torch.stack([p.detach().sum() for p in self.parameters]).isfinite().all())
+
+
+def noise_for(network: Network, index: int, seed: int, start: int, count: int) -> list[Tensor]:
+    """N(0, 1) maps [count, 1, H, W] from block `index` on for pictures start, start + 1, …"""
+    generator = torch.Generator().manual_seed(derive(seed, str(start), "encoder's noise"))
+    shapes = network.g.noise_shapes[index - 1 :]
+    return [
+        torch.randn((count, 1, *shape), generator=generator).to(network.device) for shape in shapes
+    ]
+
+
+def _samples(encoded: Encoded, which: slice) -> Encoded:
+    r = None if encoded.r is None else encoded.r[which]
+    return Encoded(encoded.f[which], r, encoded.w[which])
+
+
+def _mse(a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).square().mean()

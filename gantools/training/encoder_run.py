@@ -1,0 +1,277 @@
+"""A run of `train encoder` in its folder: starting, resuming, logging, what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gantools import report
+from gantools.inversion import encoder as encoders
+from gantools.inversion import project
+from gantools.inversion.encoder import Encoder, EncoderConfig
+from gantools.io import atomic, image
+from gantools.io import encoder as files
+from gantools.networks.network import Network
+from gantools.ops import similarity
+from gantools.report import Usage
+from gantools.training import data, folders, reader, snapshots
+from gantools.training import encoder_state as state
+from gantools.training.data import Pictures
+from gantools.training.distributed import Ranks
+from gantools.training.encoder import (
+    EncoderTrainer,
+    EncoderTraining,
+    decoded,
+    draw,
+    fresh,
+    noise_for,
+)
+from gantools.training.encoder_state import Saved
+from gantools.training.folders import Interruption
+from gantools.training.memory import keep_memory
+from gantools.training.reader import Reader
+from gantools.training.run import STATE_SECONDS, write_json
+
+TICK = 100  # steps between two lines of log.jsonl
+COLUMNS, ROWS = 8, 2  # of the sheet: targets, and their reconstructions below
+JUDGED = range(-1_000_000, -1_000_000 + COLUMNS * ROWS)  # samples that are never trained on
+HELD = 64  # pictures held out that are looked at
+MAY_CHANGE = "only --steps, --snapshot and --workers may change"
+
+
+@dataclass
+class EncoderJob:
+    """What is asked for, besides the configuration: none of it changes the trajectory."""
+
+    folder: Path
+    steps: int
+    snapshot: int
+    operands: list[str] = field(default_factory=list)
+    workers: int = 4
+
+
+def train(job: EncoderJob, config: EncoderTraining, network: Network) -> None:
+    """Start or resume the run in job.folder and end with it trained for job.steps.
+
+    Usage where flags differ from those that it was started with, where another process trains
+    there, where the disk is full and where it diverges; the last good state stays.
+    """
+    EncoderConfig.of(network, config.first, config.backbone, config.width)  # before any folder
+    with folders.opened(job.folder, Ranks()) as log:
+        saved = state.read(job.folder)
+        pictures = _pictures(job, config, network)
+        if pictures is not None:
+            config = replace(config, pictures=pictures.digest)
+        if saved is not None:
+            _refuse_changes(saved.config, config)
+            if saved.iteration >= job.steps:
+                report.note(f"{job.folder}: {saved.iteration:,} steps are done; raise --steps")
+                return
+        keep_memory()
+        with (
+            nullcontext() if pictures is None else closing(_reader(job, config, pictures)) as shown
+        ):
+            trainer = _trainer(config, network, saved, shown)
+            os.truncate(log.fileno(), saved.log_bytes if saved else 0)
+            held = None if pictures is None else _scaled(torch.from_numpy(pictures.held[:HELD]))
+            with Interruption() as interruption:
+                run = _Run(job, trainer, saved.seconds if saved else 0.0, log, interruption, held)
+                run.go()
+
+
+def _pictures(job: EncoderJob, config: EncoderTraining, network: Network) -> Pictures | None:
+    if not job.operands:
+        return None
+    return data.load(
+        job.operands,
+        network.size,
+        job.folder,
+        hold_out=config.hold_out,
+        keep_held=True,
+        workers=job.workers,
+        channels=network.channels,
+    )
+
+
+def _reader(job: EncoderJob, config: EncoderTraining, pictures: Pictures) -> Reader:
+    return reader.opened(
+        pictures,
+        job.folder,
+        seed=config.seed,
+        mirror=config.mirror,
+        device=config.device,
+        workers=job.workers,
+    )
+
+
+def _scaled(pixels: Tensor) -> Tensor:
+    return pixels.float() / 127.5 - 1
+
+
+def _trainer(
+    config: EncoderTraining, network: Network, saved: Saved | None, shown: Reader | None
+) -> EncoderTrainer:
+    embed = project.embedding(config.perceptual, network)
+
+    def photographs(position: int, count: int) -> Tensor:
+        assert shown is not None
+        return _scaled(shown.batch(position, count, lambda whole: whole)[0])
+
+    given = None if shown is None else photographs
+    if saved is None:
+        return EncoderTrainer(config, network, fresh(config, network), embed, given)
+    shape = EncoderConfig.of(network, config.first, config.backbone, config.width)
+    trainer = EncoderTrainer(config, network, Encoder(shape, network.story()), embed, given)
+    state.restore(trainer, saved)
+    report.note(f"goes on from {saved.iteration:,} steps")
+    return trainer
+
+
+def _refuse_changes(before: EncoderTraining, now: EncoderTraining) -> None:
+    old, new = before.to_dict(), now.to_dict()
+    old["network"], new["network"] = before.network.get("id"), now.network.get("id")
+    named = {"network": "--net", "pictures": "DATA"}
+    flags = [named.get(n, "--" + n.replace("_", "-")) for n in old if old[n] != new[n]]
+    if flags:
+        raise Usage(
+            f"{', '.join(flags)} differ{'s' if len(flags) == 1 else ''} from the run in this "
+            f"folder: give the same flags to go on, or another -o ({MAY_CHANGE})"
+        )
+
+
+class _Run:
+    """The loop around EncoderTrainer.step: when to log and to write."""
+
+    def __init__(
+        self,
+        job: EncoderJob,
+        trainer: EncoderTrainer,
+        seconds: float,
+        log: IO[bytes],
+        interruption: Interruption,
+        held: Tensor | None,
+    ) -> None:
+        self.held = held
+        self.job, self.trainer, self.log, self.interruption = job, trainer, log, interruption
+        self.seconds = self.logged = seconds
+        self.saved_at = self.looked_at = time.monotonic()
+
+    def go(self) -> None:
+        """Train until job.steps; an interruption writes the state and raises."""
+        trainer, job = self.trainer, self.job
+        write_json(job.folder / "config.json", trainer.config.to_dict())
+        bar = report.progress_bar(total=job.steps, unit="step", desc="train encoder")
+        try:
+            bar.update(trainer.iteration)
+            while trainer.iteration < job.steps:
+                trainer.step()
+                bar.update(1)
+                self._after()
+        finally:
+            bar.close()
+
+    def _after(self) -> None:
+        step = self.trainer.iteration
+        if step >= self.job.steps or step % self.job.snapshot == 0:
+            self._snapshot()
+        elif step % TICK == 0:
+            self._line({})
+        if self.interruption.wanted or time.monotonic() - self.saved_at > STATE_SECONDS:
+            self._save_state()
+        if self.interruption.wanted:
+            raise self.interruption.wanted
+
+    def _time(self) -> float:
+        now = time.monotonic()
+        self.seconds += now - self.looked_at
+        self.looked_at = now
+        return self.seconds
+
+    def _line(self, more: dict[str, Any]) -> None:
+        """One line of means since the last one; Usage once a weight is not finite."""
+        trainer = self.trainer
+        means = trainer.sums.means(Ranks())
+        if not trainer.is_finite():
+            raise Usage(
+                f"the training has diverged before step {trainer.iteration:,}; the last good state "
+                f"is kept in {self.job.folder}: start again with a lower --lr"
+            )
+        line = {
+            "step": trainer.iteration,
+            "images": trainer.images,
+            "seconds": round(self._time(), 1),
+            **{name: float(f"{value:.6g}") for name, value in means.items()},
+            **more,
+        }
+        try:
+            self.log.write(json.dumps(line).encode() + b"\n")
+        except OSError as e:
+            raise atomic.failure(self.job.folder / "log.jsonl", e) from None
+
+    def _snapshot(self) -> None:
+        """Encoder, sheet, log line and state, in this order.
+
+        A kill anywhere between leaves files that the resumed run writes again, the same.
+        """
+        trainer, folder = self.trainer, self.job.folder
+        if not trainer.is_finite():
+            self._line({})  # raises
+        training = {**trainer.config.to_dict(), "steps": trainer.iteration}
+        del training["network"], training["device"]
+        files.write(folder / files.NAME, encoders.to_file(trainer.ema, training))
+        name = f"{trainer.iteration:06d}.png"
+        scores = _sheet(folder / "samples" / name, trainer, self.held)
+        self._line({**scores, "samples": name})
+        self._save_state()
+        told = f"PSNR {scores['psnr']:.2f} dB of samples that it has not seen"
+        if "psnr_held" in scores:
+            told += f", {scores['psnr_held']:.2f} dB of pictures held out"
+        report.note(f"{trainer.iteration:,} steps, {self.seconds / 60:.0f} minutes: {told}")
+
+    def _save_state(self) -> None:
+        if self.trainer.is_finite():
+            log_bytes = os.fstat(self.log.fileno()).st_size
+            state.save(self.job.folder, self.trainer, self._time(), log_bytes)
+        self.saved_at = time.monotonic()
+
+
+@torch.no_grad()
+def _sheet(path: Path, trainer: EncoderTrainer, held: Tensor | None) -> dict[str, float]:
+    """Rows of pictures above what the averaged encoder makes of them; returns their mean PSNR.
+
+    Samples first, then pictures that are held out.
+    """
+    network, config = trainer.network, trainer.config
+    columns, rows = (COLUMNS, ROWS) if max(network.size) <= encoders.LARGEST else (COLUMNS // 2, 1)
+    example = draw(network, config.first, config.seed, JUDGED[: columns * rows])
+    sets = {"psnr": (example.images.clamp(-1, 1), example.noise)}
+    if held is not None and len(held):
+        noise = noise_for(network, config.first, config.seed, JUDGED[0], len(held))
+        sets["psnr_held"] = (held.to(network.device), noise)
+    scores, pairs = {}, []
+    for name, (images, noise) in sets.items():
+        made = decoded(network, config.first, trainer.ema(images), noise)
+        psnr = similarity.psnr(similarity.levels(images), similarity.levels(made))
+        scores[name] = round(float(psnr.mean()), 3)
+        shown = [network.pixels(x) for x in (images, made)]
+        for start in range(0, min(len(images), columns * rows), columns):
+            pairs += [_row(pixels[start : start + columns], columns) for pixels in shown]
+    path.parent.mkdir(exist_ok=True)
+    sheet = snapshots.grid(np.concatenate(pairs), columns)
+    atomic.write_bytes(path, image.encode(sheet))
+    return scores
+
+
+def _row(pixels: np.ndarray, columns: int) -> np.ndarray:
+    """`columns` pictures, black ones where there are fewer."""
+    missing = columns - len(pixels)
+    return np.pad(pixels, [(0, missing), (0, 0), (0, 0), (0, 0)])
