@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -12,31 +12,30 @@ from torch.nn import functional
 Rule = Literal["official", "thesis"]
 
 
-def _pyramid(noise: Tensor, rule: Rule) -> Iterator[Tensor]:
-    """Levels of a map [N,1,H,W], each the 2×2 mean of the one before.
-
-    `official` (the StyleGAN2 projector) evaluates a level and then stops at sizes <= 8, so a
-    4² map counts once; `thesis` (Algorithm 1) takes the levels of 8 and more, so it never does.
-    The two agree on powers of two from 8 on, not on 4, 6 or 48.
-    """
-    while rule == "official" or min(noise.shape[2:]) >= 8:
-        yield noise
-        if min(noise.shape[2:]) <= 8:
-            return
-        noise = functional.avg_pool2d(noise, 2)
-
-
 def regularisation(maps: Sequence[Tensor], rule: Rule = "official") -> Tensor:
-    """Autocorrelation at shift 1 over the pyramid, summed over the maps: [N].
+    """Autocorrelation at shift 1 over the pyramids of the maps, summed: [N].
 
     Σ (mean n·roll_x(n,1))² + (mean n·roll_y(n,1))²; maps are [N,1,H,W], of any shape.
-    0 for an empty list.
+    0 for an empty list. A level is the 2×2 mean of the one before. `official` (the StyleGAN2
+    projector) evaluates a level and then stops at sizes <= 8, so a 4² map counts once; `thesis`
+    (Algorithm 1) takes the levels of 8 and more, so it never does. The two agree on powers of two
+    from 8 on, not on 4, 6 or 48.
     """
     total = torch.zeros(())
+    waiting: dict[tuple[int, int], list[Tensor]] = {}
     for noise in maps:
-        for level in _pyramid(noise, rule):
-            for axis in (3, 2):
-                total = total + (level * level.roll(1, axis)).mean((1, 2, 3)).square()
+        waiting.setdefault((noise.shape[2], noise.shape[3]), []).append(noise)
+    while waiting:
+        # Levels of one size count alike, whatever map they are of: one row of channels.
+        size = max(waiting)
+        level = torch.cat(waiting.pop(size), 1)
+        if rule == "thesis" and min(size) < 8:
+            continue
+        for axis in (3, 2):
+            total = total + (level * level.roll(1, axis)).mean((2, 3)).square().sum(1)
+        if min(size) > 8:
+            smaller = functional.avg_pool2d(level, 2)
+            waiting.setdefault((smaller.shape[2], smaller.shape[3]), []).append(smaller)
     return total
 
 

@@ -68,7 +68,7 @@ def optimise(
     maps = [t for name, t in tensors.items() if name.startswith("n.")]
     share = {name: (rates or {}).get(name, 1.0) for name in tensors}
     groups = [{"params": [t], "share": share[name]} for name, t in tensors.items()]
-    adam = torch.optim.Adam(groups, lr=method.lr, betas=method.betas)
+    adam = torch.optim.Adam(groups, lr=method.lr, betas=method.betas, fused=True)
     if not method.steps:
         with torch.no_grad():
             return Projection(_detached(tensors), loss(render(tensors)))
