@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from test_spatial_spaces import sample
 
 from gantools.io import attribute_model as files
-from gantools.io import direction, tensorfile
+from gantools.io import direction, image, tensorfile
 from gantools.io import network as networks
 from gantools.io.attribute_model import AttributeModel
 from gantools.io.direction import Direction
@@ -533,3 +533,36 @@ def test_networks_without_blocks_are_refused(gt: Run, fixtures: Path, tmp_path: 
         done = gt(*TRAIN, *words)
         assert (done.code, done.err.count("\n")) == (2, 1), done.err
         assert "an attribute model is StyleGAN2's" in done.err
+
+
+def test_figures(gt: Run, network: Network, at_home: Path, tmp_path: Path) -> None:
+    """Rows of latents from -S to S with the latent in the middle; models: Fig 6.8's two rows."""
+    paths = save(tmp_path, network, "fnw+5", "fnw+6")
+    net, out = ["--net", at_home], tmp_path / "sheet.png"
+    first = ["edit", paths[0], "--dir", "age", *net]
+    assert gt(*first, "--figure", "models", "-o", out).code == 0
+    sheet = image.decode(out.read_bytes())
+    story = image.story(out.read_bytes())
+    assert story is not None
+    assert (story["kind"], story["columns"], len(story["cells"])) == ("sheet", 5, 10)
+    assert story["history"][0]["args"]["attribute_model"] == ["age"]
+    height, width = 12, 20
+    assert sheet.shape == (2 * height, 5 * width, 3)
+    assert gt("generate", paths[0], *net, "-o", tmp_path / "before.png").code == 0
+    before = image.decode((tmp_path / "before.png").read_bytes())
+    cells = sheet.reshape(2, height, 5, width, 3).swapaxes(1, 2)
+    assert np.array_equal(cells[0, 2], before)
+    assert np.array_equal(cells[1, 2], before)
+    for row, flags in ((1, []), (0, ["--layers", "4-5"])):
+        words = [*first, *flags, "--strength", "-1.5", "-o", tmp_path / "one.png"]
+        assert gt(*words).code == 0
+        one = image.decode((tmp_path / "one.png").read_bytes())
+        assert np.array_equal(cells[row, 0], one)
+    assert not np.array_equal(cells[0, 4], cells[1, 4])
+    words = ["edit", *paths, "--dir", "smile", *net, "--figure", "strengths", "--frames", "3"]
+    done = gt(*words, "--strength", "0:2", "-q", "-o", out)
+    assert (done.code, done.err) == (0, "")
+    assert image.decode(out.read_bytes()).shape == (2 * height, 3 * width, 3)
+    for more in (["--paste", out], ["--list"]):
+        done = gt(*first, "--figure", "models", *more, "-o", tmp_path / "x.png")
+        assert (done.code, done.err.count("\n")) == (2, 1)

@@ -39,6 +39,8 @@ class Plan:
     equalizer: Equalizer
     overlay: Overlay  # masks: one for all directions, or one for each
     opened: Opened  # for latents that have to be converted
+    both_ways: bool = False  # frames go from -S to S, unless FROM is said
+    styles_only: bool = False  # features stay, whatever models there are
     steps: dict[tuple[str, int | None], tuple[list[Step], list[float]]] = field(
         default_factory=dict
     )
@@ -136,7 +138,7 @@ class Plan:
             d = self._without(model.direction if model else found, conditions)
             start, end = strength or (None, d.default_strength)
             steps.append(Step(d.name, d.vector, end, layers, d.space, model, self._over(i)))
-            starts.append(0.0 if start is None else start)
+            starts.append((-end if self.both_ways else 0.0) if start is None else start)
         return steps, starts
 
     def _model(
@@ -145,7 +147,9 @@ class Plan:
         """What moves features of block `first`; None, and a remark, where only styles can move."""
         from gantools.io import direction_library as library
 
-        if first is None or first == 1 or (layers is not None and min(layers) >= first - 1):
+        if self.styles_only or first is None or first == 1:
+            return None
+        if layers is not None and min(layers) >= first - 1:
             return None  # nothing of what moves is in features
         model = library.pick_model(text, self.net, named, self.network.header, first)
         if model is None:
@@ -224,5 +228,5 @@ def _strength(text: str, *, sweep: bool) -> tuple[float | None, float]:
     if not math.isfinite(last) or (first is not None and not math.isfinite(first)):
         raise Usage(f"--strength {text}: expected a finite number")
     if colon and not sweep:
-        raise Usage(f"--strength {text}: FROM:TO needs --frames N")
+        raise Usage(f"--strength {text}: FROM:TO needs --frames N or --figure")
     return first, last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,14 @@ from gantools.report import Usage
 
 if TYPE_CHECKING:
     from gantools.io.direction import Direction
+
+
+class Figure(StrEnum):
+    """Sheets."""
+
+    strengths = "strengths"
+    models = "models"
+
 
 COLUMNS = ("name", "default", "strength 1", "space", "layers", "features")
 Directions = Annotated[
@@ -34,8 +43,8 @@ Strengths = Annotated[
         "--strength",
         metavar="S",
         help="How far: 1 is one standard deviation of the attribute, or a raw file's own length. "
-        "Once for all, or once per --dir; FROM:TO with --frames. Default: the direction's own, "
-        "which --list shows (1 for raw files).",
+        "Once for all, or once per --dir; FROM:TO with --frames or --figure. Default: the "
+        "direction's own, which --list shows (1 for raw files).",
         show_default=False,
     ),
 ]
@@ -118,6 +127,16 @@ Frames = Annotated[
         show_default=False,
     ),
 ]
+FigureOption = Annotated[
+    Figure | None,
+    typer.Option(
+        "--figure",
+        help="A sheet with a row for each latent, from strength -S to S in --frames steps (5): the "
+        "latent is in the middle. models: a row with the styles alone moved, and one with the "
+        "attribute model.",
+        show_default=False,
+    ),
+]
 
 
 def edit(
@@ -133,6 +152,7 @@ def edit(
     equalize: Equalize = None,
     list_them: ListThem = False,
     frames: Frames = None,
+    figure: FigureOption = None,
     paste: Paste = None,
     scale: Scale = 1,
     output: options.Output = None,
@@ -158,6 +178,8 @@ def edit(
 
     $ gantools edit two.safetensors --dir age --mask left --smooth 0.05 -o half.png
 
+    $ gantools edit features/ --dir age.attribute.safetensors --figure models -o sheet.png
+
     $ gantools edit projected/ --equalize 0.7 --dir age -o older/{}.png
 
     $ gantools edit face.safetensors --dir age --paste photo.jpg -o whole.png
@@ -177,6 +199,7 @@ def edit(
                 "--smooth": smooth,
                 "--equalize": equalize is not None,
                 "--frames": frames,
+                "--figure": figure,
                 "--paste": paste,
                 "--scale": scale != 1,
                 "--batch": batch != 8,
@@ -202,6 +225,7 @@ def edit(
         "--absolute": absolute,
         "--mask": mask,
         "--smooth": smooth,
+        "--figure": figure,
     }
     for flag, value in given.items():
         if value and not directions:
@@ -209,7 +233,7 @@ def edit(
     opened = _latents.Opened(net, device, threads)
     plan = _edit_plan.Plan(
         directions or [],
-        _edit_plan.parse_strengths(strength, len(directions or []), sweep=frames is not None),
+        _edit_plan.parse_strengths(strength, len(directions or []), sweep=bool(frames or figure)),
         _latents.parse_layers(layers),
         orthogonal_to or [],
         absolute,
@@ -223,6 +247,15 @@ def edit(
     )
     from gantools.io.sink import open_sink
 
+    if figure is not None:
+        from gantools.commands import _edit_figures
+
+        if paste is not None:
+            raise Usage("--figure and --paste together: a sheet has no place for photographs")
+        with open_sink(output, own="image", no_clobber=no_clobber) as sink:
+            latents = _latents.read(operands, shard)
+            _edit_figures.put(figure.value, plan, latents, sink, dtype, batch)
+        return
     with open_sink(output, own="latent", no_clobber=no_clobber) as sink:
         finish = None if paste is None else partial(_paste.paste_back, where=paste, scale=scale)
         if finish and sink.kind == "latent":
