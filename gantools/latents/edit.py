@@ -165,9 +165,17 @@ def _moved_styles(
     return {"w": moved}
 
 
+# Channel by channel: in double precision a style map of a large picture would be gigabytes.
 def _moved_map(value: np.ndarray, row: np.ndarray, strength: float, absolute: bool) -> np.ndarray:
-    columns = value.reshape(len(value), -1).T
-    return _along(columns, row[None], strength, absolute).T.reshape(value.shape)
+    amount: float | np.ndarray = strength
+    if absolute:
+        amount = strength - np.einsum("c,chw->hw", row, value) / (row @ row or 1)
+    if not np.any(amount):
+        return value
+    moved = np.empty(value.shape, value.dtype)
+    for channel, by in enumerate(row):
+        moved[channel] = value[channel] + amount * by
+    return moved
 
 
 # InterFaceGAN: c - <x, n> instead of c, where x is a single code and n has length 1.
@@ -175,6 +183,7 @@ def _along(x: np.ndarray, v: np.ndarray, strength: float, absolute: bool) -> np.
     amount = np.full((len(x), 1), strength, np.float64)
     if absolute:
         square = np.sum(v * v, axis=1, keepdims=True)
+        square[square == 0] = 1  # of a layer that it does not move
         amount = strength - np.sum(x * v, axis=1, keepdims=True) / square
     if not amount.any():
         return x
