@@ -126,6 +126,11 @@ class Job:
             for name, k in ends.items()
         ]
         report.note(f"{direction.name}: strengths to {reach:.3g}; held-out {' and '.join(told)}")
+        if held["distance"] >= held["distance_styles_only"]:
+            report.note(
+                f"{direction.name}: this model is no better than moving the styles alone "
+                "(more --steps, another --lr)"
+            )
         story = {**settings.story(), "perceptual": perceptual, "held_out": held}
         channels = training.channels(network.g, self.first)
         return AttributeModel(direction, self.first, channels, weight, story)
