@@ -435,6 +435,15 @@ def test_frames_of_features(gt: Run, network: Network, tiny_network: Path, tmp_p
         assert np.array_equal(frame.tensors["r"], wanted["r"])
 
 
+def test_models_beside_a_network_are_no_networks(
+    at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`model list` shows what can be given to --net."""
+    monkeypatch.setattr(networks, "networks_folder", lambda: tmp_path)
+    assert "net" in dict(networks.known())
+    assert not [name for name, _ in networks.known() if name.startswith("net.")]
+
+
 TRAIN = ("train", "attribute", "--steps", "2", "--batch", "2", "--perceptual", "pyramid")
 
 

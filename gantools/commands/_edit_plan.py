@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gantools import report
-from gantools.commands._latents import NetworkFile
+from gantools.commands._latents import NetworkFile, meet
 from gantools.commands._overlay import Overlay
 from gantools.report import SampleError, Usage
 
@@ -103,14 +103,7 @@ class Plan:
         fnz = latent.space.startswith("fnz")
         if not fnz and (not self.overlay.masks or "s" in latent.space):
             return latent
-        from gantools.latents import spaces
-        from gantools.latents.source import NetworkSource
-
-        network = self.opened.network
-        network.check(latent)
-        needs = "s" if self.overlay.masks else ""
-        space = spaces.meeting([latent.space], int(network.g.num_ws), needs)
-        return spaces.convert(latent, space, NetworkSource(network))
+        return meet(self.opened.network, [latent], "s" if self.overlay.masks else "")[0]
 
     def steps_for(self, latent: Latent) -> tuple[list[Step], list[float]]:
         """The steps for the latent's network and features, and the strengths where frames start."""

@@ -124,6 +124,21 @@ class Opened:
         return open_network(self.net, device=options.pick_device(self.device))
 
 
+def meet(network: Network, latents: Sequence[Latent], needs: str) -> list[Latent]:
+    """Each in the smallest space, not of z, where all of them keep their pictures.
+
+    needs: what its name must hold, as in spaces.meeting; SampleError where there is none.
+    """
+    from gantools.latents import spaces
+    from gantools.latents.source import NetworkSource
+
+    for latent in latents:
+        network.check(latent)
+    space = spaces.meeting([x.space for x in latents], int(network.g.num_ws), needs)
+    source = NetworkSource(network)
+    return [spaces.convert(latent, space, source) for latent in latents]
+
+
 def write(
     sink: Sink,
     latents: Iterable[Latent],
