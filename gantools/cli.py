@@ -22,6 +22,7 @@ from gantools.commands import (
     prefilter,
     project,
     train,
+    train_attribute,
     train_direction,
     train_encoder,
 )
@@ -59,6 +60,7 @@ def gantools(
 app.command()(prefilter.prefilter)
 train.app.command()(train_direction.direction)
 train.app.command()(train_encoder.encoder)
+train.app.command()(train_attribute.attribute)
 app.add_typer(train.app, name="train")
 app.command()(generate.generate)
 app.command()(project.project)

@@ -158,7 +158,7 @@ def test_io_never_loads_torch(name: str) -> None:
     "name", ["gantools.latents.edit", "gantools.latents.mixing", "gantools.commands._edit_plan",
              "gantools.latents.masks", "gantools.latents.compositing", "gantools.commands._overlay",
              "gantools.commands._mixing", "gantools.io.direction_library",
-             "gantools.latents.distribution"]
+             "gantools.latents.distribution", "gantools.latents.attribute_model"]
 )  # fmt: skip
 def test_edits_of_w_never_load_torch(name: str) -> None:
     assert "torch" not in foreign(name)

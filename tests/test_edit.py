@@ -170,6 +170,24 @@ def test_linear_interpolation_of_interfacegan(fixtures: Path) -> None:
     np.testing.assert_allclose(got, t["linear_interp_wp"], rtol=1e-5, atol=1e-5)
 
 
+def test_absolute_leaves_layers_that_a_direction_does_not_move() -> None:
+    """A row of zeros has no distance; the others end where the strength says, maps in each cell."""
+    v = vector(rows=LAYERS)
+    v[2] = 0
+    for space in ("w+", "sw+"):
+        start = latent(space)
+        made = edit(start, [Step("d", v, 1.5)], absolute=True).tensors
+        for j, row in enumerate(v):
+            before = start.tensors["w"][j] if space == "w+" else start.tensors[f"s.{j + 1}"]
+            after = made["w"][j] if space == "w+" else made[f"s.{j + 1}"]
+            if j == 2:
+                assert np.array_equal(after, before)
+            else:
+                np.testing.assert_allclose(
+                    np.tensordot(row, after, 1) / (row @ row), 1.5, rtol=1e-5
+                )
+
+
 @pytest.mark.parametrize(
     ("space", "step", "words"),
     [

@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gantools import report
-from gantools.commands._latents import NetworkFile
+from gantools.commands._latents import NetworkFile, meet
+from gantools.commands._overlay import Overlay
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
     from gantools.commands._equalize import Equalizer
+    from gantools.commands._latents import Opened
+    from gantools.io.attribute_model import AttributeModel
     from gantools.io.direction import Direction
     from gantools.io.latent import Latent
+    from gantools.latents.compositing import Composition
     from gantools.latents.edit import Step
 
 
@@ -33,7 +37,13 @@ class Plan:
     network: NetworkFile
     equalize: float | None
     equalizer: Equalizer
-    steps: dict[str, tuple[list[Step], list[float]]] = field(default_factory=dict)
+    overlay: Overlay  # masks: one for all directions, or one for each
+    opened: Opened  # for latents that have to be converted
+    both_ways: bool = False  # frames go from -S to S, unless FROM is said
+    styles_only: bool = False  # features stay, whatever models there are
+    steps: dict[tuple[str, int | None], tuple[list[Step], list[float]]] = field(
+        default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         from gantools.io import direction_library as library
@@ -42,6 +52,9 @@ class Plan:
             library.check(text, self.net, "--dir")
         for text in self.orthogonal_to:
             library.check(text, self.net, "--orthogonal-to")
+        masks, count = len(self.overlay.masks), len(self.directions)
+        if masks not in {0, 1, count}:
+            raise Usage(f"--mask is given {masks} times for {count} --dir: once, or once each")
 
     def run(self, latents: Iterator[Latent]) -> Iterator[Latent]:
         """Every latent edited, or its frames; one that the directions do not fit is reported."""
@@ -75,6 +88,7 @@ class Plan:
     def _along_directions(self, latent: Latent) -> tuple[list[Latent], dict[str, Any]]:
         from gantools.latents.edit import edit, frames
 
+        latent = self._prepared(latent)
         steps, starts = self.steps_for(latent)
         layered = latent.space in {"w", "nw"} and any(step.layered for step in steps)
         num_ws = self.network.num_ws(latent) if layered else None
@@ -84,15 +98,24 @@ class Plan:
             made = frames(latent, steps, starts, self.frames, num_ws=num_ws, absolute=self.absolute)
         return made, self.story(steps)
 
-    def steps_for(self, latent: Latent) -> tuple[list[Step], list[float]]:
-        """The steps for the network that the latent names, and the strengths where frames start."""
-        named = latent.header.get("network") or {}
-        identity = str(named.get("id"))
-        if identity not in self.steps:
-            self.steps[identity] = self._make_steps(named)
-        return self.steps[identity]
+    def _prepared(self, latent: Latent) -> Latent:
+        """The latent where it can be edited: with style maps for a mask, its z mapped in fnz."""
+        fnz = latent.space.startswith("fnz")
+        if not fnz and (not self.overlay.masks or "s" in latent.space):
+            return latent
+        return meet(self.opened.network, [latent], "s" if self.overlay.masks else "")[0]
 
-    def _make_steps(self, named: dict[str, Any]) -> tuple[list[Step], list[float]]:
+    def steps_for(self, latent: Latent) -> tuple[list[Step], list[float]]:
+        """The steps for the latent's network and features, and the strengths where frames start."""
+        named = latent.header.get("network") or {}
+        key = str(named.get("id")), latent.first if "f" in latent.tensors else None
+        if key not in self.steps:
+            self.steps[key] = self._make_steps(named, key[1])
+        return self.steps[key]
+
+    def _make_steps(
+        self, named: dict[str, Any], first: int | None
+    ) -> tuple[list[Step], list[float]]:
         from gantools.io import direction_library as library
         from gantools.latents.edit import Step
 
@@ -101,13 +124,47 @@ class Plan:
 
         conditions = [pick(text, "--orthogonal-to") for text in self.orthogonal_to]
         steps, starts = [], []
-        for text, strength in zip(self.directions, self.strengths, strict=True):
-            d = self._without(pick(text), conditions)
+        for i, (text, strength) in enumerate(zip(self.directions, self.strengths, strict=True)):
+            found = pick(text)
+            layers = found.layers if self.layers is None else tuple(self.layers)
+            model = self._model(text, named, first, layers)
+            d = self._without(model.direction if model else found, conditions)
             start, end = strength or (None, d.default_strength)
-            layers = d.layers if self.layers is None else tuple(self.layers)
-            steps.append(Step(d.name, d.vector, end, layers, d.space))
-            starts.append(0.0 if start is None else start)
+            steps.append(Step(d.name, d.vector, end, layers, d.space, model, self._over(i)))
+            starts.append((-end if self.both_ways else 0.0) if start is None else start)
         return steps, starts
+
+    def _model(
+        self, text: str, named: dict[str, Any], first: int | None, layers: Sequence[int] | None
+    ) -> AttributeModel | None:
+        """What moves features of block `first`; None, and a remark, where only styles can move."""
+        from gantools.io import direction_library as library
+
+        if self.styles_only or first is None or first == 1:
+            return None
+        if layers is not None and min(layers) >= first - 1:
+            return None  # nothing of what moves is in features
+        model = library.pick_model(text, self.net, named, self.network.header, first)
+        if model is None:
+            report.note(
+                f"--dir {Path(text).name}: without an attribute model for block {first} only the "
+                f"styles from there on move, and what is coarse (age, pose) stays "
+                "(gantools train attribute)"
+            )
+        elif self.orthogonal_to:
+            raise SampleError(
+                f"--orthogonal-to: the attribute model of {model.direction.name} moves features "
+                "along its own direction alone; leave it out, or move the styles alone with "
+                f"--layers from {first - 1} on"
+            )
+        return model
+
+    def _over(self, i: int) -> Composition | None:
+        """How the i-th direction lies over what was there, by its mask."""
+        masks = self.overlay.masks
+        if not masks:
+            return None
+        return self.overlay.composition([0.5], [masks[i if len(masks) > 1 else 0]], None, 2)
 
     def _without(self, direction: Direction, conditions: Sequence[Direction]) -> Direction:
         from gantools.latents.edit import project_out
@@ -128,6 +185,10 @@ class Plan:
         if steps:
             args["dir"] = [step.name for step in steps]
             args["strength"] = [step.strength for step in steps]
+        models = [step.name for step in steps if step.model is not None]
+        if models:
+            args["attribute_model"] = models
+        args |= self.overlay.story()
         if any(step.layers is not None for step in steps):
             args["layers"] = [None if s.layers is None else list(s.layers) for s in steps]
         if self.orthogonal_to:
@@ -160,5 +221,5 @@ def _strength(text: str, *, sweep: bool) -> tuple[float | None, float]:
     if not math.isfinite(last) or (first is not None and not math.isfinite(first)):
         raise Usage(f"--strength {text}: expected a finite number")
     if colon and not sweep:
-        raise Usage(f"--strength {text}: FROM:TO needs --frames N")
+        raise Usage(f"--strength {text}: FROM:TO needs --frames N or --figure")
     return first, last

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from gantools.io.latent import Latent
     from gantools.io.sink import Sink
+    from gantools.networks.network import Network
 
     Finish = Callable[[Latent, np.ndarray], np.ndarray]
 
@@ -103,6 +105,38 @@ class NetworkFile:
             checkpoint = network.load(self.path)
             self.header = {**checkpoint.meta, "config": checkpoint.config}
         return self.header
+
+
+@dataclass
+class Opened:
+    """The network of --net, opened when something needs it."""
+
+    net: str | None
+    device: str
+    threads: int
+
+    @cached_property
+    def network(self) -> Network:
+        """The network, in fp32; Usage where it is none."""
+        from gantools.networks.network import open_network
+
+        options.set_threads(self.threads)
+        return open_network(self.net, device=options.pick_device(self.device))
+
+
+def meet(network: Network, latents: Sequence[Latent], needs: str) -> list[Latent]:
+    """Each in the smallest space, not of z, where all of them keep their pictures.
+
+    needs: what its name must hold, as in spaces.meeting; SampleError where there is none.
+    """
+    from gantools.latents import spaces
+    from gantools.latents.source import NetworkSource
+
+    for latent in latents:
+        network.check(latent)
+    space = spaces.meeting([x.space for x in latents], int(network.g.num_ws), needs)
+    source = NetworkSource(network)
+    return [spaces.convert(latent, space, source) for latent in latents]
 
 
 def write(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gantools import report
-from gantools.commands._latents import NetworkFile, parse_layers
+from gantools.commands._latents import NetworkFile, meet, parse_layers
 from gantools.commands._overlay import Overlay
 from gantools.report import SampleError, Usage
 
@@ -108,24 +108,12 @@ class Wanted:
             return latents
         here = len(found) == 1 and all(c in latents[0].space for c in needs)
         if not here or "z" in latents[0].space:
-            latents = self.converted(latents, needs)
+            latents = meet(self.open(), latents, needs)
         if latents[0].spatial:
             if self.arc:
                 raise SampleError(f"--slerp: {latents[0].space} is mixed along lines")
             self.overlay.check(latents)
         return latents
-
-    def converted(self, latents: Sequence[Latent], needs: str) -> list[Latent]:
-        """Each in the space where all of them meet without loss."""
-        from gantools.latents import spaces
-        from gantools.latents.source import NetworkSource
-
-        network = self.open()
-        for latent in latents:
-            network.check(latent)
-        space = spaces.meeting([x.space for x in latents], int(network.g.num_ws), needs)
-        source = NetworkSource(network)
-        return [spaces.convert(latent, space, source) for latent in latents]
 
     def shares_of(self, count: int) -> list[float]:
         """One share per latent, summing to 1; with masks how far each of them has moved."""

@@ -1,4 +1,4 @@
-"""What `gantools mix` was told of masks, places and canvas (papers.md S2.4, S2.5)."""
+"""What mix and edit were told of masks, and mix of places and canvas (papers.md S2.4, S2.5)."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Overlay:
         cls,
         masks: Sequence[str] | None,
         smooth: str | None,
-        keep_colour: bool,
-        style_share: float | None,
-        canvas: str | None,
-        offsets: Sequence[str] | None,
+        keep_colour: bool = False,
+        style_share: float | None = None,
+        canvas: str | None = None,
+        offsets: Sequence[str] | None = None,
     ) -> Overlay:
         """Read the flags; Usage where one is wrong, or stands without the one it belongs to."""
         if smooth is not None and not masks:

@@ -1,29 +1,39 @@
-"""gantools edit: latents along attribute directions, or towards W (papers.md S2.7, S2.8, S2.18)."""
+"""gantools edit: latents along directions, or towards W (papers.md S2.7-S2.9, S2.18, S4.21)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gantools import options, report
-from gantools.commands import _edit_plan, _equalize, _latents, _paste
+from gantools.commands import _edit_plan, _equalize, _latents, _overlay, _paste
 from gantools.commands._paste import NO_PICTURES, Paste, Scale
 from gantools.report import Usage
 
 if TYPE_CHECKING:
     from gantools.io.direction import Direction
 
-COLUMNS = ("name", "default", "strength 1", "space", "layers")
+
+class Figure(StrEnum):
+    """Sheets."""
+
+    strengths = "strengths"
+    models = "models"
+
+
+COLUMNS = ("name", "default", "strength 1", "space", "layers", "features")
 Directions = Annotated[
     list[str] | None,
     typer.Option(
         "--dir",
         metavar="NAME|FILE",
-        help="A direction that --list shows, or a file: ours (FILE or FILE:NAME), a plain .npy of "
-        "(dim,), (1,dim) or (L,dim), a tensor in a .pt. Repeatable.",
+        help="A direction that --list shows, or a file: ours (FILE or FILE:NAME) of directions or "
+        "of attribute models, a plain .npy of (dim,), (1,dim) or (L,dim), a tensor in a .pt. "
+        "Repeatable: one after another.",
         show_default=False,
     ),
 ]
@@ -33,8 +43,8 @@ Strengths = Annotated[
         "--strength",
         metavar="S",
         help="How far: 1 is one standard deviation of the attribute, or a raw file's own length. "
-        "Once for all, or once per --dir; FROM:TO with --frames. Default: the direction's own, "
-        "which --list shows (1 for raw files).",
+        "Once for all, or once per --dir; FROM:TO with --frames or --figure. Default: the "
+        "direction's own, which --list shows (1 for raw files).",
         show_default=False,
     ),
 ]
@@ -55,6 +65,26 @@ Orthogonal = Annotated[
         metavar="NAME|FILE",
         help="Take this direction out of every --dir first (conditional projection, the length is "
         "kept). Repeatable.",
+        show_default=False,
+    ),
+]
+Mask = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mask",
+        metavar="FILE|left|right|top|bottom|ellipse|gradient",
+        help="Where the directions work: on the left half, and so on, inside an ellipse, more and "
+        "more to the right, or where a picture is bright. Once for all, or once per --dir. Latents "
+        "are brought to style maps first (w+ to sw+, fnw+5 to fnsw+5).",
+        show_default=False,
+    ),
+]
+Smooth = Annotated[
+    str | None,
+    typer.Option(
+        "--smooth",
+        metavar="X[,Y]",
+        help="Blur masks by X of the picture's side; X at the first block to Y at the last.",
         show_default=False,
     ),
 ]
@@ -97,6 +127,16 @@ Frames = Annotated[
         show_default=False,
     ),
 ]
+FigureOption = Annotated[
+    Figure | None,
+    typer.Option(
+        "--figure",
+        help="A sheet with a row for each latent, from strength -S to S in --frames steps (5): the "
+        "latent is in the middle. models: a row with the styles alone moved, and one with the "
+        "attribute model.",
+        show_default=False,
+    ),
+]
 
 
 def edit(
@@ -107,9 +147,12 @@ def edit(
     layers: Layers = None,
     orthogonal_to: Orthogonal = None,
     absolute: Absolute = False,
+    mask: Mask = None,
+    smooth: Smooth = None,
     equalize: Equalize = None,
     list_them: ListThem = False,
     frames: Frames = None,
+    figure: FigureOption = None,
     paste: Paste = None,
     scale: Scale = 1,
     output: options.Output = None,
@@ -125,12 +168,17 @@ def edit(
 ) -> None:
     """Move latents along attribute directions: older, smiling, turned.
 
-    Takes latents in z, w, w+ and their noise variants and gives latents; pictures where the
-    output names pictures.
+    Takes latents in every space and gives latents; pictures where the output names pictures. Of
+    latents with features (fnw+5) it moves the styles, and the features where there is an attribute
+    model for them: beside the network's file, in the package, or in the file of --dir.
 
     $ gantools project photo.jpg | gantools edit --dir age -o older.png
 
     $ gantools edit face.safetensors --dir smile --frames 60 -o smile.mp4
+
+    $ gantools edit two.safetensors --dir age --mask left --smooth 0.05 -o half.png
+
+    $ gantools edit features/ --dir age.attribute.safetensors --figure models -o sheet.png
 
     $ gantools edit projected/ --equalize 0.7 --dir age -o older/{}.png
 
@@ -147,8 +195,11 @@ def edit(
                 "--layers": layers,
                 "--orthogonal-to": orthogonal_to,
                 "--absolute": absolute,
+                "--mask": mask,
+                "--smooth": smooth,
                 "--equalize": equalize is not None,
                 "--frames": frames,
+                "--figure": figure,
                 "--paste": paste,
                 "--scale": scale != 1,
                 "--batch": batch != 8,
@@ -172,13 +223,17 @@ def edit(
         "--layers": layers,
         "--orthogonal-to": orthogonal_to,
         "--absolute": absolute,
+        "--mask": mask,
+        "--smooth": smooth,
+        "--figure": figure,
     }
     for flag, value in given.items():
         if value and not directions:
             raise Usage(f"{flag} is for directions: give one with --dir, or leave it out")
+    opened = _latents.Opened(net, device, threads)
     plan = _edit_plan.Plan(
         directions or [],
-        _edit_plan.parse_strengths(strength, len(directions or []), sweep=frames is not None),
+        _edit_plan.parse_strengths(strength, len(directions or []), sweep=bool(frames or figure)),
         _latents.parse_layers(layers),
         orthogonal_to or [],
         absolute,
@@ -186,10 +241,21 @@ def edit(
         net,
         network,
         equalize,
-        _equalize.Equalizer(net, device, threads),
+        _equalize.Equalizer(opened),
+        _overlay.Overlay.of(mask, smooth),
+        opened,
     )
     from gantools.io.sink import open_sink
 
+    if figure is not None:
+        from gantools.commands import _edit_figures
+
+        if paste is not None:
+            raise Usage("--figure and --paste together: a sheet has no place for photographs")
+        with open_sink(output, own="image", no_clobber=no_clobber) as sink:
+            latents = _latents.read(operands, shard)
+            _edit_figures.put(figure.value, plan, latents, sink, dtype, batch)
+        return
     with open_sink(output, own="latent", no_clobber=no_clobber) as sink:
         finish = None if paste is None else partial(_paste.paste_back, where=paste, scale=scale)
         if finish and sink.kind == "latent":
@@ -231,15 +297,23 @@ def _print_list(
             "no direction is known for this network: gantools train direction makes some; "
             "--dir FILE reads any"
         )
-    table = {name: {**d.story(), "network": d.network} for name, d in found.items()}
-    rows = [_row(d) for d in found.values()]
+    blocks: dict[str, list[int]] = {name: [] for name in found}
+    for model in library.known_models(net):
+        if library.belongs(model.direction, {"id": header.get("id")}, header):
+            blocks[model.direction.name].append(model.first)
+    table = {
+        name: {**d.story(), "attribute_models": blocks[name], "network": d.network}
+        for name, d in found.items()
+    }
+    rows = [_row(d, blocks[d.name]) for d in found.values()]
     results.write(table, outputs, as_json=as_json, rows=rows, columns=COLUMNS)
 
 
-def _row(d: Direction) -> tuple[str, str, str, str, str]:
-    """name, default strength, what strength 1 is, space, layers."""
+def _row(d: Direction, blocks: list[int]) -> tuple[str, str, str, str, str, str]:
+    """name, default strength, what strength 1 is, space, layers, blocks with attribute models."""
     unit = "raw" if d.unit == "raw" else "1 sd"
     if d.unit == "sd" and d.sd_in_label_units is not None:
         unit = f"1 sd = {d.sd_in_label_units:.3g} of its label"
     layers = "all" if d.layers is None else ",".join(map(str, d.layers))
-    return d.name, f"{d.default_strength:g}", unit, d.space or "by its shape", layers
+    models = ",".join(f"block {i}" for i in blocks) or "no model"
+    return d.name, f"{d.default_strength:g}", unit, d.space or "by its shape", layers, models

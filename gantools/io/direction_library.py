@@ -1,4 +1,7 @@
-"""Which directions there are: beside the network's file, in the user's folder, in the package."""
+"""Which directions there are: beside the network's file, in the user's folder, in the package.
+
+And which attribute models (S2.9), each with a direction of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,27 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gantools.io import attribute_model
 from gantools.io import network as networks
-from gantools.io.direction import Direction, read
+from gantools.io.attribute_model import AttributeModel
+from gantools.io.direction import Direction
+from gantools.io.direction import read as read_directions
 from gantools.report import SampleError, Usage
 
 SUFFIX = ".directions.safetensors"
+MODELS = ".attributes.safetensors"
 
 
-def files(net: str | None) -> list[Path]:
-    """Direction files, nearest first: beside the network of --net, then those of known networks."""
+def files(net: str | None, suffix: str = SUFFIX) -> list[Path]:
+    """Files of directions, nearest first: beside the network of --net, then of known networks.
+
+    suffix: MODELS for those of attribute models.
+    """
     places = [networks.networks_folder(), networks.assets_folder()]
-    found = [path for folder in places for path in sorted(folder.glob("*" + SUFFIX))]
+    found = [path for folder in places for path in sorted(folder.glob("*" + suffix))]
     try:
         path = networks.find(net)
-        found.insert(0, path.with_name(path.stem + SUFFIX))
+        found.insert(0, path.with_name(path.stem + suffix))
     except Usage:
         if net is not None:
             raise
@@ -27,9 +37,24 @@ def files(net: str | None) -> list[Path]:
 
 
 def known(net: str | None) -> Iterator[Direction]:
-    """All directions that are kept for networks, nearest first."""
+    """All directions that are kept for networks, nearest first; then those of attribute models."""
     for path in files(net):
-        yield from read(path).values()
+        yield from read_directions(path).values()
+    for model in known_models(net):
+        yield model.direction
+
+
+def known_models(net: str | None) -> Iterator[AttributeModel]:
+    """All attribute models that are kept for networks, nearest first."""
+    for path in files(net, MODELS):
+        yield from attribute_model.read(path).values()
+
+
+def read(path: Path) -> dict[str, Direction]:
+    """The directions of a file by name, those of its attribute models included; else Usage."""
+    if attribute_model.is_one(path):
+        return {n: model.direction for n, model in attribute_model.read(path).items()}
+    return read_directions(path)
 
 
 def belongs(direction: Direction, named: Mapping[str, Any], header: Mapping[str, Any]) -> bool:
@@ -87,6 +112,28 @@ def pick(
             f"{_shown(direction.network)}"
         )
     return direction
+
+
+def pick_model(
+    text: str,
+    net: str | None,
+    named: Mapping[str, Any],
+    header: Mapping[str, Any],
+    first: int,
+) -> AttributeModel | None:
+    """The attribute model of `--dir` for features of block `first`; None where there is none.
+
+    A file of models is taken at its word, whatever block it is for. Other arguments and errors as
+    in `pick`.
+    """
+    split = _split(text)
+    if split is None:
+        fitting = (m for m in known_models(net) if belongs(m.direction, named, header))
+        return next((m for m in fitting if m.direction.name == text and m.first == first), None)
+    if not attribute_model.is_one(split[0]):
+        return None
+    name = pick(text, net, named, header).name
+    return attribute_model.read(split[0])[name]
 
 
 def _shown(network: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from gantools.report import Usage
 
 FORMAT = 1
 PACKAGED = "faces64"
+BESIDE = (".directions", ".attributes")  # stems of files that stand beside a network
 
 
 @dataclass
@@ -71,7 +72,7 @@ def known() -> Iterator[tuple[str, Path]]:
     seen: set[str] = set()
     for folder in (networks_folder(), assets_folder()):
         for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
-            if file.stem not in seen and not file.stem.endswith(".directions"):
+            if file.stem not in seen and not file.stem.endswith(BESIDE):
                 seen.add(file.stem)
                 yield file.stem, file
 

@@ -52,6 +52,9 @@ def compose(latents: Sequence[Latent], wanted: Composition) -> dict[str, np.ndar
     made: dict[str, np.ndarray] = {}
     for name in latents[0].tensors:
         parts = [latent.tensors[name] for latent in latents]
+        if not sheet.placed and all(part is parts[0] for part in parts):
+            made[name] = parts[0]
+            continue
         made[name] = sheet.vectors(parts) if name == "w" else sheet.maps(name, parts)
     return made
 
@@ -126,7 +129,11 @@ class Sheet:
         """f, r, a style or a noise map."""
         letter, _, number = name.partition(".")
         block = int(number or self.first)
-        if not (self._taken(block, style=letter == "s") if number else self._features_taken()):
+        if not (
+            self._taken(block, style=letter == "s")
+            if number
+            else features_taken(self.first, self.wanted.layers)
+        ):
             return parts[0]
         size = self._scaled(name, self.canvas)
         laid = [
@@ -149,19 +156,6 @@ class Sheet:
         if style and self.wanted.keep_colour and block > self.last - COLOURS:
             return False
         return self.wanted.layers is None or block - 1 in self.wanted.layers
-
-    def _features_taken(self) -> bool:
-        """f and r are what the layers before theirs have made: all of these are chosen, or none."""
-        if self.wanted.layers is None:
-            return True
-        before = range(max(self.first - 1, 1))
-        chosen = [layer for layer in before if layer in self.wanted.layers]
-        if chosen and len(chosen) < len(before):
-            raise SampleError(
-                f"--layers: features of block {self.first} stand for the layers 0-{before[-1]}, "
-                "which are mixed all together or not at all"
-            )
-        return bool(chosen)
 
     # ------------------------------------------------------------------------ shares
 
@@ -205,6 +199,23 @@ def over(layers: Sequence[Share]) -> tuple[list[Share], Share]:
         share = layer / np.where(cover, cover, 1)
         shares = [*(below * (1 - share) for below in shares), share]
     return shares, cover
+
+
+def features_taken(first: int, layers: Collection[int] | None) -> bool:
+    """Whether f and r, which the layers before block `first` have made, are among those chosen.
+
+    layers: 0-based, None for all. SampleError where some of these layers are and some are not.
+    """
+    if layers is None:
+        return True
+    before = range(max(first - 1, 1))
+    chosen = [layer for layer in before if layer in layers]
+    if chosen and len(chosen) < len(before):
+        raise SampleError(
+            f"--layers: features of block {first} stand for the layers 0-{before[-1]}, which go "
+            "all together or not at all"
+        )
+    return bool(chosen)
 
 
 def _size(latent: Latent) -> Size:
