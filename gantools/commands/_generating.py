@@ -193,8 +193,14 @@ class Plan:
     def _wanted(self, sink: Sink) -> Iterator[Picture]:
         """The pictures of this shard that are not there yet, made when they are asked for."""
         for key, make in self._shard(self._makers()):
-            if sink.wanted(key):
-                yield make()
+            if not sink.wanted(key):
+                continue
+            try:
+                made = make()
+            except SampleError as e:
+                report.failed(key, e)
+                continue
+            yield made
 
     def _makers(self) -> Iterator[tuple[str, Callable[[], Picture]]]:
         if self.figure is not None:
