@@ -196,7 +196,14 @@ def _of_strips(network: Network, latent: Latent, look: Look) -> np.ndarray:
     made = spatial.strips(
         network, latent, look.noise or "const", look.seed, look.noise_layers, look.tile
     )
-    return np.concatenate([network.pixels(strip)[0] for strip in made])
+    height, width = spatial.picture_size(network, latent)
+    pixels = np.empty((height, width, network.channels), np.uint8)
+    row = 0
+    for strip in made:
+        rows = strip.shape[2]
+        pixels[row : row + rows] = network.pixels(strip)[0]
+        row += rows
+    return pixels
 
 
 def _pixels(network: Network, latents: Sequence[Latent], look: Look) -> np.ndarray:

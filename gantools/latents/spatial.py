@@ -80,7 +80,9 @@ def _tiled(noise: Tensor, shape: Size) -> Tensor:
 
 
 def _tensor(value: np.ndarray, network: Network) -> Tensor:
-    return torch.from_numpy(np.array(value, np.float32)).to(network.device)
+    # Copied only where torch could not share it: a wide latent's noise is larger than its picture.
+    shared = np.require(value, np.float32, ["C", "W"])
+    return torch.from_numpy(shared).to(network.device)
 
 
 @torch.no_grad()
@@ -164,6 +166,13 @@ def strips(
         )
     finally:
         bar.close()
+
+
+def picture_size(network: Network, latent: Latent) -> Size:
+    """(height, width) of its picture in pixels."""
+    each = tiles.cell(network.g.synthesis.cfg, latent.first)
+    height, width = size_of(latent)
+    return height * each, width * each
 
 
 def is_large(network: Network, latent: Latent, tile: int | None = None) -> bool:
