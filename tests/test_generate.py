@@ -446,7 +446,7 @@ def test_encoding_ahead_gives_the_same_stream(
         (["--seeds", "1", "--space", "w", "--noise-mode", "none"], "gives latents"),
         (["--seeds", "1", "--shard", "3/3"], "--shard"),
         (["--seeds", "1", "--noise-mode", "loud"], "--noise-mode"),
-        (["--seeds", "1", "-o", "x.safetensors"], "--space z, w or w+"),
+        (["--seeds", "1", "-o", "x.safetensors"], "--space z, w, w+ or fnz"),
         (["--seeds", "1", "--space", "v"], "--space"),
         (["missing.safetensors"], "missing.safetensors"),
     ],

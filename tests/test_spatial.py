@@ -286,7 +286,7 @@ def test_s2_1_what_does_not_fit_is_said() -> None:
 
     for state, why in (
         (blocks.State(3, f[:, :5], r), "channels"),
-        (blocks.State(3, f, None), "f and r"),
+        (blocks.State(1, f, r), "styles for the 8 blocks"),
         (blocks.State(3, f, r[..., :3]), "half of f"),
     ):
         with pytest.raises(ValueError, match=why):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
     from gantools.latents.pictures import Look, Picture
 
 Put = Callable[[], None]
+MOST_PIXELS = 1 << 30  # of --size: 32768x32768
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`512x2048` as (height, width); Usage for anything else."""
+    found = re.fullmatch(r"(\d{1,7})x(\d{1,7})", text.strip())
+    height, width = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 0 < height * width <= MOST_PIXELS:
+        raise Usage(f"--size {text}: expected HEIGHTxWIDTH, such as 512x2048")
+    return height, width
 
 
 @dataclass(kw_only=True)
@@ -38,6 +49,7 @@ class Plan:
     layers: str | None
     shard: tuple[int, int]
     frames: bool  # of a video
+    tile: int | None = None
 
     def check(self) -> None:
         """Usage where options contradict each other, or nothing is asked for."""
@@ -48,8 +60,11 @@ class Plan:
             (walk and (seeds or operands),
              "--video draws its own walk from --seed; between latents goes gantools mix --frames"),
             (self.space and (self.grid or self.figure), "--space gives latents, not sheets"),
-            (self.space and (self.noise or self.noise_layers),
+            (self.space and (self.noise_layers or (self.noise and self.space != "fnz")),
              "--noise-mode and --noise-layers are for pictures, and --space gives latents"),
+            (self.space and self.tile, "--tile is for pictures, and --space gives latents"),
+            (self.space not in (None, "fnz") and self.origin.size,
+             "--size is that of features, which only latents in --space fnz have"),
             (self.figure and self.grid, "--figure and --grid: give one of them"),
             (self.figure and walk, "--figure and --video: give one of them"),
             (several and self.figure != "truncation",
@@ -115,6 +130,7 @@ class Plan:
             "figure": self.figure,
             "sources": self.sources,
             "layers": self.layers,
+            "size": self.origin.size,
         }
         return {name: value for name, value in args.items() if value is not None}
 
@@ -130,6 +146,8 @@ class Plan:
             raise SampleError(f"a {latent.space} latent: --psi and --cutoff truncate z alone here")
         if latent.space == self.space or (latent.space == "zy" and self.space == "z"):
             return latent.to_bytes()
+        if self.space == "fnz" or latent.space.startswith("fnz"):
+            return self._with_features(latent)
         if latent.space not in {"z", "zy"}:
             raise SampleError(
                 f"a {latent.space} latent: gantools project --space {self.space} converts it"
@@ -140,6 +158,21 @@ class Plan:
         plus = truncated(self.origin.network.open, latent, self._look)
         rows = plus.tensors["w"][: 1 if self.space == "w" else None]
         return replace(plus, space=str(self.space), tensors={"w": rows}).to_bytes()
+
+    def _with_features(self, latent: Latent) -> bytes:
+        network = self.origin.network.open
+        if not network.starts_from_features:
+            raise Usage(
+                f"--space fnz: {network.name} starts from a constant; project --space fnzI converts"
+            )
+        if self.space != "fnz" or not latent.space.startswith("fnz"):
+            raise SampleError(
+                f"a {latent.space} latent: {network.name} starts from sampled features, which "
+                f"--space fnz gives, and {self.space} has none"
+            )
+        from gantools.latents.sampled import writable
+
+        return writable(latent).to_bytes()
 
     # -- pictures ---------------------------------------------------------------------------------
 
@@ -155,13 +188,19 @@ class Plan:
         if self.noise_layers is not None:
             count = len(origin.network.open.g.noise_shapes)
             layers = options.parse_layers(self.noise_layers, count, "--noise-layers")
-        return Look(origin.psi, origin.checked_cutoff, self.noise, layers, origin.seed)
+        return Look(origin.psi, origin.checked_cutoff, self.noise, layers, origin.seed, self.tile)
 
     def _wanted(self, sink: Sink) -> Iterator[Picture]:
         """The pictures of this shard that are not there yet, made when they are asked for."""
         for key, make in self._shard(self._makers()):
-            if sink.wanted(key):
-                yield make()
+            if not sink.wanted(key):
+                continue
+            try:
+                made = make()
+            except SampleError as e:
+                report.failed(key, e)
+                continue
+            yield made
 
     def _makers(self) -> Iterator[tuple[str, Callable[[], Picture]]]:
         if self.figure is not None:

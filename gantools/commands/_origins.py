@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gantools import options
 from gantools.commands import _classes, _latents
-from gantools.report import Usage
+from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,6 +92,8 @@ class Origin:
     class_: str | None
     seed: int
     network: LazyNetwork
+    size: tuple[int, int] | None = None  # of pictures that start from sampled features
+    noise: str | None = None  # const, random or none: of these, too
 
     def __iter__(self) -> Iterator[Source]:
         if self.seeds is not None:
@@ -143,24 +145,60 @@ class Origin:
             return draw(walk.frames, z_dim, walk.smoothing * walk.fps, seed)
 
         def frame(i: int) -> Latent:
-            return self._new(f"walk/{i:04d}", frames()[i], {})
+            return self._new(f"walk/{i:04d}", frames()[i], {}, still=f"walk/{number}")
 
         for i in range(walk.frames):
             yield f"walk/{i:04d}", partial(frame, i)
 
-    def _new(self, key: str, z: np.ndarray, header: dict[str, Any]) -> Latent:
+    def _new(
+        self, key: str, z: np.ndarray, header: dict[str, Any], *, still: str | None = None
+    ) -> Latent:
         from gantools.io.latent import Latent
 
         header = {"network": self.network.open.story(), **header}
-        return self._asked(Latent(key, "z", {"z": z}, header))
+        return self._asked(Latent(key, "z", {"z": z}, header), still=still)
 
-    def _asked(self, latent: Latent) -> Latent:
-        """A z with the truncation of the command line in its header, and with its class."""
+    def _asked(self, latent: Latent, *, still: str | None = None) -> Latent:
+        """A z with the truncation of the command line in its header, with its class and features.
+
+        still: the key that its features follow from, where they stay the same over a walk.
+        """
         if "z" not in latent.tensors:
+            self._no_size(latent)
             return latent
         truncation = {"psi": self.psi, "cutoff": self.checked_cutoff}
         header = {**latent.header, **{n: v for n, v in truncation.items() if v is not None}}
-        return self._with_class(replace(latent, header=header))
+        latent = self._with_class(replace(latent, header=header))
+        if latent.spatial:
+            self._no_size(latent)
+            return latent
+        return self._with_features(latent, still)
+
+    def _no_size(self, latent: Latent) -> None:
+        if self.size is not None:
+            raise SampleError(
+                f"a {latent.space} latent has its size; --size is for pictures whose features are "
+                "drawn (--seeds, or latents in z)"
+            )
+
+    @cached_property
+    def _cells(self) -> tuple[int, int] | None:
+        from gantools.latents import sampled
+
+        return None if self.size is None else sampled.cells(self.network.open, self.size)
+
+    def _with_features(self, latent: Latent, still: str | None) -> Latent:
+        """In fnzI, of a network that starts from sampled features (S2.20); else as it is."""
+        from gantools.latents import sampled
+
+        return sampled.completed(
+            self.network.open,
+            latent,
+            noise=self.noise or "random",
+            seed=self.seed,
+            size=self._cells,
+            key=still,
+        )
 
     def _with_class(self, latent: Latent) -> Latent:
         """With the one-hot label of --class, where the network is conditional."""
@@ -176,4 +214,5 @@ class Origin:
 
         label = np.zeros(classes, np.float32)
         label[number] = 1
-        return replace(latent, space="zy", tensors={**latent.tensors, "y": label})
+        space = latent.space if latent.spatial else "zy"
+        return replace(latent, space=space, tensors={**latent.tensors, "y": label})

@@ -17,6 +17,7 @@ class Space(StrEnum):
     z = "z"
     w = "w"
     wplus = "w+"
+    fnz = "fnz"
 
 
 class Noise(StrEnum):
@@ -96,7 +97,31 @@ NoiseLayers = Annotated[
 SpaceOption = Annotated[
     Space | None,
     typer.Option(
-        "--space", help="Give latents in this space instead of pictures.", show_default=False
+        "--space",
+        help="Give latents in this space instead of pictures. fnz: with the features and the noise "
+        "that a network of train --fnz starts from.",
+        show_default=False,
+    ),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        "--size",
+        metavar="HxW",
+        help="Height and width of the pictures, of networks that start from sampled features "
+        "(train stylegan2 --fnz): any multiple of what one cell of these makes.",
+        show_default=False,
+    ),
+]
+Tile = Annotated[
+    int | None,
+    typer.Option(
+        "--tile",
+        metavar="N",
+        min=1,
+        help="Make larger pictures in tiles of at most N pixels a side: less memory, the same "
+        "picture without seams. Default: 512, or the network's own size if that is more.",
+        show_default=False,
     ),
 ]
 Grid = Annotated[
@@ -191,6 +216,8 @@ def generate(
     noise_layers: NoiseLayers = None,
     space: SpaceOption = None,
     grid: Grid = None,
+    size: Size = None,
+    tile: Tile = None,
     figure: FigureOption = None,
     sources: Sources = None,
     layers: Layers = None,
@@ -219,10 +246,12 @@ def generate(
     $ gantools project photo.jpg | gantools edit --dir smile | gantools generate -o smiling.png
 
     $ gantools generate --video --seconds 10 -o walk.mp4
+
+    $ gantools generate --net maps --seeds 3 --size 512x2048 -o wide.png
     """
     report.begin("generate", quiet=quiet)
     if space is None and output is not None and output.endswith(".safetensors"):
-        raise report.Usage(f"-o {output}: for latents give --space z, w or w+")
+        raise report.Usage(f"-o {output}: for latents give --space z, w, w+ or fnz")
     from gantools.io.sink import open_sink
     from gantools.io.source import parse_shard
 
@@ -235,6 +264,8 @@ def generate(
         cutoff=cutoff,
         class_=class_,
         seed=seed,
+        size=None if size is None else _generating.parse_size(size),
+        noise=noise_mode,
         network=_origins.LazyNetwork(net, device, dtype, threads),
     )
     plan = _generating.Plan(
@@ -248,6 +279,7 @@ def generate(
         sources=options.parse_ranges(sources, "--sources") if sources is not None else None,
         layers=layers,
         shard=parse_shard(shard),
+        tile=tile,
         frames=output is not None and output.lower().endswith((".mp4", ".gif", ".webm")),
     )
     plan.check()

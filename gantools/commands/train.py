@@ -84,6 +84,28 @@ def stylegan2(
     labels: shared.Labels = None,
     label_column: shared.LabelColumn = None,
     channels: shared.Channels = None,
+    fnz: Annotated[
+        int | None,
+        shared.number(
+            "--fnz",
+            "I",
+            "Instead of a constant and the blocks before block I (from 1, model info lists them), "
+            "features drawn anew for each picture stand in front of block I: pictures of any size "
+            "(generate --size), and nothing has a fixed place. With --net the other blocks start "
+            "as they are there.",
+            min=1,
+        ),
+    ] = None,
+    noise_blur: Annotated[
+        str | None,
+        shared.number(
+            "--noise-blur",
+            "KIND",
+            "What --fnz draws: normal, N(0, 1) in each cell; blurred, N(0, 1) that is smoother "
+            "from channel to channel, up to a sigma of half a side; or that sigma in cells. "
+            "Default: normal.",
+        ),
+    ] = None,
     mirror: shared.Mirror = None,
     hold_out: shared.HoldOut = None,
     gamma: shared.Gamma = None,
@@ -136,6 +158,7 @@ def stylegan2(
     $ gantools train stylegan2 faces.zip -o run --preset faces64 --images 2M
     $ gantools train stylegan2 photos/ -o run --resolution 256 --mirror --net start.safetensors
     $ gantools train stylegan2 animals/ -o run --resolution 64 --labels folders
+    $ gantools train stylegan2 maps.zarr -o run --resolution 64 --fnz 3 --noise-blur blurred
     """
     report.begin("train stylegan2", quiet=quiet)
     total, every = shared.amounts(images or "1", snapshot)
@@ -145,7 +168,7 @@ def stylegan2(
         "map_depth": map_depth, "channel_base": channel_base, "channel_max": channel_max,
         "metric": metric, "features": features, "dtype": dtype.value, "freeze_d": freeze_d,
         "labels": shared.labels_name(labels, label_column), "label_column": label_column,
-        "channels": channels,
+        "channels": channels, "fnz": fnz, "noise_blur": noise_blur,
     }  # fmt: skip
     framing = shared.framing_of(crop)
 

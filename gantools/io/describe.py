@@ -69,30 +69,30 @@ def layers(checkpoint: Checkpoint) -> list[dict[str, Any]]:
     """One entry per row of w+: its 0-based layer (--layers) and 1-based block (S2.1)."""
     rows = _ROWS[checkpoint.family](checkpoint.part("g_ema"))
     config = checkpoint.config["g"]
+    first = config.get("fnz", 0) or 1  # the block at which it starts
     return [
         {
-            "layer": i,
-            "block": i + 1,
+            "layer": block - 1,
+            "block": block,
             **row,
             "size": size({**config, "resolution": row["resolution"]}),
         }
-        for i, row in enumerate(rows)
+        for block, row in enumerate(rows, first)
     ]
 
 
 def _stylegan2(g_ema: Mapping[str, Any]) -> list[dict[str, Any]]:
-    sizes = sorted(int(n.split(".")[1][1:]) for n in g_ema if n.endswith(".conv1.weight"))
+    ends = (".conv1.weight", ".torgb.weight")
+    sizes = sorted({int(n.split(".")[1][1:]) for n in g_ema if n.endswith(ends)})
     rows = []
     for size in sizes:
         for name in (f"b{size}.conv0", f"b{size}.conv1"):
             if f"synthesis.{name}.weight" in g_ema:
                 rows.append(_row(g_ema, name, size))
-    # A ToRGB shares its w with the next resolution's conv0; the last one has a row of its own.
-    for i, size in enumerate(sizes[:-1]):
-        if f"synthesis.b{size}.torgb.weight" in g_ema:
-            rows[2 * i + 1]["modules"] += f" b{size}.torgb"
-    rows.append(_row(g_ema, f"b{sizes[-1]}.torgb", sizes[-1]))
-    return rows
+                # A ToRGB shares its w with the next resolution's conv0.
+                if name.endswith("0") and f"synthesis.b{size // 2}.torgb.weight" in g_ema:
+                    rows[-1]["modules"] += f" b{size // 2}.torgb"
+    return [*rows, _row(g_ema, f"b{sizes[-1]}.torgb", sizes[-1])]
 
 
 def _stylegan(g_ema: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from gantools.latents import spatial
 from gantools.latents.figures import sheet
 from gantools.latents.inputs import styles
 from gantools.latents.render import check_z, images
+from gantools.latents.sampled import completed
 from gantools.networks.network import Network
 from gantools.networks.stylegan2 import truncate
 from gantools.report import SampleError
@@ -26,6 +27,7 @@ class Look:
     """How latents become pictures. None: as the latent's header says, else psi 1 everywhere.
 
     noise: const, random (from seed and key) or none; noise_layers: only these have it (S0.13).
+    tile: pixels along a side of the tiles of large pictures (S2.22).
     """
 
     psi: float | None = None
@@ -33,11 +35,12 @@ class Look:
     noise: str | None = None
     noise_layers: Sequence[int] | None = None
     seed: int = 0
+    tile: int | None = None
 
     @property
     def noises(self) -> tuple[object, ...]:
         """What the cells of one batch have in common; psi and cutoff are each latent's own."""
-        return self.noise, self.noise_layers, self.seed
+        return self.noise, self.noise_layers, self.seed, self.tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +77,10 @@ def truncated(network: Network, latent: Latent, look: Look) -> Latent:
 
     A z is truncated by the look or else by its own header; a w, which has been truncated before,
     by the look only. A network without w renders z as it is. What has features or style maps stays
-    so, fnz becomes fnw+. SampleError where the latent does not fit the network.
+    so, fnz becomes fnw+; a z of a network that starts from sampled features gets them first.
+    SampleError where the latent does not fit the network.
     """
+    latent = completed(network, latent, noise=look.noise or "random", seed=look.seed)
     network.check(latent)
     if not network.has_w:
         check_z(network, latent, look.psi)
@@ -118,7 +123,7 @@ def rendered(
                 if group and group[0].alike != place.alike:
                     _fill(network, group, exact)
                 group.append(place)
-                if len(group) == batch:
+                if len(group) == batch or place.large(network):
                     _fill(network, group, exact)
             while waiting and not waiting[0]._left:
                 yield waiting.popleft()
@@ -145,6 +150,11 @@ class _Place:
         size = (latent.first, spatial.size_of(latent)) if latent.spatial else None
         return self.cell.look.noises, size
 
+    def large(self, network: Network) -> bool:
+        """Whether it takes the memory of many: then it is rendered at once."""
+        latent = self.cell.latent
+        return latent.spatial and spatial.is_large(network, latent, self.cell.look.tile)
+
 
 def _places(network: Network, picture: Picture) -> list[_Place]:
     places = []
@@ -170,11 +180,30 @@ def _fill(network: Network, group: list[_Place], exact: bool) -> None:
     # pictures by a rounding. On the CPU the network itself sees to it.
     whole = network.device == "cpu" or not exact
     at_once = [latents] if whole else [[latent] for latent in latents]
-    pixels = [p for part in at_once for p in _pixels(network, part, group[0].cell.look)]
+    look = group[0].cell.look
+    if latents[0].spatial:
+        pixels = [_of_strips(network, latent, look) for latent in latents]
+    else:
+        pixels = [p for part in at_once for p in _pixels(network, part, look)]
     for place, picture in zip(group, pixels, strict=True):
         place.picture._pixels[place.index] = picture
         place.picture._left -= 1
     group.clear()
+
+
+def _of_strips(network: Network, latent: Latent, look: Look) -> np.ndarray:
+    """One picture of a latent with features or style maps, uint8: its floats are never together."""
+    made = spatial.strips(
+        network, latent, look.noise or "const", look.seed, look.noise_layers, look.tile
+    )
+    height, width = spatial.picture_size(network, latent)
+    pixels = np.empty((height, width, network.channels), np.uint8)
+    row = 0
+    for strip in made:
+        rows = strip.shape[2]
+        pixels[row : row + rows] = network.pixels(strip)[0]
+        row += rows
+    return pixels
 
 
 def _pixels(network: Network, latents: Sequence[Latent], look: Look) -> np.ndarray:

@@ -43,7 +43,7 @@ class NetworkSource:
         how = self.noise_mode, self.seed
         if latent.spatial:
             size, first = spatial.size_of(latent), latent.first
-            shapes = {j: scaled(size, first, j + 1) for j in range(first, len(shapes) + 1)}
+            shapes = {j: scaled(size, first, j + 1) for j in range(first, self.num_ws)}
             maps = spatial.noise_maps(self.network, latent, *how)
         else:
             maps = noise_maps(self.network, [latent], *how)
@@ -52,9 +52,18 @@ class NetworkSource:
             for n, (j, shape) in zip(maps, shapes.items(), strict=True)
         }
 
-    def const(self) -> np.ndarray:
-        """f_1 [C,h,w], the constant of the first block; SampleError for other families."""
+    def need_blocks(self) -> None:
+        """SampleError where the family has no blocks to start at."""
         need_blocks(self.network.g.cfg, "a space with features or style maps", self.network.family)
+
+    def const(self) -> np.ndarray:
+        """f_1 [C,h,w], the constant of the first block; SampleError where there is none."""
+        self.need_blocks()
+        if self.network.starts_from_features:
+            raise SampleError(
+                f"{self.network.name} has no constant: its pictures start from sampled features "
+                f"(generate --space fnz gives latents in fnz{self.network.g.cfg.fnz})"
+            )
         const = self.network.g.synthesis.blocks()[0].const
         return const.float().cpu().numpy()  # type: ignore[no-any-return]
 

@@ -32,6 +32,9 @@ class Source(Protocol):
     def noise(self, latent: Latent) -> dict[int, np.ndarray]:
         """The maps [1,H,W] with which it would be rendered, one for every block with noise."""
 
+    def need_blocks(self) -> None:
+        """SampleError where the family has no blocks to start at."""
+
     def const(self) -> np.ndarray:
         """f_1 [C,h,w]; SampleError where the family has no blocks to start at."""
 
@@ -253,7 +256,7 @@ def convert(latent: Latent, space: str, source: Source, *, lossy: bool = False) 
     """
     last = source.num_ws if spatial(space) or spatial(latent.space) else 0
     if last:
-        source.const()  # or this network has none of these spaces
+        source.need_blocks()
     path = chain(latent.space, space, last)
     if path is None:
         raise SampleError(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gantools import report
 from gantools.io.latent import Latent
 from gantools.io.seeds import derive
 from gantools.io.space import Size, scaled
 from gantools.io.space import without_noise as plain
 from gantools.latents.inputs import drawn, styles
+from gantools.networks import stylegan2_tiles as tiles
 from gantools.networks.network import Network
 from gantools.networks.stylegan2_blocks import State, advance, picture_from
 from gantools.report import SampleError
@@ -38,7 +40,7 @@ def noise_maps(
     random: N(0, 1) from (seed, key), at the network's own size the same as for its w; none.
     `layers` (0-based) keeps noise in these layers only.
     """
-    first, count = latent.first, len(network.g.noise_shapes)
+    first, count = latent.first, network.g.num_ws - 1
     size = size_of(latent)
     shapes = [scaled(size, first, j + 1) for j in range(first, count + 1)]
     own = latent.noise
@@ -56,7 +58,7 @@ def _by_mode(
 ) -> list[Tensor | None]:
     first = latent.first
     if mode == "const":
-        stored = network.g.synthesis.layers()[first - 1 :]
+        stored = network.g.synthesis.layers()[first - network.g.cfg.first :]
         return [tiled(x.noise_const, shape) for x, shape in zip(stored, shapes, strict=True)]
     if mode == "none":
         return [None] * len(shapes)
@@ -80,7 +82,9 @@ def tiled(noise: Tensor, shape: Size) -> Tensor:
 
 
 def _tensor(value: np.ndarray, network: Network) -> Tensor:
-    return torch.from_numpy(np.array(value, np.float32)).to(network.device)
+    # Copied only where torch could not share it: a wide latent's noise is larger than its picture.
+    shared = np.require(value, np.float32, ["C", "W"])
+    return torch.from_numpy(shared).to(network.device)
 
 
 @torch.no_grad()
@@ -128,13 +132,54 @@ def picture(
     noise: str = "const",
     seed: int = 0,
     layers: Sequence[int] | None = None,
+    tile: int | None = None,
 ) -> Tensor:
-    """The picture [1, C, H, W] of one latent, as large as its features say; as in `noise_maps`."""
+    """The picture [1, C, H, W] of one latent, as large as its features say; as in `strips`."""
+    return torch.cat(list(strips(network, latent, noise, seed, layers, tile)), dim=2)
+
+
+@torch.no_grad()
+def strips(
+    network: Network,
+    latent: Latent,
+    noise: str = "const",
+    seed: int = 0,
+    layers: Sequence[int] | None = None,
+    tile: int | None = None,
+) -> Iterator[Tensor]:
+    """The picture from top to bottom, [1, C, h, W] each; noise, seed and layers as in `noise_maps`.
+
+    A large one is made in tiles of `tile` pixels a side (S2.22), with a bar.
+    """
     network.check(latent)
     latent = with_w(network, latent)
     maps = noise_maps(network, latent, noise, seed, layers)
     state, ws = state_of(network, latent), styles_of(network, latent)
-    return picture_from(network.g.synthesis, state, ws, maps, dtype=network.dtype)
+    synthesis, size = network.g.synthesis, size_of(latent)
+    number = tiles.count(synthesis.cfg, latent.first, size, tile)
+    if number == 1:
+        yield picture_from(synthesis, state, ws, maps, dtype=network.dtype)
+        return
+    bar = report.progress_bar(total=number, unit="tile", desc=latent.key)
+    try:
+        yield from tiles.strips(
+            synthesis, state, ws, maps, tile=tile, dtype=network.dtype, done=bar.update
+        )
+    finally:
+        bar.close()
+
+
+def picture_size(network: Network, latent: Latent) -> Size:
+    """(height, width) of its picture in pixels."""
+    each = tiles.cell(network.g.synthesis.cfg, latent.first)
+    height, width = size_of(latent)
+    return height * each, width * each
+
+
+def is_large(network: Network, latent: Latent, tile: int | None = None) -> bool:
+    """Whether the picture of a latent with features or style maps is made in several tiles."""
+    cfg, size = network.g.synthesis.cfg, size_of(latent)
+    return tiles.count(cfg, latent.first, size, tile) > 1
 
 
 @torch.no_grad()

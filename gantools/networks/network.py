@@ -73,6 +73,11 @@ class Network:
         """Whether it has styles: PGGAN and SNGAN have z alone."""
         return bool(self.g.num_ws)
 
+    @property
+    def starts_from_features(self) -> bool:
+        """Whether its first block takes features that are sampled, not a constant (FNZ_i)."""
+        return isinstance(self.g, stylegan2.Generator) and self.g.cfg.fnz > 0
+
     def need_w(self, what: str = "") -> None:
         """Usage where the network has no styles; `what` is the flag that asks for them."""
         if not self.has_w:
@@ -104,6 +109,11 @@ class Network:
             stylegan2_latents.check(stylegan2_latents.need_blocks(cfg, what, self.family), latent)
             return
         w = latent.tensors.get("w")
+        if w is not None and self.starts_from_features:
+            raise SampleError(
+                f"a {latent.space} latent, and the network's pictures start from sampled features: "
+                f"it takes latents in fnz{self.g.cfg.fnz} (generate --space fnz)"
+            )
         if w is not None and not self.has_w:
             raise SampleError(
                 f"a {latent.space} latent, and {self.family} networks have z and no w"

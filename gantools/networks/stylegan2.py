@@ -1,6 +1,7 @@
 """StyleGAN2's generator (Karras et al. 2020; papers.md S2.0, formats.md 2a), any family member.
 
-Resolutions are powers of two from 8 on; architectures skip, resnet and orig; conditional or not.
+Resolutions are powers of two from 8 on; architectures skip, resnet and orig; conditional or not. A
+network may lack its first blocks and start from sampled features (FNZ_i, S2.20).
 """
 
 from __future__ import annotations
@@ -14,15 +15,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gantools.io.space import level
 from gantools.networks.layers import SQRT2, Dense, entries, normalize_2nd_moment
 from gantools.networks.sizes import SQUARE, Doubling
+from gantools.ops.blurred_noise import blurred_noise
 from gantools.ops.convolve import conv2d
 from gantools.ops.modulate import modulated_conv
 from gantools.ops.resample import conv_up, fir_kernel, nearest_up, upsample
 from gantools.ops.styled import rendering, styled_conv, styled_rgb
+from gantools.report import Usage
 
 Architecture = Literal["skip", "resnet", "orig"]
 Noise = Literal["const", "none"] | Sequence[Tensor | None]
+MOST_BLUR = 2  # sigma_max of sampled features, in sides of a map: beyond, every map is one number
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,18 @@ class GeneratorConfig(Doubling):
     resample_filter: tuple[float, ...] = (1, 3, 3, 1)
     torgb_all: bool = False  # orig: a ToRGB at every resolution (growing, StyleGAN2 configs A-D)
     first_block: tuple[int, int] = SQUARE  # its height and width; doubled from block to block
+    fnz: int = 0  # i of FNZ_i: starts at this block (1-based), from sampled features; 0: a constant
+    noise_blur: float = 0.0  # of these: sigma_max in cells (S2.21); 0 is N(0, I)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
         """The configuration of a network file; unknown entries are an error."""
-        return cls(**entries(cls, values))
+        cfg = cls(**entries(cls, values))
+        if cfg.fnz not in range(cfg.num_ws + 1) or (cfg.fnz and cfg.architecture != "skip"):
+            raise ValueError(f"fnz is {cfg.fnz} in {cfg.num_ws} blocks of {cfg.architecture}")
+        if not 0 <= cfg.noise_blur <= MOST_BLUR * max(cfg.size):
+            raise ValueError(f"noise_blur is {cfg.noise_blur}")
+        return cfg
 
     def to_dict(self) -> dict[str, Any]:
         """As it is stored: JSON types only."""
@@ -58,6 +70,16 @@ class GeneratorConfig(Doubling):
     def num_ws(self) -> int:
         """L, the number of style vectors: 2 log2(resolution) - 2."""
         return 2 * len(self.widths)
+
+    @property
+    def first(self) -> int:
+        """The first block that it has, 1-based (S2.0): 1, or i of FNZ_i."""
+        return max(self.fnz, 1)
+
+    @property
+    def features(self) -> tuple[int, int, int]:
+        """(channels, height, width) of what its first block takes."""
+        return (self.widths[level(self.first)], *self.sizes[level(self.first)])
 
 
 def widths(resolution: int, channel_base: int = 32768, channel_max: int = 512) -> tuple[int, ...]:
@@ -246,16 +268,25 @@ class Skip(nn.Module):
 
 
 class Block(nn.Module):
-    """One resolution: (const or conv0 with upsampling), conv1, and ToRGB where there is one."""
+    """One resolution: (const or conv0 with upsampling), conv1, and ToRGB where there is one.
+
+    Of the first resolution of FNZ_i only what belongs to the blocks from i on: conv0 is block
+    2 index, conv1 2 index + 1, ToRGB 2 index + 2 (S2.0).
+    """
 
     def __init__(self, index: int, cfg: GeneratorConfig) -> None:
         super().__init__()
         size, out = cfg.sizes[index], cfg.widths[index]
-        if index == 0:
+        self.has_conv0, self.has_conv1 = (
+            index > 0 and 2 * index >= cfg.first,
+            (2 * index + 1 >= cfg.first),
+        )
+        if index == 0 and not cfg.fnz:
             self.const = nn.Parameter(torch.randn(out, *size))
-        else:
+        if self.has_conv0:
             self.conv0 = SynthesisLayer(cfg.widths[index - 1], out, cfg, size, up=True)
-        self.conv1 = SynthesisLayer(out, out, cfg, size, up=False)
+        if self.has_conv1:
+            self.conv1 = SynthesisLayer(out, out, cfg, size, up=False)
         last = index == len(cfg.widths) - 1
         self.has_rgb = cfg.architecture == "skip" or last or cfg.torgb_all
         if self.has_rgb:
@@ -270,11 +301,10 @@ class Block(nn.Module):
     ) -> Tensor:
         """Both convolutions; ws [N, L, w_dim], noise by 0-based layer."""
         i = 2 * self.index
-        if not self.index:
-            return self.conv1(x, ws[:, 0], noise[0], kernel)
         if not self.resnet:
-            x = self.conv0(x, ws[:, i - 1], noise[i - 1], kernel)
-            return self.conv1(x, ws[:, i], noise[i], kernel)
+            if self.has_conv0:
+                x = self.conv0(x, ws[:, i - 1], noise[i - 1], kernel)
+            return self.conv1(x, ws[:, i], noise[i], kernel) if self.has_conv1 else x
         half = math.sqrt(0.5)
         y = self.skip(x, kernel, half)
         x = self.conv0(x, ws[:, i - 1], noise[i - 1], kernel)
@@ -286,29 +316,43 @@ class Block(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """ws [N, L, w_dim] -> image [N, C, H, W], float32, about [-1, 1], not clamped."""
+    """ws [N, L, w_dim] -> image [N, C, H, W], float32, about [-1, 1], not clamped.
+
+    Styles and noise are counted from block 1 on also where the network starts at a later one
+    (FNZ_i); there those before it are not looked at.
+    """
 
     kernel: Tensor
 
     def __init__(self, cfg: GeneratorConfig) -> None:
         super().__init__()
         self.cfg = cfg
-        for i, resolution in enumerate(cfg.resolutions):
-            setattr(self, f"b{resolution}", Block(i, cfg))
+        for i in range(level(cfg.first), len(cfg.widths)):
+            setattr(self, f"b{cfg.resolutions[i]}", Block(i, cfg))
         self.register_buffer("kernel", fir_kernel(cfg.resample_filter), persistent=False)
 
     def blocks(self) -> list[Block]:
-        """The blocks from 4x4 up."""
-        return [getattr(self, f"b{resolution}") for resolution in self.cfg.resolutions]
+        """Its resolutions, from 4x4 up or, in FNZ_i, from that of block i."""
+        return [self.resolution_of(j) for j in range(self.cfg.first, self.cfg.num_ws + 1, 2)]
+
+    def resolution_of(self, index: int) -> Block:
+        """The resolution at which block `index`, 1-based, takes its features."""
+        return getattr(self, f"b{self.cfg.resolutions[level(index)]}")  # type: ignore[no-any-return]
 
     def forward(
-        self, ws: Tensor, noise: Noise = "const", dtype: torch.dtype | None = None, lod: float = 0.0
+        self,
+        ws: Tensor,
+        noise: Noise = "const",
+        dtype: torch.dtype | None = None,
+        lod: float = 0.0,
+        f: Tensor | None = None,
     ) -> Tensor:
         """Render.
 
         noise: "const" (stored maps), "none", or L-1 maps [1 or N, 1, H, W] (None: none there).
         dtype: arithmetic of the upper resolutions (float16, bfloat16); None is float32 throughout.
         lod: 0 is full resolution; only networks with `torgb_all` know others (S1.7).
+        f: of FNZ_i, the features [N, C, h, w] in front of block i (S2.20); Usage without them.
 
         On the CPU without gradients samples are rendered one after another: that is faster, takes
         no more memory for a larger batch, and a picture does not depend on its batch, to the bit.
@@ -316,23 +360,35 @@ class Synthesis(nn.Module):
         if lod and not self.cfg.torgb_all:
             raise ValueError("this network has no levels of detail")
         maps = self._noise(noise)
+        x = self._start(f, len(ws))
         if len(ws) == 1 or not rendering(ws):
-            return self._batch(ws, maps, dtype, lod)
+            return self._batch(x, ws, maps, dtype, lod)
         own = [
             [m if m is None or len(m) == 1 else m[i : i + 1] for m in maps] for i in range(len(ws))
         ]
-        rows = zip(ws.split(1), own, strict=True)
-        return torch.cat([self._batch(row, noise, dtype, lod) for row, noise in rows])
+        rows = zip(x.split(1), ws.split(1), own, strict=True)
+        return torch.cat([self._batch(x, row, noise, dtype, lod) for x, row, noise in rows])
+
+    def _start(self, f: Tensor | None, batch: int) -> Tensor:
+        if f is not None:
+            return f
+        if self.cfg.fnz:
+            raise Usage(
+                f"the network makes its pictures from sampled features (train --fnz "
+                f"{self.cfg.fnz}), and styles alone have none: it takes latents in "
+                f"fnz{self.cfg.fnz} (generate --space fnz)"
+            )
+        return self.blocks()[0].const.unsqueeze(0).expand(batch, -1, -1, -1)
 
     def _batch(
         self,
+        x: Tensor,
         ws: Tensor,
         maps: Sequence[Tensor | None],
         dtype: torch.dtype | None,
         lod: float,
     ) -> Tensor:
-        x = self.blocks()[0].const.unsqueeze(0).expand(ws.shape[0], -1, -1, -1)
-        image: Tensor | None = None
+        image: Tensor | None = None  # so that of FNZ_i r is 0
         for block in self.blocks():
             resolution = self.cfg.resolutions[block.index]
             x = x.to(self.dtype_at(resolution, dtype, ws.dtype), memory_format=torch.channels_last)
@@ -369,14 +425,17 @@ class Synthesis(nn.Module):
             return noise
         if noise == "none":
             return [None] * (self.cfg.num_ws - 1)
-        return [layer.noise_const[None, None] for layer in self.layers()]
+        stored = [layer.noise_const[None, None] for layer in self.layers()]
+        return [None] * (self.cfg.num_ws - 1 - len(stored)) + stored
 
     def layers(self) -> list[SynthesisLayer]:
-        """The L-1 layers that take noise, in order."""
+        """The layers that take noise, in order: L-1, or those of blocks i to L-1 of FNZ_i."""
         return [
             layer
             for block in self.blocks()
-            for layer in ([block.conv0, block.conv1] if block.index else [block.conv1])
+            for there, name in ((block.has_conv0, "conv0"), (block.has_conv1, "conv1"))
+            if there
+            for layer in [getattr(block, name)]
         ]
 
 
@@ -396,7 +455,7 @@ class Generator(nn.Module):
 
     @property
     def noise_shapes(self) -> list[tuple[int, int]]:
-        """(H, W) of the L-1 noise maps: one of the first block, two of each of the others."""
+        """(H, W) of the noise maps of blocks 1 to L-1, whichever the first block is."""
         first, *others = self.cfg.sizes
         return [first, *(size for size in others for _ in range(2))]
 
@@ -409,6 +468,20 @@ class Generator(nn.Module):
         cutoff: int | None = None,
         noise: Noise = "const",
         dtype: torch.dtype | None = None,
+        f: Tensor | None = None,
     ) -> Tensor:
-        """z [N, z_dim] -> image [N, C, H, W]."""
-        return self.synthesis(self.mapping(z, label, psi, cutoff), noise, dtype)
+        """z [N, z_dim] -> image [N, C, H, W]; f as in Synthesis.forward."""
+        return self.synthesis(self.mapping(z, label, psi, cutoff), noise, dtype, f=f)
+
+    def sampled(
+        self, count: int, generator: torch.Generator, size: tuple[int, int] | None = None
+    ) -> Tensor:
+        """f [count, C, h, w] for FNZ_i, as it was trained with, on the generator's device (S2.21).
+
+        size: (h, w) in cells; None is that of its own pictures. The blur is in cells: the features
+        of a larger picture are not smoother ones.
+        """
+        channels, *own = self.cfg.features
+        height, width = size or own
+        shape = (count, channels, height, width)
+        return blurred_noise(shape, self.cfg.noise_blur, generator)

@@ -31,7 +31,10 @@ class Row:
 
 @dataclass(frozen=True)
 class State:
-    """F [N, C, h, w] and R [N, 3, h/2, w/2] (None before block 3) in front of block `index`."""
+    """F [N, C, h, w] and R [N, 3, h/2, w/2] in front of block `index`.
+
+    R is None before block 3; later None means zeros, no picture so far (S2.20).
+    """
 
     index: int
     f: Tensor
@@ -61,8 +64,10 @@ def need_skip(cfg: GeneratorConfig) -> None:
 
 
 def first(synthesis: Synthesis, batch: int = 1) -> State:
-    """What block 1 takes: the network's constant."""
+    """What block 1 takes: the network's constant; ValueError where it starts at another (FNZ)."""
     need_skip(synthesis.cfg)
+    if synthesis.cfg.fnz:
+        raise ValueError(f"it has no constant: it starts at block {synthesis.cfg.fnz}, from f")
     const = synthesis.blocks()[0].const
     return State(1, const.unsqueeze(0).expand(batch, -1, -1, -1), None)
 
@@ -97,11 +102,13 @@ def advance(
 
 
 def _check(state: State, cfg: GeneratorConfig) -> None:
+    if state.index < cfg.first:
+        raise ValueError(f"block {state.index}, and the network starts at block {cfg.first}")
     channels = cfg.widths[level(state.index)]
     if state.f.shape[1] != channels:
         raise ValueError(f"f has {state.f.shape[1]} channels, F_{state.index} has {channels}")
-    if (state.r is None) != (state.index < 3):
-        raise ValueError(f"block {state.index} takes {'no r' if state.index < 3 else 'f and r'}")
+    if state.r is not None and state.index < 3:
+        raise ValueError(f"block {state.index} takes no r")
     if state.r is not None:
         half = [n / 2 for n in state.f.shape[2:]]
         if list(state.r.shape[2:]) != half or state.r.shape[1] != cfg.img_channels:
@@ -116,13 +123,13 @@ def _block(
     dtype: torch.dtype | None,
     taps: bool,
 ) -> State:
-    index, blocks = state.index, synthesis.blocks()
+    index = state.index
     if w.ndim == 4 and w.shape[2:] != state.f.shape[2:]:
         raise ValueError(
             f"style map {index} is {list(w.shape[2:])}, F_{index} {list(state.f.shape[2:])}"
         )
     _check_noise(state, noise)
-    block = blocks[level(index)]
+    block = synthesis.resolution_of(index)
     x = _cast(synthesis, state.f, level(index), dtype, w.dtype)
     if index % 2:
         x = block.conv1(x, w, noise, synthesis.kernel, taps=taps)
@@ -133,7 +140,7 @@ def _block(
     if index == synthesis.cfg.num_ws:
         return State(index + 1, x, image)
     x = _cast(synthesis, x, level(index) + 1, dtype, w.dtype)
-    x = blocks[level(index) + 1].conv0(x, w, noise, synthesis.kernel, taps=taps)
+    x = synthesis.resolution_of(index + 1).conv0(x, w, noise, synthesis.kernel, taps=taps)
     return State(index + 1, x, image)
 
 

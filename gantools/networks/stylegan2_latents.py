@@ -30,6 +30,11 @@ def check(cfg: GeneratorConfig, latent: Latent) -> None:
     last, first = cfg.num_ws, latent.first
     if first > last:
         raise SampleError(f"a {latent.space} latent, and the network has blocks 1 to {last}")
+    if first < cfg.first:
+        raise SampleError(
+            f"a {latent.space} latent, and the network starts at block {cfg.first} (FNZ): it takes "
+            f"f from there on, such as fnz{cfg.first}"
+        )
     row = table(cfg)[first - 1]
     found = last_block(latent.space, latent.tensors)
     if found is not None and found != last:

@@ -129,9 +129,17 @@ class Draws:
         return self._one_hot(self.labels[self._share(index, grouped=grouped)])
 
     def _ws(
-        self, n: int, label: Tensor | None, layers: int | None = None, *, grouped: bool = True
+        self,
+        n: int,
+        label: Tensor | None,
+        layers: int | None = None,
+        *,
+        first: int = 1,
+        grouped: bool = True,
     ) -> Tensor:
         """This process's mixed styles [·, L, w_dim] of n, the crossover below `layers` (S0.11).
+
+        first: the first block, 1-based, that the network has; the crossover lies behind it.
 
         w_avg moves towards the mean of all when the batch is done.
         """
@@ -139,7 +147,9 @@ class Draws:
         self._w_means.append(ws[:, 0].detach().mean(dim=0))
         if not self.mixing:
             return ws
-        drawn = losses.draw_cutoffs(n, layers or self.g.num_ws, self.mixing, self.generator)
+        drawn = losses.draw_cutoffs(
+            n, layers or self.g.num_ws, self.mixing, self.generator, first=first
+        )
         cutoffs = self._share(drawn, grouped=grouped)
         other = self.g.mapping(self._normal(n, self.g.cfg.z_dim, grouped=grouped), label)
         return losses.mix_styles(ws, other, cutoffs)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gantools.ops.blurred_noise import blur_channels, radius
 from gantools.training import augment, control, losses
 from gantools.training.distributed import Ranks
 from gantools.training.draws import Draws
@@ -56,12 +57,29 @@ class Trainer(Draws):
         drawn = augment.draw(c.batch, self.p, c.size, self.generator)
         return augment.apply(images, drawn.of(self._share))
 
+    def _styles(self, n: int, label: Tensor | None, *, grouped: bool = True) -> Tensor:
+        return self._ws(n, label, first=self.g.cfg.first, grouped=grouped)
+
+    def _fakes(self, synthesis: Any, ws: Tensor, n: int, *, grouped: bool = True) -> Tensor:
+        """This process's pictures of n, with new noise and, in FNZ_i, new features (S2.20)."""
+        noise = self._noise(n, grouped=grouped)
+        return synthesis(ws, noise, self.dtype, f=self._features(n, grouped=grouped))  # type: ignore[no-any-return]
+
+    def _features(self, n: int, *, grouped: bool) -> Tensor | None:
+        cfg = self.g.cfg
+        if not cfg.fnz:
+            return None
+        channels, height, width = cfg.features
+        k = 2 * radius(cfg.noise_blur)
+        white = self._normal(n, channels, height + k, width + k, grouped=grouped)
+        return blur_channels(white, cfg.noise_blur)
+
     # The four phases; each gives the loss of a part.
 
     def _g_main(self) -> Tensor:
         n = self.config.batch
         label = self._label(n)
-        fake = self._synthesis(self._ws(n, label), self._noise(n), self.dtype)
+        fake = self._fakes(self._synthesis, self._styles(n, label), n)
         logits = self._d(self._augmented(fake), label, self.dtype)
         loss = losses.generator_loss(logits)
         self.sums.add("loss_g", loss)
@@ -74,10 +92,10 @@ class Trainer(Draws):
         `moved` gets pl_mean as each part moves it; together they move it by the mean of theirs.
         """
         n = self.config.batch // 2
-        ws = self._ws(n, self._label(n, grouped=False), grouped=False)
-        fake = self.g.synthesis(ws, self._noise(n, grouped=False), self.dtype)
+        ws = self._styles(n, self._label(n, grouped=False), grouped=False)
+        fake = self._fakes(self.g.synthesis, ws, n, grouped=False)
         noise = self._normal(n, *fake.shape[1:], grouped=False)
-        lengths = losses.path_lengths(fake, ws, noise)
+        lengths = losses.path_lengths(fake, ws, noise, first=self.g.cfg.first)
         mean = self.ranks.mean(lengths.mean())
         penalty, after = losses.path_length_penalty(lengths, self.pl_mean, mean=mean)
         moved.append(after)
@@ -91,7 +109,7 @@ class Trainer(Draws):
         reals, real_label = self._scaled(shown)
         label = self._label(n)
         # G is frozen here, so no graph is built; no_grad would render picture by picture.
-        fake = self._synthesis(self._ws(n, label), self._noise(n), self.dtype)
+        fake = self._fakes(self._synthesis, self._styles(n, label), n)
         fake_logits = self._d(self._augmented(fake), label, self.dtype)
         real_logits = self._d(self._augmented(reals), real_label, self.dtype)
         loss = losses.discriminator_loss(real_logits, fake_logits)

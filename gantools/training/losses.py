@@ -116,16 +116,17 @@ def _gradient(logits: Tensor, images: Tensor) -> Tensor:
     return gradient
 
 
-def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
+def path_lengths(images: Tensor, ws: Tensor, noise: Tensor, *, first: int = 1) -> Tensor:
     """||J_w^T y|| with y ~ N(0,1)/sqrt(H W), one number per image, differentiable again.
 
     images [N,C,H,W] come from ws [N,L,w_dim]; noise [N,C,H,W] is standard normal. The squared norm
-    is summed over w_dim and averaged over the L layers, as NVIDIA's code does.
+    is summed over w_dim and averaged over the L layers, as NVIDIA's code does; over those from
+    block `first` (1-based) on, where a network does not look at the styles before.
     """
     scaled = noise / (images.shape[2] * images.shape[3]) ** 0.5
     with inputs_only():
         (gradient,) = torch.autograd.grad((images * scaled).sum(), ws, create_graph=True)
-    return gradient.square().sum(2).mean(1).sqrt()
+    return gradient[:, first - 1 :].square().sum(2).mean(1).sqrt()
 
 
 def path_length_penalty(
@@ -147,10 +148,18 @@ def mix_styles(ws: Tensor, other: Tensor, cutoffs: Tensor) -> Tensor:
     return torch.where((layer[None, :] >= cutoffs[:, None])[:, :, None], other, ws)
 
 
-def draw_cutoffs(n: int, layers: int, probability: float, generator: torch.Generator) -> Tensor:
-    """[n] cutoffs: uniform on 1..layers-1 with the given probability, else `layers` (S0.11)."""
+def draw_cutoffs(
+    n: int, layers: int, probability: float, generator: torch.Generator, *, first: int = 1
+) -> Tensor:
+    """[n] cutoffs: uniform on 1..layers-1 with the given probability, else `layers` (S0.11).
+
+    first: of a network without the blocks before this one (1-based), the least cutoff; where that
+    leaves none, nothing is mixed.
+    """
     device = generator.device
-    cutoffs = torch.randint(1, layers, [n], generator=generator, device=device)
+    if first >= layers:
+        return torch.full([n], layers, device=device)
+    cutoffs = torch.randint(first, layers, [n], generator=generator, device=device)
     mixed = torch.rand([n], generator=generator, device=device) < probability
     return torch.where(mixed, cutoffs, layers)
 

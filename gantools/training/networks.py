@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gantools import report
 from gantools.io import network as files
 from gantools.io import seeds
 from gantools.io.network import Checkpoint
@@ -80,9 +81,27 @@ def start(net: str | None, config: TrainConfig | GrowingConfig) -> Checkpoint | 
             f"--net {net}: {theirs} pixels and {channels} channels, not {ours} and "
             f"{config.channels}"
         )
+    _check_features(net, g_config, config)
     if frozen and not checkpoint.part("d"):
         raise Usage(f"--freeze-d: {net} has no discriminator")
     return checkpoint
+
+
+def _check_features(
+    net: str, g_config: dict[str, Any], config: TrainConfig | GrowingConfig
+) -> None:
+    """Usage where the network lacks the blocks that the run is to have."""
+    fnz, own = (config.fnz if isinstance(config, TrainConfig) else 0), g_config.get("fnz", 0)
+    if own and not own <= fnz:
+        raise Usage(
+            f"--net {net}: it starts at block {own} (--fnz {own}), and the blocks before are not "
+            f"there: give --fnz {own}, or a later block"
+        )
+    if own and g_config.get("noise_blur", 0.0) != _features(config)["noise_blur"]:
+        report.note(f"{net} was trained with another --noise-blur; its features are new ones now")
+    architecture = g_config.get("architecture", "skip")
+    if fnz and architecture != "skip":
+        raise Usage(f"--fnz: {net} is of the architecture {architecture}; only skip has F and R")
 
 
 def from_checkpoint(
@@ -94,7 +113,8 @@ def from_checkpoint(
     no discriminator, a fresh one of the same widths. Usage where its two networks have not as many
     classes, or --freeze-d leaves nothing to train.
     """
-    g_config, d_config = checkpoint.config["g"], checkpoint.config.get("d")
+    g_config = {**checkpoint.config["g"], **_features(config)}
+    d_config = checkpoint.config.get("d")
     classes = g_config.get("c_dim", 0)
     if (d_config or g_config).get("c_dim", 0) != classes:
         raise Usage("--net: its generator and its discriminator differ in their classes")
@@ -112,11 +132,19 @@ def from_checkpoint(
             f"{len(picture_layers(networks.d))} layers before the last block"
         )
     ema = checkpoint.part("g_ema")
-    _fill(networks.g_ema, ema)
-    _fill(networks.g, checkpoint.part("g") or ema)
+    _fill(networks.g_ema, _kept(ema, networks.g_ema))
+    _fill(networks.g, _kept(checkpoint.part("g") or ema, networks.g))
     if checkpoint.part("d"):
         _fill(networks.d, checkpoint.part("d"))
     return networks, [files.identity(ema), *checkpoint.meta.get("derived_from", [])]
+
+
+def _kept(tensors: dict[str, np.ndarray], module: torch.nn.Module) -> dict[str, np.ndarray]:
+    """Without the blocks that a generator of FNZ_i does not have (S2.20)."""
+    if not module.cfg.to_dict().get("fnz"):  # type: ignore[operator,union-attr]
+        return tensors
+    own = set(module.state_dict())
+    return {n: t for n, t in tensors.items() if n in own or not n.startswith("synthesis.")}
 
 
 def picture_layers(d: Discriminator) -> list[torch.nn.Module]:
@@ -154,10 +182,18 @@ def generator_config(config: TrainConfig, classes: int = 0) -> dict[str, Any]:
     """The generator's configuration in a network file."""
     return {
         **_common(config, classes),
+        **_features(config),
         "z_dim": config.latent_dim,
         "w_dim": config.latent_dim,
         "mapping_layers": config.map_depth,
     }
+
+
+def _features(config: TrainConfig | GrowingConfig) -> dict[str, Any]:
+    """What --fnz and --noise-blur put into a generator's configuration."""
+    if not isinstance(config, TrainConfig) or not config.fnz:
+        return {}
+    return {"fnz": config.fnz, "noise_blur": config.noise_blur}
 
 
 def discriminator_config(config: TrainConfig, classes: int = 0) -> dict[str, Any]:

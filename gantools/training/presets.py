@@ -6,7 +6,9 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
+from gantools.io.space import level
 from gantools.networks.sizes import SQUARE, first_block, scaled
+from gantools.networks.stylegan2 import MOST_BLUR
 from gantools.report import Usage
 
 
@@ -21,7 +23,8 @@ class TrainConfig:
     the picture on, stay as they are (FreezeD, arXiv 2002.10964). labels: where classes come from,
     folders, dataset or a CSV file's name, and label_column its column. channels: 1 is greyscale,
     4 has alpha. gpus: the number that auto's batch is for. resolution and first_block are what
-    `shape.of` makes of a size.
+    `shape.of` makes of a size. fnz: the block, 1-based, at which the generator starts from
+    sampled features (S2.20), 0: a constant; noise_blur: their sigma_max in cells (S2.21).
     """
 
     family: ClassVar[str] = "stylegan2"
@@ -56,6 +59,8 @@ class TrainConfig:
     label_column: str | None = None
     channels: int = 3
     first_block: tuple[int, int] = SQUARE
+    fnz: int = 0
+    noise_blur: float = 0.0
     metric: str | None = None
     features: str = "inception"
     device: str = "cpu"
@@ -167,7 +172,34 @@ def _settings(preset: str, resolution: int, given: dict[str, Any]) -> TrainConfi
         values.setdefault("gamma", 0.0002 * area / batch)
         values.setdefault("ema_kimg", batch * 10 / 32)
     values["mbstd_group"] = min(values.get("mbstd_group", 4), batch)
+    values["noise_blur"] = _blur(values)
     return TrainConfig(**values)
+
+
+def _blur(values: dict[str, Any]) -> float:
+    """sigma_max, in cells of the features that are sampled; `blurred` is half a side (S2.21)."""
+    fnz, wanted = values.get("fnz", 0), values.get("noise_blur", "normal")
+    if not fnz:
+        if wanted not in ("normal", 0.0):
+            raise Usage("--noise-blur is of the features that are sampled: give --fnz too")
+        return 0.0
+    last = 2 * values["resolution"].bit_length() - 4
+    if fnz > last:
+        raise Usage(f"--fnz {fnz}: a network for these pictures has blocks 1 to {last}")
+    block = values.get("first_block", SQUARE)
+    side = min(block) << level(fnz)
+    if isinstance(wanted, str):
+        wanted = {"normal": 0.0, "blurred": side / 2}.get(wanted, wanted)
+    try:
+        sigma = float(wanted)
+    except ValueError:
+        sigma = math.nan
+    if not 0 <= sigma <= MOST_BLUR * side:
+        raise Usage(
+            f"--noise-blur {wanted}: expected normal, blurred or a sigma from 0 to "
+            f"{MOST_BLUR * side} cells (F_{fnz} has {side} a side)"
+        )
+    return sigma
 
 
 def total_images(preset: str) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor
 from gantools.io import atomic, image, network, seeds
 from gantools.io.alpha import straight
 from gantools.io.network import Checkpoint
-from gantools.networks import pggan, sngan, stylegan
+from gantools.networks import pggan, sngan, stylegan, stylegan2
 from gantools.networks.network import numbers
 from gantools.ops.pixels import to_uint8
 from gantools.training.families import Trainer
@@ -70,8 +70,9 @@ def sample(
         numbers = range(start, min(start + batch, count))
         drawn = [_draw(g, seeds.derive(seed, str(i), purpose)) for i in numbers]
         z, *noise = (torch.stack(one).to(device) for one in zip(*drawn, strict=True))
+        f = noise.pop() if _sampled(g) else None
         label = _labels(g, [classes[i] if len(classes) else i for i in numbers], device)
-        pictures = to_uint8(_rendered(g, z, label, noise, dtype, lod))
+        pictures = to_uint8(_rendered(g, z, label, noise, dtype, lod, f))
         times = g.cfg.size[0] // pictures.shape[1]
         yield pictures.repeat(times, axis=1).repeat(times, axis=2)
 
@@ -89,6 +90,7 @@ def _rendered(
     noise: list[Tensor],
     dtype: torch.dtype | None,
     lod: float,
+    f: Tensor | None,
 ) -> Tensor:
     if isinstance(g, pggan.Generator):
         return g(z, label, dtype=dtype, lod=lod)  # type: ignore[no-any-return]
@@ -96,14 +98,20 @@ def _rendered(
         return g(z, label, dtype=dtype)  # type: ignore[no-any-return]
     if isinstance(g, stylegan.Generator):
         return g.synthesis(g.mapping(z, label), noise, dtype, lod)  # type: ignore[no-any-return]
-    return g.synthesis(g.mapping(z, label), noise, dtype)  # type: ignore[no-any-return]
+    return g.synthesis(g.mapping(z, label), noise, dtype, f=f)  # type: ignore[no-any-return]
+
+
+def _sampled(g: Any) -> bool:
+    """Whether it starts from sampled features (FNZ_i, S2.20)."""
+    return isinstance(g, stylegan2.Generator) and bool(g.cfg.fnz)
 
 
 def _draw(g: Any, seed: int) -> list[Tensor]:
-    """z [z_dim], then the noise maps [1,H,W]."""
+    """z [z_dim], then the noise maps [1,H,W], then, where they are sampled, f [C,h,w]."""
     generator = torch.Generator().manual_seed(seed)
     shapes = [(g.cfg.z_dim,), *((1, *shape) for shape in g.noise_shapes)]
-    return [torch.randn(shape, generator=generator) for shape in shapes]
+    drawn = [torch.randn(shape, generator=generator) for shape in shapes]
+    return [*drawn, g.sampled(1, generator)[0]] if _sampled(g) else drawn
 
 
 def grid(pictures: np.ndarray, columns: int) -> np.ndarray:

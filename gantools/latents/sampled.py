@@ -1,0 +1,79 @@
+"""Latents of networks that start from sampled features: FNZ_i of a z (papers.md S2.20-S2.22)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from gantools.io.latent import Latent
+from gantools.io.seeds import derive
+from gantools.io.space import Size, scaled
+from gantools.latents.spatial import noise_maps
+from gantools.networks.network import Network
+from gantools.networks.stylegan2_tiles import cell
+from gantools.report import SampleError, Usage
+
+
+@torch.no_grad()
+def completed(
+    network: Network,
+    latent: Latent,
+    *,
+    noise: str = "random",
+    seed: int = 0,
+    size: Size | None = None,
+    key: str | None = None,
+) -> Latent:
+    """A z latent of a network that starts from features in fnzI; every other latent as it is.
+
+    f is drawn from (seed, key) as in training, r is 0, and the noise maps are those of the mode.
+    size: of the picture in cells of f; None is the network's own. key: whose f and noise it has, by
+    default its own.
+    """
+    if not network.starts_from_features or latent.space not in {"z", "zy"}:
+        return latent
+    network.check(latent)
+    first = network.g.cfg.fnz
+    named = replace(latent, space=f"fnz{first}", key=key or latent.key)
+    generator = torch.Generator().manual_seed(derive(seed, named.key, "features"))
+    f = network.g.sampled(1, generator, size)[0].numpy()
+    tensors = {**latent.tensors, "f": f}
+    if first > 2 and not (f.shape[1] % 2 or f.shape[2] % 2):
+        half = (f.shape[1] // 2, f.shape[2] // 2)
+        tensors["r"] = np.zeros((network.channels, *half), np.float32)
+    named = replace(named, tensors=tensors)
+    for j, n in enumerate(noise_maps(network, named, noise, seed), first):
+        shape = scaled((f.shape[1], f.shape[2]), first, j + 1)
+        tensors[f"n.{j}"] = np.zeros((1, *shape), np.float32) if n is None else n[0].cpu().numpy()
+    return replace(named, key=latent.key)
+
+
+def writable(latent: Latent) -> Latent:
+    """The latent; SampleError where its r would be half a cell larger or smaller than it can be."""
+    if latent.first > 2 and "f" in latent.tensors and "r" not in latent.tensors:
+        height, width = latent.tensors["f"].shape[1:]
+        raise SampleError(
+            f"its f would be {height}x{width}, and r is half as high and wide: latents need an "
+            "even number of cells"
+        )
+    return latent
+
+
+def cells(network: Network, size: Size) -> Size:
+    """The cells (h, w) of f that make a picture of `size` pixels (S2.22); Usage where none do."""
+    if not network.starts_from_features:
+        raise Usage(
+            f"--size: {network.name} starts from a constant, so its pictures have one size, "
+            f"{network.size[0]}x{network.size[1]}; networks of train stylegan2 --fnz have any"
+        )
+    cfg = network.g.cfg
+    each = cell(cfg, cfg.fnz)
+    if size[0] % each or size[1] % each:
+        near = "x".join(str(max(round(n / each), 1) * each) for n in size)
+        raise Usage(
+            f"--size {size[0]}x{size[1]}: a cell of F_{cfg.fnz} makes {each} pixels, so both sides "
+            f"are multiples of {each}; the nearest is {near}"
+        )
+    return size[0] // each, size[1] // each
