@@ -145,7 +145,7 @@ def test_s2_14_lpips_sees_pictures_reduced_by_resolution_over_256(side: int, see
         sizes.append(tuple(images.shape[2:]))
         return [images]
 
-    perceptual.at_photograph_size(embed)(torch.zeros(1, 3, side, side))
+    perceptual.at_photograph_size(embed, side)(torch.zeros(1, 3, side, side))
     assert sizes == [(seen, seen)]
 
 

@@ -18,6 +18,7 @@ from gantools import report
 from gantools.inversion import encoder as encoders
 from gantools.inversion import project
 from gantools.inversion.encoder import Encoder, EncoderConfig
+from gantools.inversion.perceptual import Embed
 from gantools.io import atomic, image
 from gantools.io import encoder as files
 from gantools.networks.network import Network
@@ -65,7 +66,9 @@ def train(job: EncoderJob, config: EncoderTraining, network: Network) -> None:
     Usage where flags differ from those that it was started with, where another process trains
     there, where the disk is full and where it diverges; the last good state stays.
     """
-    EncoderConfig.of(network, config.first, config.backbone, config.width)  # before any folder
+    # What is refused for good is refused before there is a folder.
+    EncoderConfig.of(network, config.first, config.backbone, config.width)
+    embed = project.embedding(config.perceptual, network)
     with folders.opened(job.folder, Ranks()) as log:
         saved = state.read(job.folder)
         pictures = _pictures(job, config, network)
@@ -80,7 +83,7 @@ def train(job: EncoderJob, config: EncoderTraining, network: Network) -> None:
         with (
             nullcontext() if pictures is None else closing(_reader(job, config, pictures)) as shown
         ):
-            trainer = _trainer(config, network, saved, shown)
+            trainer = _trainer(config, network, saved, shown, embed)
             os.truncate(log.fileno(), saved.log_bytes if saved else 0)
             held = None if pictures is None else _scaled(torch.from_numpy(pictures.held[:HELD]))
             with Interruption() as interruption:
@@ -118,9 +121,12 @@ def _scaled(pixels: Tensor) -> Tensor:
 
 
 def _trainer(
-    config: EncoderTraining, network: Network, saved: Saved | None, shown: Reader | None
+    config: EncoderTraining,
+    network: Network,
+    saved: Saved | None,
+    shown: Reader | None,
+    embed: Embed,
 ) -> EncoderTrainer:
-    embed = project.embedding(config.perceptual, network)
 
     def photographs(position: int, count: int) -> Tensor:
         assert shown is not None
