@@ -373,6 +373,7 @@ def test_a_run_with_photographs_goes_on_as_if_in_one_piece(
         assert gt(*args, "-o", pieces, "--steps", steps, "--workers", "1").code == 0
     assert numbers(straight / state.NAME) == numbers(pieces / state.NAME)
     assert (straight / files.NAME).read_bytes() == (pieces / files.NAME).read_bytes()
+    assert files.read(straight).training["pictures"] == "faces: 9 pictures"
     line = json.loads((straight / "log.jsonl").read_text().splitlines()[-1])
     assert {"mse_real", "perceptual_real", "psnr_held"} <= set(line)
     sheet = image.decode((straight / "samples" / line["samples"]).read_bytes())

@@ -85,10 +85,9 @@ def train(job: EncoderJob, config: EncoderTraining, network: Network) -> None:
         ):
             trainer = _trainer(config, network, saved, shown, embed)
             os.truncate(log.fileno(), saved.log_bytes if saved else 0)
-            held = None if pictures is None else _scaled(torch.from_numpy(pictures.held[:HELD]))
+            seconds = saved.seconds if saved else 0.0
             with Interruption() as interruption:
-                run = _Run(job, trainer, saved.seconds if saved else 0.0, log, interruption, held)
-                run.go()
+                _Run(job, trainer, seconds, log, interruption, pictures).go()
 
 
 def _pictures(job: EncoderJob, config: EncoderTraining, network: Network) -> Pictures | None:
@@ -164,9 +163,10 @@ class _Run:
         seconds: float,
         log: IO[bytes],
         interruption: Interruption,
-        held: Tensor | None,
+        pictures: Pictures | None,
     ) -> None:
-        self.held = held
+        self.held = None if pictures is None else _scaled(torch.from_numpy(pictures.held[:HELD]))
+        self.shown = None if pictures is None else f"{pictures.names[0]}: {pictures.told()}"
         self.job, self.trainer, self.log, self.interruption = job, trainer, log, interruption
         self.seconds = self.logged = seconds
         self.saved_at = self.looked_at = time.monotonic()
@@ -232,6 +232,7 @@ class _Run:
         if not trainer.is_finite():
             self._line({})  # raises
         training = {**trainer.config.to_dict(), "steps": trainer.iteration}
+        training["pictures"] = self.shown
         del training["network"], training["device"]
         files.write(folder / files.NAME, encoders.to_file(trainer.ema, training))
         name = f"{trainer.iteration:06d}.png"
