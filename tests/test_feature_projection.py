@@ -16,10 +16,12 @@ from torch import Tensor
 from gantools.faces.centre import mirrored
 from gantools.inversion import quality
 from gantools.inversion.canvas import Canvas, unit
+from gantools.inversion.encoder import Encoder, EncoderConfig, to_file
 from gantools.inversion.methods import METHODS, Method
 from gantools.inversion.project import Projector
+from gantools.inversion.start import Given
 from gantools.inversion.usual import Usual
-from gantools.io import image
+from gantools.io import encoder, image
 from gantools.io.latent import Latent
 from gantools.io.space import with_noise, without_noise
 from gantools.latents.render import images
@@ -74,7 +76,7 @@ def test_s2_11_projection_from_the_true_latent_stays(network: Network, space: st
     pixels = picture(network, own)
     losses: list[float] = []
     method = replace(STILL, lr=0.005, noise_reg=0)
-    p = projector(network, space, method, init=lambda key, x: own)
+    p = projector(network, space, method, init=Given("latent", lambda key, x: own))
     (found,) = p.run(["a"], [pixels], lambda step, t, x, loss: losses.append(loss.item()))
     from_the_mean = projector(network, space, replace(STILL, steps=1)).run(["a"], [pixels])[0]
     assert max(losses) < 0.02 * from_the_mean.header["projection"]["loss"]
@@ -162,7 +164,7 @@ def test_s2_15_a_shifted_picture_has_a_shifted_latent(network: Network) -> None:
     def part(at: int) -> np.ndarray:
         f, r = away["f"][..., at : at + 20], away["r"][..., at // 2 : at // 2 + 10]
         start = Latent("a", "fw+3", {"f": f, "r": r, "w": away["w"]})
-        p = projector(network, "fw+3", STILL, init=lambda key, x: start)
+        p = projector(network, "fw+3", STILL, init=Given("latent", lambda key, x: start))
         pixels = shown[:, 2 * at : 2 * at + 40]
         return p.run(["a"], [pixels])[0].tensors["f"]
 
@@ -228,7 +230,7 @@ def test_s2_26_few_cells_and_slower_late_blocks(network: Network) -> None:
     own = truth(network, "fsw+3")
     pixels = picture(network, own)[::-1].copy()
     method = replace(STILL, steps=20, lr=0.1, style_cells=2, style_falloff=0.1)
-    p = projector(network, "fsw+3", method, init=lambda key, x: own)
+    p = projector(network, "fsw+3", method, init=Given("latent", lambda key, x: own))
     free = p.canvas((16, 16)).reduced(
         {"s.3": torch.zeros(1, 16, 8, 8), "s.5": torch.zeros(1, 16, 16, 16)}
     )
@@ -339,6 +341,33 @@ def test_wrong_usage_is_one_line(
     done = gt("project", "--net", tiny_network, photo, *argv)
     assert done.code == 2 and why in done.err and len(done.err.splitlines()) == 1
     assert done.out == b""
+
+
+def test_s2_11_an_encoder_starts_it(
+    gt: Run, tiny_network: Path, photo: Path, tmp_path: Path, network: Network
+) -> None:
+    """With 0 steps its own result, in later blocks and at other sizes too; never in w+."""
+    made = Encoder(EncoderConfig.of(network, 3, "small", 8), network.story())
+    with torch.no_grad():
+        for p in made.parameters():
+            p.normal_(0, 0.05, generator=torch.Generator().manual_seed(1))
+    encoder.write(tmp_path / "e.safetensors", to_file(made, {}))
+    argv = ("project", "--net", tiny_network, photo, "--init", f"{tmp_path}/e.safetensors")
+    for space, size, f in (
+        ("fnw+3", "16", (8, 8)),
+        ("fw+5", "16x32", (16, 32)),
+        ("fsw+3", "own", (12, 16)),
+    ):
+        out = tmp_path / f"{space}.safetensors"
+        done = gt(*argv, "--space", space, "--size", size, "--steps", 0, "-o", out)
+        assert (done.code, done.err) == (0, "")
+        latent = Latent.from_bytes(out.read_bytes(), "x")
+        assert latent.tensors["f"].shape[1:] == f
+        assert latent.header["projection"]["init"] == "encoder"
+    done = gt(*argv, "--align", "never", "--space", "w+", "--steps", 0)
+    assert done.code == 1 and "no start for w+: nothing converts fw+3 to w+" in done.err
+    wrong = gt("project", photo, "--init", f"{tmp_path}/e.safetensors", "--space", "fw+5")
+    assert wrong.code == 2 and "an encoder for tiny" in wrong.err
 
 
 def test_starts_of_other_spaces(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from gantools.faces.detect import Detector
     from gantools.inversion.optimise import Tensors
     from gantools.inversion.project import Projector
+    from gantools.inversion.start import Init
     from gantools.io.network import Checkpoint
     from gantools.io.sample import Sample
     from gantools.io.sink import Sink
@@ -239,7 +241,7 @@ class Run:
         pixels, quad = self._cropped(photo) if self.wishes.size is None else self._sized(photo)
         height, width = pixels.shape[:2]
         canvas = projector.canvas((height, width))
-        if callable(projector.init):  # a start that does not fit fails its sample alone
+        if not isinstance(projector.init, str):  # a start that does not fit fails its sample alone
             projector.start(canvas, sample.key, pixels)
         crop = {
             "quad": [[round(float(v), 3) for v in corner] for corner in quad],
@@ -309,25 +311,38 @@ class Run:
             )
         return self._projector
 
-    def _init(self) -> str | Callable[[str, Tensor], Latent]:
+    def _init(self) -> Init:
+        from gantools.inversion.start import Given
+        from gantools.io import encoder
+
         if self.wishes.init in {"mean", "random"}:
             return self.wishes.init
         place = Path(self.wishes.init)
         if not place.exists():
-            raise Usage(f"--init {place}: not mean, random, a latent file or a folder of them")
+            raise Usage(
+                f"--init {place}: not mean, random, a latent file, a folder of them or an encoder"
+            )
+        if encoder.is_one(place):
+            return Given("encoder", self._encoder(place))
+        return Given("latent", lambda key, picture: self._latent(place, key))
 
-        def start(key: str, picture: Tensor) -> Latent:
-            path = place / f"{key}.safetensors" if place.is_dir() else place
-            if not path.is_file():
-                raise SampleError(f"--init: there is no {key}.safetensors in {place}")
-            try:
-                latent = Latent.from_bytes(path.read_bytes(), key)
-                self.network.check(latent)
-            except SampleError as e:
-                raise SampleError(f"--init {path}: {e}") from e
-            return latent
+    def _encoder(self, place: Path) -> Callable[[str, Tensor], Latent]:
+        from gantools.inversion import encoder
 
-        return start
+        found = encoder.load(place, self.device)
+        found.check(self.network)
+        return partial(encoder.latent, found)
+
+    def _latent(self, place: Path, key: str) -> Latent:
+        path = place / f"{key}.safetensors" if place.is_dir() else place
+        if not path.is_file():
+            raise SampleError(f"--init: there is no {key}.safetensors in {place}")
+        try:
+            latent = Latent.from_bytes(path.read_bytes(), key)
+            self.network.check(latent)
+        except SampleError as e:
+            raise SampleError(f"--init {path}: {e}") from e
+        return latent
 
     def _project(self, items: list[Item]) -> None:
         total = self.method.steps

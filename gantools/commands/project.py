@@ -93,9 +93,9 @@ def project(
         typer.Option(
             "--steps",
             metavar="N",
-            min=1,
-            help="Steps of the optimiser. Default: quick 400, stylegan2 1000, thesis 1000 and 250 "
-            "with features, i2s 5000.",
+            min=0,
+            help="Steps of the optimiser; 0 gives the start, such as an encoder's. Default: quick "
+            "400, stylegan2 1000, thesis 1000 and 250 with features, i2s 5000.",
             show_default=False,
         ),
     ] = None,
@@ -229,9 +229,10 @@ def project(
         str,
         typer.Option(
             "--init",
-            metavar="mean|random|LATENT|FOLDER",
+            metavar="mean|random|LATENT|FOLDER|ENCODER",
             help="Where it starts: the mean w, a random one, a latent that converts to the space, "
-            "FOLDER/<key>.safetensors.",
+            "FOLDER/<key>.safetensors, or what an encoder sees (`train encoder`; its file or run "
+            "folder).",
         ),
     ] = "mean",
     size: Annotated[
@@ -333,6 +334,8 @@ def project(
     $ gantools project face.safetensors --space fnw+5 -o features.safetensors
 
     $ gantools project photos/ --space fnw+5 --method thesis --dist-weight 1 -o latents/
+
+    $ gantools project photos/ --space fnw+5 --init encoder/ --steps 0 -o encoded/
 
     $ gantools project photo.jpg --paste --scale 2 -o back.png
     """

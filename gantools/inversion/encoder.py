@@ -20,6 +20,7 @@ from gantools.inversion import encoder_backbones as backbones
 from gantools.io import encoder as files
 from gantools.io import network as networks
 from gantools.io.encoder import EncoderFile
+from gantools.io.latent import Latent
 from gantools.networks.layers import entries
 from gantools.networks.network import Network, fill, numbers
 from gantools.networks.stylegan2_blocks import Row, table
@@ -199,6 +200,15 @@ class Encoder(nn.Module):
             r = self.r(maps[int(self.r_stride)]) * self.r_sd + self.r_mean
         w = self.s(vector).unflatten(1, (cfg.styles, cfg.w_dim)) * self.w_sd + self.w_mean
         return Encoded(f, r, w)
+
+
+@torch.no_grad()
+def latent(encoder: Encoder, key: str, picture: Tensor) -> Latent:
+    """The fw+i latent of a picture [1, C, H, W] in [-1, 1]; ValueError for sizes as in forward."""
+    made = encoder(picture)
+    found = {"f": made.f, "r": made.r, "w": made.w}
+    tensors = {name: t[0].float().cpu().numpy() for name, t in found.items() if t is not None}
+    return Latent(key, f"fw+{encoder.first}", tensors, {"network": encoder.network})
 
 
 def _head(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:

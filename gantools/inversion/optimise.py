@@ -69,7 +69,9 @@ def optimise(
     share = {name: (rates or {}).get(name, 1.0) for name in tensors}
     groups = [{"params": [t], "share": share[name]} for name, t in tensors.items()]
     adam = torch.optim.Adam(groups, lr=method.lr, betas=method.betas)
-    losses = torch.zeros(())
+    if not method.steps:
+        with torch.no_grad():
+            return Projection(_detached(tensors), loss(render(tensors)))
     for step in range(method.steps):
         rate = schedule.learning_rate(step, method.steps, method.lr, method.ramp, method.ramp_down)
         for group in adam.param_groups:

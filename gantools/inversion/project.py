@@ -221,7 +221,7 @@ class Projector:
             "mse_weight": method.mse,
             "prior_weight": method.prior,
             "dist_weight": method.dist,
-            "init": self.init if isinstance(self.init, str) else "latent",
+            "init": self.init if isinstance(self.init, str) else self.init.name,
         }
         if "n" in kind:
             story |= {"noise_reg": method.noise_reg, "noise_rule": method.noise_rule}

@@ -21,7 +21,20 @@ from gantools.networks.network import Network
 from gantools.report import SampleError
 
 Mapping = Callable[[Tensor, Tensor | None], Tensor]  # z [N,z_dim], label -> ws [N,L,w_dim]
-Init = str | Callable[[str, Tensor], Latent]  # mean, random, or by key and picture [1,C,H,W]
+
+
+@dataclass(frozen=True)
+class Given:
+    """Starts from elsewhere: what they are, for the header, and the latent of a key and picture.
+
+    The picture is [1,C,H,W] in [-1,1]. SampleError where there is none for the key.
+    """
+
+    name: str
+    of: Callable[[str, Tensor], Latent]
+
+
+Init = str | Given  # mean, random, or given
 
 
 @torch.no_grad()
@@ -80,8 +93,8 @@ class Starts:
 
     def __call__(self, canvas: Canvas, key: str, picture: Tensor) -> Latent:
         """The latent of the picture [1,C,H,W] to start from; SampleError where it does not fit."""
-        if callable(self.init):
-            given = self.init(key, picture)
+        if isinstance(self.init, Given):
+            given = self.init.of(key, picture)
         else:
             w = self.mean[None] if self.init == "mean" else self._random_w(key)
             given = Latent(key, "w", {"w": w.cpu().numpy()})
