@@ -173,6 +173,31 @@ def test_an_encoder_of_another_network_is_refused(tmp_path: Path) -> None:
         encoder.check(other)
 
 
+def test_an_encoder_is_found_beside_its_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By network and block, beside the network's file first, then in the user's folder."""
+    nets = tmp_path / "nets"
+    nets.mkdir()
+    one = open_network(str(make_network(nets / "one.safetensors")))
+    other = open_network(str(make_network(nets / "other.safetensors", seed=1)))
+    meta = {**one.meta, "id": one.id}
+    path = nets / "one.safetensors"
+    assert files.kept_for(path, meta, 5) is None
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "own"))
+    user = tmp_path / "own" / "gantools" / "networks"
+    user.mkdir(parents=True)
+    kept = saved(user / "one.encoder.safetensors", encoder_of(one, 5))
+    saved(nets / "other.encoder.safetensors", encoder_of(other, 5))
+    (nets / "text.encoder.safetensors").write_text("no encoder")
+    assert files.kept_for(path, meta, 5) == kept
+    assert files.kept_for(None, meta, 5) == kept
+    assert files.kept_for(path, meta, 3) is None
+    near = saved(nets / "one.encoder.safetensors", encoder_of(one, 5))
+    assert files.kept_for(path, meta, 5) == near
+    assert files.kept_for(path, meta, 5, arch="dse") is None
+
+
 def damaged(path: Path, **changes: object) -> Path:
     """The file with other entries in its story."""
     story, tensors = tensorfile.read(path)

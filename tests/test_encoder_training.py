@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -145,7 +146,7 @@ def test_s2_14_lpips_sees_pictures_reduced_by_resolution_over_256(side: int, see
         sizes.append(tuple(images.shape[2:]))
         return [images]
 
-    perceptual.at_photograph_size(embed)(torch.zeros(1, 3, side, side))
+    perceptual.at_photograph_size(embed, side)(torch.zeros(1, 3, side, side))
     assert sizes == [(seen, seen)]
 
 
@@ -184,22 +185,16 @@ def test_a_run_in_pieces_is_the_same_run(gt: Any, tiny_network: Path, tmp_path: 
         assert (straight / name).read_bytes() == (pieces / name).read_bytes()
 
 
-def test_a_killed_run_goes_on_bit_for_bit(gt: Any, tiny_network: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [1, pytest.param(5, marks=pytest.mark.long)])
+def test_a_killed_run_goes_on_bit_for_bit(
+    gt: Any, tiny_network: Path, tmp_path: Path, kills: int
+) -> None:
     """kill -9 in the midst of it; what was logged after the last state is logged again, once."""
     killed, straight = tmp_path / "killed", tmp_path / "straight"
     args = ("train", "encoder", *SMALL, "--net", tiny_network, "--snapshot", "4")
-    command = [*args, "-o", killed, "--steps", "1M"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "gantools", *map(str, command)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        cwd=Path(encoders.__file__).parents[2],
-    ) as process:
-        end = time.monotonic() + 60
-        while not (killed / state.NAME).exists() and time.monotonic() < end:
-            time.sleep(0.01)
-        time.sleep(0.3)
-        assert process.poll() is None
-        process.kill()
+    rng = np.random.default_rng(0)
+    for _ in range(kills):
+        _kill_after(killed, rng.random(), [*args, "-o", killed, "--steps", "1M"])
     with (killed / "log.jsonl").open("a") as log:
         log.write('{"step": 9')
     saved = state.read(killed)
@@ -209,6 +204,7 @@ def test_a_killed_run_goes_on_bit_for_bit(gt: Any, tiny_network: Path, tmp_path:
     assert gt(*args, "-o", straight, "--steps", steps).code == 0
     assert (killed / files.NAME).read_bytes() == (straight / files.NAME).read_bytes()
     assert numbers(killed / state.NAME) == numbers(straight / state.NAME)
+    assert not list(killed.glob(".*"))
     logs = [
         [
             {n: v for n, v in json.loads(line).items() if n != "seconds"}
@@ -217,6 +213,49 @@ def test_a_killed_run_goes_on_bit_for_bit(gt: Any, tiny_network: Path, tmp_path:
         for folder in (killed, straight)
     ]
     assert logs[0] == logs[1]
+
+
+def _kill_after(folder: Path, seconds: float, command: list[object]) -> None:
+    """Start a run, and kill it so long after it has written a state of its own."""
+    path = folder / state.NAME
+    before = path.stat().st_mtime_ns if path.exists() else 0
+    with subprocess.Popen(
+        [sys.executable, "-m", "gantools", *map(str, command)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=Path(encoders.__file__).parents[2],
+    ) as process:
+        end = time.monotonic() + 60
+        while not path.exists() or path.stat().st_mtime_ns == before:
+            assert process.poll() is None
+            assert time.monotonic() < end, "no state has come"
+            time.sleep(0.005)
+        time.sleep(seconds)
+        process.kill()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_with_its_state_written(
+    tiny_network: Path, tmp_path: Path, number: int
+) -> None:
+    """The work since the last snapshot is not lost."""
+    folder = tmp_path / "run"
+    args = ["train", "encoder", *SMALL, "--net", tiny_network, "-o", folder, "--steps", "1M"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "gantools", *map(str, args)],
+        cwd=Path(encoders.__file__).parents[2],
+    ) as process:
+        end = time.monotonic() + 60
+        while not (folder / "log.jsonl").exists() or not (folder / "log.jsonl").stat().st_size:
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        process.send_signal(number)
+        process.wait(60)
+    assert process.returncode == -number
+    saved = state.read(folder)
+    assert saved is not None
+    assert saved.iteration >= 100
 
 
 def test_other_flags_or_another_network_are_refused_by_name(
@@ -373,6 +412,7 @@ def test_a_run_with_photographs_goes_on_as_if_in_one_piece(
         assert gt(*args, "-o", pieces, "--steps", steps, "--workers", "1").code == 0
     assert numbers(straight / state.NAME) == numbers(pieces / state.NAME)
     assert (straight / files.NAME).read_bytes() == (pieces / files.NAME).read_bytes()
+    assert files.read(straight).training["pictures"] == "faces: 9 pictures"
     line = json.loads((straight / "log.jsonl").read_text().splitlines()[-1])
     assert {"mse_real", "perceptual_real", "psnr_held"} <= set(line)
     sheet = image.decode((straight / "samples" / line["samples"]).read_bytes())

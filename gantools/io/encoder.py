@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gantools.io import network as networks
 from gantools.io import tensorfile
 from gantools.io.network import header
 from gantools.report import Usage
@@ -17,6 +18,8 @@ FORMAT = 1
 KIND = "encoder"
 NAME = "encoder.safetensors"
 """The newest encoder of a run folder."""
+SUFFIX = ".encoder.safetensors"
+"""Of an encoder that stands beside its network, in the user's folder or in the package."""
 
 
 @dataclass
@@ -42,6 +45,27 @@ def is_one(path: Path) -> bool:
 def find(path: Path) -> Path:
     """The file itself, or encoder.safetensors of a run folder."""
     return path / NAME if path.is_dir() else path
+
+
+def kept_for(
+    net: Path | None, network: Mapping[str, Any], first: int, arch: str = "fw"
+) -> Path | None:
+    """The encoder of block `first` that is kept for a network, or None; reads headers only.
+
+    NAME.encoder.safetensors beside its file `net`, in the user's folder or in the package.
+    network: its meta, with its id.
+    """
+    places = [networks.networks_folder(), networks.assets_folder()]
+    for folder in [*([net.parent] if net else []), *places]:
+        for path in sorted(folder.glob("*" + SUFFIX)):
+            story = header(path)
+            config, named = story.get("config"), story.get("network")
+            if story.get("kind") != KIND or story.get("arch") != arch or not named:
+                continue
+            if isinstance(config, Mapping) and config.get("first") == first:
+                if isinstance(named, Mapping) and networks.fits(named, network):
+                    return path
+    return None
 
 
 def write(path: Path, encoder: EncoderFile) -> None:

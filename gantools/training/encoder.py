@@ -27,7 +27,7 @@ from gantools.training import control, losses
 from gantools.training.draws import Sums
 
 Photographs = Callable[[int, int], Tensor]  # position, count -> pictures [count, C, H, W]
-OWN, OWN_BATCH = 512, 32  # samples whose moments an encoder starts from
+OWN, OWN_BATCH = 512, 8  # samples whose moments an encoder starts from
 EMA_RAMPUP = 0.05
 BETAS = (0.9, 0.999)
 
@@ -88,6 +88,14 @@ class Example:
 @torch.no_grad()
 def draw(network: Network, index: int, seed: int, samples: range) -> Example:
     """Samples with these numbers (S2.10: one z each, psi 1, new noise maps); index: the block i."""
+    encoded, noise = _latents(network, index, seed, samples)
+    return Example(encoded, noise, decoded(network, index, encoded, noise))
+
+
+def _latents(
+    network: Network, index: int, seed: int, samples: range
+) -> tuple[Encoded, list[Tensor]]:
+    """What `draw` makes pictures of."""
     g, device = network.g, network.device
     shapes = [(g.cfg.z_dim,), *((1, *shape) for shape in g.noise_shapes)]
     drawn, classes = [], []
@@ -100,10 +108,8 @@ def draw(network: Network, index: int, seed: int, samples: range) -> Example:
     ws = g.mapping(z, label)
     early, late = list(ws[:, : index - 1].unbind(1)), ws[:, index - 1 :]
     state = advance(g.synthesis, first(g.synthesis, len(ws)), early, noise[: index - 1])
-    noise = noise[index - 1 :]
-    images = picture_from(g.synthesis, state, late.unbind(1), noise, dtype=network.dtype)
     r = None if state.r is None else state.r.float()
-    return Example(Encoded(state.f.float(), r, late), noise, images)
+    return Encoded(state.f.float(), r, late), noise[index - 1 :]
 
 
 def decoded(network: Network, index: int, encoded: Encoded, noise: list[Tensor]) -> Tensor:
@@ -128,10 +134,11 @@ def fresh(config: EncoderTraining, network: Network) -> Encoder:
     return encoder
 
 
+@torch.no_grad()
 def _own(network: Network, config: EncoderTraining) -> Iterator[Encoded]:
     for start in range(0, OWN, OWN_BATCH):
         numbers = range(-start - OWN_BATCH, -start)  # none that is trained on
-        yield draw(network, config.first, config.seed, numbers).encoded
+        yield _latents(network, config.first, config.seed, numbers)[0]
 
 
 class EncoderTrainer:

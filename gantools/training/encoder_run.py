@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,22 +17,19 @@ from gantools import report
 from gantools.inversion import encoder as encoders
 from gantools.inversion import project
 from gantools.inversion.encoder import Encoder, EncoderConfig
-from gantools.io import atomic, image
+from gantools.inversion.perceptual import Embed
+from gantools.io import atomic
 from gantools.io import encoder as files
 from gantools.networks.network import Network
-from gantools.ops import similarity
 from gantools.report import Usage
-from gantools.training import data, folders, reader, snapshots
+from gantools.training import data, encoder_sheet, folders, reader
 from gantools.training import encoder_state as state
 from gantools.training.data import Pictures
 from gantools.training.distributed import Ranks
 from gantools.training.encoder import (
     EncoderTrainer,
     EncoderTraining,
-    decoded,
-    draw,
     fresh,
-    noise_for,
 )
 from gantools.training.encoder_state import Saved
 from gantools.training.folders import Interruption
@@ -42,8 +38,6 @@ from gantools.training.reader import Reader
 from gantools.training.run import STATE_SECONDS, write_json
 
 TICK = 100  # steps between two lines of log.jsonl
-COLUMNS, ROWS = 8, 2  # of the sheet: targets, and their reconstructions below
-JUDGED = range(-1_000_000, -1_000_000 + COLUMNS * ROWS)  # samples that are never trained on
 HELD = 64  # pictures held out that are looked at
 MAY_CHANGE = "only --steps, --snapshot and --workers may change"
 
@@ -65,7 +59,9 @@ def train(job: EncoderJob, config: EncoderTraining, network: Network) -> None:
     Usage where flags differ from those that it was started with, where another process trains
     there, where the disk is full and where it diverges; the last good state stays.
     """
-    EncoderConfig.of(network, config.first, config.backbone, config.width)  # before any folder
+    # What is refused for good is refused before there is a folder.
+    EncoderConfig.of(network, config.first, config.backbone, config.width)
+    embed = project.embedding(config.perceptual, network)
     with folders.opened(job.folder, Ranks()) as log:
         saved = state.read(job.folder)
         pictures = _pictures(job, config, network)
@@ -80,12 +76,11 @@ def train(job: EncoderJob, config: EncoderTraining, network: Network) -> None:
         with (
             nullcontext() if pictures is None else closing(_reader(job, config, pictures)) as shown
         ):
-            trainer = _trainer(config, network, saved, shown)
+            trainer = _trainer(config, network, saved, shown, embed)
             os.truncate(log.fileno(), saved.log_bytes if saved else 0)
-            held = None if pictures is None else _scaled(torch.from_numpy(pictures.held[:HELD]))
+            seconds = saved.seconds if saved else 0.0
             with Interruption() as interruption:
-                run = _Run(job, trainer, saved.seconds if saved else 0.0, log, interruption, held)
-                run.go()
+                _Run(job, trainer, seconds, log, interruption, pictures).go()
 
 
 def _pictures(job: EncoderJob, config: EncoderTraining, network: Network) -> Pictures | None:
@@ -118,9 +113,12 @@ def _scaled(pixels: Tensor) -> Tensor:
 
 
 def _trainer(
-    config: EncoderTraining, network: Network, saved: Saved | None, shown: Reader | None
+    config: EncoderTraining,
+    network: Network,
+    saved: Saved | None,
+    shown: Reader | None,
+    embed: Embed,
 ) -> EncoderTrainer:
-    embed = project.embedding(config.perceptual, network)
 
     def photographs(position: int, count: int) -> Tensor:
         assert shown is not None
@@ -158,9 +156,10 @@ class _Run:
         seconds: float,
         log: IO[bytes],
         interruption: Interruption,
-        held: Tensor | None,
+        pictures: Pictures | None,
     ) -> None:
-        self.held = held
+        self.held = None if pictures is None else _scaled(torch.from_numpy(pictures.held[:HELD]))
+        self.shown = None if pictures is None else f"{pictures.names[0]}: {pictures.told()}"
         self.job, self.trainer, self.log, self.interruption = job, trainer, log, interruption
         self.seconds = self.logged = seconds
         self.saved_at = self.looked_at = time.monotonic()
@@ -226,10 +225,11 @@ class _Run:
         if not trainer.is_finite():
             self._line({})  # raises
         training = {**trainer.config.to_dict(), "steps": trainer.iteration}
+        training["pictures"] = self.shown
         del training["network"], training["device"]
         files.write(folder / files.NAME, encoders.to_file(trainer.ema, training))
         name = f"{trainer.iteration:06d}.png"
-        scores = _sheet(folder / "samples" / name, trainer, self.held)
+        scores = encoder_sheet.write(folder / "samples" / name, trainer, self.held)
         self._line({**scores, "samples": name})
         self._save_state()
         told = f"PSNR {scores['psnr']:.2f} dB of samples that it has not seen"
@@ -242,36 +242,3 @@ class _Run:
             log_bytes = os.fstat(self.log.fileno()).st_size
             state.save(self.job.folder, self.trainer, self._time(), log_bytes)
         self.saved_at = time.monotonic()
-
-
-@torch.no_grad()
-def _sheet(path: Path, trainer: EncoderTrainer, held: Tensor | None) -> dict[str, float]:
-    """Rows of pictures above what the averaged encoder makes of them; returns their mean PSNR.
-
-    Samples first, then pictures that are held out.
-    """
-    network, config = trainer.network, trainer.config
-    columns, rows = (COLUMNS, ROWS) if max(network.size) <= encoders.LARGEST else (COLUMNS // 2, 1)
-    example = draw(network, config.first, config.seed, JUDGED[: columns * rows])
-    sets = {"psnr": (example.images.clamp(-1, 1), example.noise)}
-    if held is not None and len(held):
-        noise = noise_for(network, config.first, config.seed, JUDGED[0], len(held))
-        sets["psnr_held"] = (held.to(network.device), noise)
-    scores, pairs = {}, []
-    for name, (images, noise) in sets.items():
-        made = decoded(network, config.first, trainer.ema(images), noise)
-        psnr = similarity.psnr(similarity.levels(images), similarity.levels(made))
-        scores[name] = round(float(psnr.mean()), 3)
-        shown = [network.pixels(x) for x in (images, made)]
-        for start in range(0, min(len(images), columns * rows), columns):
-            pairs += [_row(pixels[start : start + columns], columns) for pixels in shown]
-    path.parent.mkdir(exist_ok=True)
-    sheet = snapshots.grid(np.concatenate(pairs), columns)
-    atomic.write_bytes(path, image.encode(sheet))
-    return scores
-
-
-def _row(pixels: np.ndarray, columns: int) -> np.ndarray:
-    """`columns` pictures, black ones where there are fewer."""
-    missing = columns - len(pixels)
-    return np.pad(pixels, [(0, missing), (0, 0), (0, 0), (0, 0)])
