@@ -22,12 +22,15 @@ from gantools.inversion.project import Projector
 from gantools.inversion.start import Given
 from gantools.inversion.usual import Usual
 from gantools.io import encoder, image
+from gantools.io import network as files
 from gantools.io.latent import Latent
+from gantools.io.network import Checkpoint
 from gantools.io.space import with_noise, without_noise
 from gantools.latents.render import images
 from gantools.latents.source import NetworkSource
 from gantools.latents.spaces import convert
-from gantools.networks.network import Network, open_network
+from gantools.networks import stylegan2
+from gantools.networks.network import Network, numbers, open_network
 from gantools.ops.pixels import to_uint8
 from gantools.ops.quantiles import Distribution
 from gantools.report import SampleError, Usage
@@ -387,3 +390,38 @@ def test_starts_of_other_spaces(
         assert code == 0 or "no start for fnw+3: nothing converts fw+4 to fw+3" in done.err
     wide = ("--init", f"{tmp_path}/fnw+3.safetensors", "--space", "fnw+3", "--size", "16x32")
     assert gt(*argv, *wide, "-o", f"{tmp_path}/wide.safetensors").code == 0
+
+
+# ---------------------------------------------------------------------------- FNZ
+
+
+@pytest.fixture(scope="module")
+def fnz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A 16x16 network that starts from sampled features at block 3."""
+    torch.manual_seed(5)
+    cfg = stylegan2.GeneratorConfig(
+        16, (8, 8, 8), z_dim=8, w_dim=8, mapping_layers=2, fnz=3, noise_blur=2.0
+    )
+    tensors = {f"g_ema.{n}": t for n, t in numbers(stylegan2.Generator(cfg)).items()}
+    ckpt = Checkpoint("stylegan2", {"g": cfg.to_dict(), "d": None}, tensors)
+    path = tmp_path_factory.mktemp("fnz") / "fnz.safetensors"
+    files.save(path, ckpt)
+    return path
+
+
+def test_s2_20_projection_on_networks_of_sampled_features(fnz: Path) -> None:
+    """From features of 0 or new ones, into their block and later ones, at any size."""
+    network = open_network(str(fnz))
+    rng = np.random.default_rng(0)
+    method = replace(STILL, steps=30, lr=0.1, dist=0.1)
+    for space, init in (("fnw+3", "mean"), ("fw+4", "random"), ("fnsw+3", "random")):
+        pixels = rng.integers(0, 255, (8, 24, 3)).astype(np.uint8)
+        p = Projector(network, space, "quick", method, "pyramid", init=init)
+        once = Projector(network, space, "quick", replace(method, steps=1), "pyramid", init=init)
+        (found,), (first,) = p.run(["a"], [pixels]), once.run(["a"], [pixels])
+        network.check(found)
+        assert found.header["projection"]["psnr"] > first.header["projection"]["psnr"]
+        assert picture(network, found).shape == (8, 24, 3)
+    for space in ("w+", "nsw+", "fnw+2"):
+        with pytest.raises(Usage, match=r"projected to fnw\+3 and the like"):
+            Projector(network, space, "quick", method, "pyramid")

@@ -56,7 +56,8 @@ class Canvas:
         self.first = index or 1
         self._check_size()
         if self.spatial and "n" not in self.kind:
-            stored = self.network.g.synthesis.layers()[self.first - 1 :]
+            cfg = self.network.g.cfg
+            stored = self.network.g.synthesis.layers()[self.first - cfg.first :]
             shapes = self.noise_sizes.values()
             pairs = zip(stored, shapes, strict=True)
             self._const = [tiled(x.noise_const, shape)[None] for x, shape in pairs]

@@ -117,6 +117,11 @@ class Projector:
             except SampleError as e:
                 raise Usage(str(e)) from None
         unit(self.network, self.space)
+        if self.network.starts_from_features and (index or 0) < self.network.g.cfg.fnz:
+            raise Usage(
+                f"--space {self.space}: {self.network.name} starts from sampled features, so its "
+                f"pictures are projected to fnw+{self.network.g.cfg.fnz} and the like"
+            )
 
     def _targets(self, own: Tensor) -> dict[str, Distribution]:
         styles = {"w": Distribution.of(own.cpu().numpy())}

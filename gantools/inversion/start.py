@@ -14,8 +14,9 @@ from torch.nn import functional
 from gantools.inversion.canvas import Canvas
 from gantools.io.latent import Latent
 from gantools.io.seeds import derive
-from gantools.io.space import with_noise, without_noise
+from gantools.io.space import level, scaled, with_noise, without_noise
 from gantools.latents import spaces, spatial
+from gantools.latents.sampled import completed
 from gantools.latents.source import NetworkSource
 from gantools.networks.network import Network
 from gantools.report import SampleError
@@ -95,10 +96,26 @@ class Starts:
         """The latent of the picture [1,C,H,W] to start from; SampleError where it does not fit."""
         if isinstance(self.init, Given):
             given = self.init.of(key, picture)
+        elif self.network.starts_from_features:
+            given = self._with_features(canvas, key)
         else:
             w = self.mean[None] if self.init == "mean" else self._random_w(key)
             given = Latent(key, "w", {"w": w.cpu().numpy()})
         return self._with_noise(canvas, self._resized(canvas, self._converted(canvas, given)))
+
+    def _with_features(self, canvas: Canvas, key: str) -> Latent:
+        """For a network that starts from sampled features (S2.20): their mean, 0, or new ones."""
+        cfg, fnz = self.network.g.cfg, self.network.g.cfg.fnz
+        size = scaled(canvas.cells, canvas.first, fnz)
+        if self.init == "random":
+            z = normal(derive(self.seed, key, "init"), (cfg.z_dim,), "cpu").numpy()
+            return completed(self.network, Latent(key, "z", {"z": z}), seed=self.seed, size=size)
+        w = self.mean.expand(cfg.num_ws + 1 - fnz, -1).cpu().numpy()
+        tensors = {"f": np.zeros((cfg.widths[level(fnz)], *size), np.float32), "w": w}
+        if fnz > 2:
+            half = size[0] // 2, size[1] // 2
+            tensors["r"] = np.zeros((self.network.channels, *half), np.float32)
+        return Latent(key, f"fw+{fnz}", tensors)
 
     def _converted(self, canvas: Canvas, given: Latent) -> Latent:
         """In the canvas's space, or in that without noise maps where it has none of its own."""

@@ -46,8 +46,19 @@ def of_features(
 def _before(network: Network, w: Tensor, block: int, seed: int) -> State:
     """What stands in front of a block for each w [N, w_dim]."""
     g = torch.Generator().manual_seed(seed)
-    start = first(network.g.synthesis, len(w))
+    start = _start(network, len(w), g)
     size = (start.f.shape[2], start.f.shape[3])
-    maps = [torch.randn(len(w), 1, *scaled(size, 1, j + 1), generator=g) for j in range(1, block)]
-    noise = [n.to(network.device) for n in maps]
-    return advance(network.g.synthesis, start, [w] * (block - 1), noise, dtype=network.dtype)
+    passed = range(start.index, block)
+    sizes = [scaled(size, start.index, j + 1) for j in passed]
+    noise = [torch.randn(len(w), 1, *n, generator=g).to(network.device) for n in sizes]
+    return advance(network.g.synthesis, start, [w] * len(passed), noise, dtype=network.dtype)
+
+
+def _start(network: Network, count: int, g: torch.Generator) -> State:
+    """The constant, or sampled features with an r of 0 (S2.20)."""
+    cfg = network.g.cfg
+    if not network.starts_from_features:
+        return first(network.g.synthesis, count)
+    f = network.g.sampled(count, g)
+    half = (count, cfg.img_channels, f.shape[2] // 2, f.shape[3] // 2)
+    return State(cfg.fnz, f, torch.zeros(half, device=f.device) if cfg.fnz > 2 else None)
