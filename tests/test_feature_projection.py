@@ -14,6 +14,8 @@ from conftest import Result
 from torch import Tensor
 
 from gantools.faces.centre import mirrored
+from gantools.faces.detect import Detector
+from gantools.faces.find import find
 from gantools.inversion import quality
 from gantools.inversion.canvas import Canvas, unit
 from gantools.inversion.encoder import Encoder, EncoderConfig, to_file
@@ -305,6 +307,23 @@ def test_s2_15_own_size_on_the_command_line(
     )
     done = gt(*quick, photo, "--size", "16x32", "-o", f"{tmp_path}/cut.png")
     assert done.code == 0 and image.decode((tmp_path / "cut.png").read_bytes()).shape == (16, 32, 3)
+
+
+@pytest.mark.data
+def test_s2_15_faces_as_large_as_the_networks(gt: Run, shared: Path, tmp_path: Path) -> None:
+    """Fig 6.7: four people in one latent, each about as large as a training face."""
+    wild = shared / "data/faces-wild"
+    argv = ("project", "--size", "faces", "--space", "fnw+5", "--steps", 0, "-o", f"{tmp_path}/")
+    done = gt(*argv, wild / "groups/ulfg_02.jpg", wild / "nonfaces/sk_grass.png")
+    assert done.code == 1 and "sk_grass.png: no face found" in done.err
+    latent = Latent.from_bytes((tmp_path / "ulfg_02.safetensors").read_bytes(), "x")
+    height, width = latent.tensors["f"].shape[1:]
+    assert width / height == pytest.approx(1024 / 484, rel=0.05)
+    quad = np.array(latent.header["crop"]["quad"])
+    scale = 4 * width / (quad[3, 0] - quad[0, 0])  # a cell of F_5 makes 4 px of 64
+    found = find([image.decode((wild / "groups/ulfg_02.jpg").read_bytes())], Detector())[0]
+    eyes = [np.linalg.norm(face.points[1] - face.points[0]) * scale for face in found]
+    assert len(eyes) == 4 and np.median(eyes) == pytest.approx(64 * 0.333, rel=0.15)
 
 
 def test_pictures_of_many_sizes_in_one_batch(

@@ -16,7 +16,7 @@ from gantools import report
 from gantools.commands import _paste
 from gantools.io import alpha, image
 from gantools.io.latent import Latent
-from gantools.io.space import spatial, split
+from gantools.io.space import Size, spatial, split
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Wishes:
     perceptual: str | None
     init: str
     align: Literal["auto", "always", "never"]
-    size: tuple[int, int] | Literal["own"] | None  # height and width; None: the network's
+    size: Size | Literal["own", "faces"] | None  # height and width; None: the network's
     lossy: bool
     seed: int
     batch: int
@@ -256,10 +256,28 @@ class Run:
         from gantools.faces.centre import centred, mirrored
         from gantools.inversion.canvas import unit
 
-        size = self.wishes.size
-        own = (photo.shape[0], photo.shape[1])
-        pixels, quad = centred(photo, size if isinstance(size, tuple) else own)
+        wish = self.wishes.size
+        size = wish if isinstance(wish, tuple) else (photo.shape[0], photo.shape[1])
+        if wish == "faces":
+            scale = self._scale_of_faces(alpha.on_white(photo))
+            size = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+        pixels, quad = centred(photo, size)
         return mirrored(pixels, quad, unit(self.network, self.space))
+
+    def _scale_of_faces(self, photo: np.ndarray) -> float:
+        """By how much the median face of a photograph is larger in the network's pictures."""
+        from gantools.faces.detect import Detector
+        from gantools.faces.find import find
+        from gantools.faces.framing import scale
+
+        framing = self.network.meta.get("crop")
+        if framing is None:
+            raise Usage(f"--size faces: {self.network.name} does not say how large its faces are")
+        self._detector = self._detector or Detector(self.device)
+        (faces,) = find([photo], self._detector)
+        if not faces:
+            raise SampleError("no face found")
+        return scale(faces, framing, self.network.size[0])
 
     def _cropped(self, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         from gantools.faces.align import align

@@ -29,10 +29,11 @@ def space_names(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-def _size(text: str | None) -> tuple[int, int] | Literal["own"] | None:
-    if text is None:
-        return None
-    return "own" if text == "own" else options.parse_size(text, "--size")
+def _size(text: str | None) -> space.Size | Literal["own", "faces"] | None:
+    match text:
+        case None | "own" | "faces":
+            return text
+    return options.parse_size(text, "--size")
 
 
 class Method(StrEnum):
@@ -239,10 +240,10 @@ def project(
         str | None,
         typer.Option(
             "--size",
-            metavar="own|HxW",
-            help="Spaces with features: the picture as it is, at its own size or its middle at "
-            "HxW, mirrored up to whole cells; no face is looked for. Default: the network's size, "
-            "aligned.",
+            metavar="own|faces|HxW",
+            help="Spaces with features: the whole picture, not aligned. own: at its own size; "
+            "faces: scaled until its faces are as large as the network's; HxW: its middle. "
+            "Mirrored at the borders up to whole cells. Default: the network's size, aligned.",
             show_default=False,
         ),
     ] = None,
@@ -334,6 +335,8 @@ def project(
     $ gantools project face.safetensors --space fnw+5 -o features.safetensors
 
     $ gantools project photos/ --space fnw+5 --method thesis --dist-weight 1 -o latents/
+
+    $ gantools project group.jpg --space fnw+5 --size faces | gantools edit --dir age -o older.png
 
     $ gantools project photos/ --space fnw+5 --init encoder/ --steps 0 -o encoded/
 

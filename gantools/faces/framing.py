@@ -10,6 +10,7 @@ say, CelebA's are taken.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,17 @@ def quad(points: np.ndarray, crop: dict[str, Any]) -> np.ndarray:
         raise SampleError("the face's landmarks have no direction")
     corners = np.array([[0, 0], [0, 1], [1, 1], [1, 0]], np.float64)
     return corners @ onto[:, :2].T + onto[:, 2]
+
+
+def scale(faces: Sequence[Face], crop: dict[str, Any], size: int) -> float:
+    """By how much a photograph has to be scaled for crops of its median face to be `size` px.
+
+    SampleError for a face without direction.
+    """
+    sides = [
+        np.linalg.norm(corners[3] - corners[0]) for corners in (quad(f.points, crop) for f in faces)
+    ]
+    return size / float(np.median(sides))
 
 
 def deviation(corners: np.ndarray, height: int, width: int) -> np.ndarray:
