@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from gantools.io import direction, image, network
+from gantools.io import attribute_model, direction, image, network
 from gantools.io.latent import Latent
 
 ASSETS = network.assets_folder()
@@ -58,6 +59,28 @@ def test_a_direction_moves_what_it_names(gt: Any, tmp_path: Path) -> None:
         assert gt("edit", tmp_path / "w.tar", *words).code == 0
         means.append(sum(image.decode(p.read_bytes()).mean() for p in out.iterdir()) / 8)
     assert means[1] - means[0] > 20
+
+
+def test_the_attribute_models_are_this_network_s(gt: Any, tmp_path: Path) -> None:
+    """S2.9: nearer to w+ than styles alone; found by name, for features as they come."""
+    found = attribute_model.read(ASSETS / f"{network.PACKAGED}.attributes.safetensors")
+    identity = network.header(network.find(None))["id"]
+    for model in found.values():
+        assert model.direction.network["id"] == identity
+        held = model.training["held_out"]
+        assert held["distance"] < 0.7 * held["distance_styles_only"]
+    start = tmp_path / "start"
+    assert gt("generate", "--seeds", "0", "--space", "w", "-o", tmp_path / "w.tar").code == 0
+    assert gt("project", tmp_path / "w.tar", "--space", "fnw+5", "-o", f"{start}/").code == 0
+    for name in found:
+        done = gt("edit", start, "--dir", name, "-o", f"{tmp_path}/{name}/")
+        assert (done.code, done.err) == (0, "")
+        before, after = (
+            Latent.from_bytes((folder / "seed000000.safetensors").read_bytes(), "x")
+            for folder in (start, tmp_path / name)
+        )
+        for tensor in ("f", "r", "w"):
+            assert not np.array_equal(before.tensors[tensor], after.tensors[tensor])
 
 
 @pytest.mark.long

@@ -131,7 +131,8 @@ class Job:
                 f"{direction.name}: this model is no better than moving the styles alone "
                 "(more --steps, another --lr)"
             )
-        story = {**settings.story(), "perceptual": perceptual, "held_out": held}
+        rounded = {name: float(f"{value:.4g}") for name, value in held.items()}
+        story = {**settings.story(), "perceptual": perceptual, "held_out": rounded}
         channels = training.channels(network.g, self.first)
         return AttributeModel(direction, self.first, channels, weight, story)
 
