@@ -13,6 +13,7 @@ from gantools.inversion import encoder as encoders
 from gantools.inversion import encoder_backbones as backbones
 from gantools.inversion.encoder import Encoded, Encoder, EncoderConfig
 from gantools.io import encoder as files
+from gantools.io import network as networks
 from gantools.io import tensorfile, weights
 from gantools.networks.network import Network, open_network
 from gantools.networks.stylegan2 import Generator, GeneratorConfig
@@ -192,6 +193,7 @@ def test_an_encoder_is_found_beside_its_network(
     (nets / "text.encoder.safetensors").write_text("no encoder")
     assert files.kept_for(path, meta, 5) == kept
     assert files.kept_for(None, meta, 5) == kept
+    assert "one.encoder" not in {name for name, _ in networks.known()}
     assert files.kept_for(path, meta, 3) is None
     near = saved(nets / "one.encoder.safetensors", encoder_of(one, 5))
     assert files.kept_for(path, meta, 5) == near

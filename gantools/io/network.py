@@ -17,7 +17,7 @@ from gantools.report import Usage
 
 FORMAT = 1
 PACKAGED = "faces64"
-BESIDE = (".directions", ".attributes")  # stems of files that stand beside a network
+BESIDE = (".directions", ".attributes", ".encoder")  # stems of files that stand beside a network
 
 
 @dataclass
