@@ -190,8 +190,8 @@ def progress_bar(*, total: int | None = None, unit: str = "it", desc: str = "") 
 
     class Bar(tqdm):  # type: ignore[type-arg,misc,unused-ignore]
         def close(self) -> None:
-            _state.write_above_bar = None
+            _state.write_above_bar = outer
             super().close()
 
-    _state.write_above_bar = write
+    outer, _state.write_above_bar = _state.write_above_bar, write
     return Bar(total=total, unit=unit, desc=desc or _state.command, file=sys.stderr, leave=False)
