@@ -81,7 +81,8 @@ NoiseMode = Annotated[
     typer.Option(
         "--noise-mode",
         help="const: the network's stored noise; random: from --seed and the key; none. "
-        "Default: a latent's own noise where it has some, else const.",
+        "Default: a latent's own noise where it has some, else const, or random where features "
+        "are drawn too.",
         show_default=False,
     ),
 ]
