@@ -235,6 +235,30 @@ def test_s4_21_edits_of_the_first_layers(gt: Run, tmp_path: Path, end: int) -> N
             assert made.tobytes() == w.tobytes()
 
 
+@pytest.mark.parametrize(
+    ("norm", "rows", "moved"),
+    [("fro", 1, 20.0), ("fro", 18, 20 / 18**0.5), ("row", 1, 20.0), ("row", 18, 20.0)],
+)
+def test_s2_7_strengths_as_distances(
+    gt: Run, tmp_path: Path, norm: str, rows: int, moved: float
+) -> None:
+    """--strength-norm: what a layer moves by, of files with a row and with 18 equal ones."""
+    rng = np.random.default_rng(0)
+    d = np.tile(3.7 * rng.normal(size=(1, 16)), (rows, 1))
+    np.save(tmp_path / "age.npy", d)
+    w = rng.normal(size=(18, 16)).astype(np.float32)
+    (tmp_path / "real.safetensors").write_bytes(Latent("real", "w+", {"w": w}, {}).to_bytes())
+    out = tmp_path / "out.safetensors"
+    words = ["edit", tmp_path / "real.safetensors", "--dir", tmp_path / "age.npy", "-o", out]
+    done = gt(*words, "--strength", "20", "--strength-norm", norm)
+    assert done.code == 0, done.err
+    change = load(out).tensors["w"].astype(np.float64) - w
+    np.testing.assert_allclose(np.linalg.norm(change, axis=1), moved, rtol=1e-4)
+    assert load(out).header["history"][-1]["args"]["strength_norm"] == norm
+    wrong = gt(*words, "--strength-norm", norm)
+    assert wrong.code == 2 and "how far? Give --strength" in wrong.err
+
+
 def test_s4_21_boundaries_have_length_1() -> None:
     """As InterFaceGAN's, so that a strength is a distance in w."""
     rng = np.random.default_rng(0)

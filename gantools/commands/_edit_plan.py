@@ -40,6 +40,7 @@ class Plan:
     overlay: Overlay  # masks: one for all directions, or one for each
     opened: Opened  # for latents that have to be converted
     both_ways: bool = False  # frames go from -S to S, unless FROM is said
+    strength_norm: str | None = None  # strengths are distances in w: |v| is fro or row
     styles_only: bool = False  # features stay, whatever models there are
     steps: dict[tuple[str, int | None], tuple[list[Step], list[float]]] = field(
         default_factory=dict
@@ -129,10 +130,24 @@ class Plan:
             layers = found.layers if self.layers is None else tuple(self.layers)
             model = self._model(text, named, first, layers)
             d = self._without(model.direction if model else found, conditions)
-            start, end = strength or (None, d.default_strength)
+            start, end = self._in_units(strength or (None, d.default_strength), d)
             steps.append(Step(d.name, d.vector, end, layers, d.space, model, self._over(i)))
             starts.append((-end if self.both_ways else 0.0) if start is None else start)
         return steps, starts
+
+    def _in_units(
+        self, strength: tuple[float | None, float], d: Direction
+    ) -> tuple[float | None, float]:
+        """FROM and TO as multiples of the direction's vector."""
+        if self.strength_norm is None:
+            return strength
+        from gantools.latents.edit import length
+
+        unit = length(d.vector, self.strength_norm)
+        if not unit:
+            raise Usage(f"--strength-norm: --dir {d.name} has no length")
+        start, end = strength
+        return None if start is None else start / unit, end / unit
 
     def _model(
         self, text: str, named: dict[str, Any], first: int | None, layers: Sequence[int] | None
@@ -195,6 +210,8 @@ class Plan:
             args["orthogonal_to"] = [Path(text).name for text in self.orthogonal_to]
         if self.absolute:
             args["absolute"] = True
+        if self.strength_norm is not None:
+            args["strength_norm"] = self.strength_norm
         if self.frames is not None:
             args["frames"] = self.frames
         return args

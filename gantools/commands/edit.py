@@ -48,6 +48,24 @@ Strengths = Annotated[
         show_default=False,
     ),
 ]
+
+
+class Norm(StrEnum):
+    """latents.edit.length."""
+
+    fro = "fro"
+    row = "row"
+
+
+StrengthNorm = Annotated[
+    Norm | None,
+    typer.Option(
+        "--strength-norm",
+        help="--strength is a distance in w: 1 moves by 1, the direction's own length aside. fro: "
+        "that of all its rows together, as the file has them; row: that of the longest.",
+        show_default=False,
+    ),
+]
 Layers = Annotated[
     str | None,
     typer.Option(
@@ -144,6 +162,7 @@ def edit(
     *,
     directions: Directions = None,
     strength: Strengths = None,
+    strength_norm: StrengthNorm = None,
     layers: Layers = None,
     orthogonal_to: Orthogonal = None,
     absolute: Absolute = False,
@@ -192,6 +211,7 @@ def edit(
                 "INPUT": operands,
                 "--dir": directions,
                 "--strength": strength,
+                "--strength-norm": strength_norm,
                 "--layers": layers,
                 "--orthogonal-to": orthogonal_to,
                 "--absolute": absolute,
@@ -230,6 +250,8 @@ def edit(
     for flag, value in given.items():
         if value and not directions:
             raise Usage(f"{flag} is for directions: give one with --dir, or leave it out")
+    if strength_norm is not None and not strength:
+        raise Usage("--strength-norm: how far? Give --strength")
     opened = _latents.Opened(net, device, threads)
     plan = _edit_plan.Plan(
         directions or [],
@@ -244,6 +266,7 @@ def edit(
         _equalize.Equalizer(opened),
         _overlay.Overlay.of(mask, smooth),
         opened,
+        strength_norm=strength_norm and strength_norm.value,
     )
     from gantools.io.sink import open_sink
 

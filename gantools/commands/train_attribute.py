@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from gantools import options, report
+from gantools.commands.edit import Norm
 from gantools.commands.project import Perceptual
-
-
-class Norm(StrEnum):
-    """What the largest displacement of 20 is measured by."""
-
-    fro = "fro"
-    row = "row"
-
 
 Directions = Annotated[
     list[str],

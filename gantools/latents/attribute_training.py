@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gantools.io.seeds import derive
+from gantools.latents.edit import length
 from gantools.networks.stylegan2 import Generator
 from gantools.networks.stylegan2_blocks import State, advance, first, picture_from, table
 from gantools.report import SampleError
@@ -52,8 +53,7 @@ def reach_of(vector: np.ndarray, num_ws: int, norm: str) -> float:
     A vector [w_dim] stands for every layer, as [L, w_dim] with equal rows does.
     """
     rows = np.broadcast_to(np.atleast_2d(vector), (num_ws, np.shape(vector)[-1]))
-    lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
-    return REACH / float(lengths.max() if norm == "row" else np.linalg.norm(lengths))
+    return REACH / length(rows, norm)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,15 @@ class Step:
         return self.layers is not None or len(np.atleast_2d(self.vector)) > 1
 
 
+def length(vector: np.ndarray, norm: str) -> float:
+    """|v| of a direction [dim] or [L, dim]: of all its rows (fro), or of the longest (row) (S2.7).
+
+    They differ where a direction stands with a row for each layer: by the root of L for equal ones.
+    """
+    lengths = np.linalg.norm(np.atleast_2d(vector).astype(np.float64), axis=1)
+    return float(lengths.max() if norm == "row" else np.linalg.norm(lengths))
+
+
 def edit(
     latent: Latent, steps: Sequence[Step], *, num_ws: int | None = None, absolute: bool = False
 ) -> Latent:
