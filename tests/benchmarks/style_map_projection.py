@@ -32,8 +32,8 @@ USUAL = ("--dist-weight", "1")
 ROWS: dict[str, tuple[str, ...]] = {
     "fnw+5": ("--space", "fnw+5", *USUAL),
     "fnsw+5": ("--space", "fnsw+5"),
-    "fnsw+5, dist 1": ("--space", "fnsw+5", *USUAL),
-    "fnsw+5, dist 1, smooth 1": ("--space", "fnsw+5", *USUAL, "--style-smooth", "1"),
+    "fnsw+5, smooth 1": ("--space", "fnsw+5", "--style-smooth", "1"),
+    "fnsw+5, 4 cells": ("--space", "fnsw+5", "--style-cells", "4"),
     "fnsw+5, dist 1, 4 cells": ("--space", "fnsw+5", *USUAL, "--style-cells", "4"),
     "fnsw+5, dist 1, 4 cells, smooth 1, falloff 0.7": (
         "--space", "fnsw+5", *USUAL, "--style-cells", "4", "--style-smooth", "1",
