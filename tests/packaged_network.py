@@ -1,4 +1,4 @@
-"""Make the network inside the package again: train, pack, fit its directions, draw its grid.
+"""Make the network inside the package again: train, pack, directions, encoder, grid.
 
     python tests/packaged_network.py PACK RUN [IMAGES]
 
@@ -16,19 +16,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from gantools.faces.align import mean_landmarks
 from gantools.faces.detect import Detector
-from gantools.io import attribute_model, image, network, source
+from gantools.io import attribute_model, encoder, image, network, source
 
 ROOT = Path(__file__).parent.parent
 ASSETS = ROOT / "gantools" / "assets"
 PICTURES = ROOT / "tests" / "pictures"
 NAME = "faces64"
 HOLD_OUT = 10
+ENCODER_STEPS = 4500
 # What labels.csv supports, under the names that edit shows, and how far --dir NAME alone goes:
 # chosen by eye on sheets of tests/benchmarks/age_edit.py, where faces stay faces.
 DIRECTIONS = {
@@ -113,6 +115,16 @@ def train_models(net: Path, run: Path) -> None:
     attribute_model.write(ASSETS / f"{NAME}.attributes.safetensors", found, "float16")
 
 
+def fit_encoder(pictures: Path, net: Path, folder: Path) -> None:
+    """An encoder from block 5 on, in half precision (an hour on half a core)."""
+    gantools("train", "encoder", pictures, "-o", folder, "--net", net, "--first", 5,
+             "--width", 28, "--batch", 8, "--lr", 1e-3, "--perceptual", "discriminator",
+             "--mirror", "--hold-out", HOLD_OUT, "--steps", ENCODER_STEPS)  # fmt: skip
+    found = encoder.read(folder)
+    small = {n: half(t) for n, t in found.tensors.items()}
+    encoder.write(ASSETS / f"{NAME}{encoder.SUFFIX}", replace(found, tensors=small))
+
+
 def draw_and_measure(pictures: Path, net: Path, held_out: Path) -> None:
     """The uncurated grid of 64, and FID and KID against the held-out pictures."""
     gantools("generate", "--net", net, "--seeds", "0-63", "--grid", "8x8",
@@ -139,6 +151,7 @@ def main() -> None:
     net = pack_network(run, framing(pictures))
     fit_directions(pictures, labels, net, run / "reader.safetensors")
     train_models(net, run)
+    fit_encoder(pictures, net, run / "encoder")
     draw_and_measure(pictures, net, run / "held-out")
 
 

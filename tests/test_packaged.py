@@ -11,9 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from gantools.io import attribute_model, direction, image, network
+from gantools.inversion import encoder as encoders
+from gantools.io import attribute_model, direction, encoder, image, network
 from gantools.io.latent import Latent
+from gantools.networks.network import open_network
+from gantools.ops import similarity
+from gantools.training.encoder import decoded, draw
 
 ASSETS = network.assets_folder()
 
@@ -34,6 +39,22 @@ def test_the_network_says_what_it_is() -> None:
     assert "research" in ckpt.meta["licence"]
     assert ckpt.meta["trained_on"] and ckpt.meta["images_shown"] > 0
     assert len(ckpt.meta["crop"]["landmarks"]) == 5
+
+
+def test_the_encoder_is_this_network_s() -> None:
+    """It is found for fw+5, and gives back samples that it has not seen (S2.10)."""
+    net = open_network()
+    path = encoder.kept_for(None, {**net.meta, "id": net.id}, 5)
+    assert path is not None
+    assert path.parent == ASSETS
+    found = encoders.load(path)
+    found.check(net)
+    example = draw(net, 5, 0, range(-200, -192))
+    shown = example.images.clamp(-1, 1)
+    with torch.no_grad():
+        made = decoded(net, 5, found(shown), example.noise)
+    psnr = similarity.psnr(similarity.levels(shown), similarity.levels(made))
+    assert float(psnr.mean()) > 24
 
 
 def test_the_directions_are_this_network_s(gt: Any) -> None:
