@@ -195,6 +195,7 @@ def test_an_encoder_is_found_beside_its_network(
     assert files.kept_for(None, meta, 5) == kept
     assert "one.encoder" not in {name for name, _ in networks.known()}
     assert files.kept_for(path, meta, 3) is None
+    assert files.kept_for(path, meta, 6) == kept  # what it gives is run on from there
     near = saved(nets / "one.encoder.safetensors", encoder_of(one, 5))
     assert files.kept_for(path, meta, 5) == near
     assert files.kept_for(path, meta, 5, arch="dse") is None

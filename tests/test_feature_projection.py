@@ -388,6 +388,19 @@ def test_s2_11_an_encoder_starts_it(
         assert latent.header["projection"]["init"] == "encoder"
     done = gt(*argv, "--align", "never", "--space", "w+", "--steps", 0)
     assert done.code == 1 and "no start for w+: nothing converts fw+3 to w+" in done.err
+    net = tmp_path / "tiny.safetensors"
+    net.write_bytes(tiny_network.read_bytes())
+    encoder.write(tmp_path / "tiny.encoder.safetensors", to_file(made, {}))
+    for space, start in (
+        ("fnw+4", "encoder"),
+        ("fw+3", "encoder"),
+        ("fw+2", "mean"),
+        ("w+", "mean"),
+    ):
+        words = ("--net", net, "--align", "never", "--space", space, "--steps", 0)
+        out = tmp_path / "kept.safetensors"
+        assert gt("project", photo, *words, "-o", out).code == 0
+        assert Latent.from_bytes(out.read_bytes(), "x").header["projection"]["init"] == start
     wrong = gt("project", photo, "--init", f"{tmp_path}/e.safetensors", "--space", "fw+5")
     assert wrong.code == 2 and "an encoder for tiny" in wrong.err
 

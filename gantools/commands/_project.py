@@ -51,7 +51,7 @@ class Wishes:
     method: str
     changes: dict[str, Any]  # of the method's settings
     perceptual: str | None
-    init: str
+    init: str | None  # None: by an encoder where one is kept for the space, else the mean
     align: Literal["auto", "always", "never"]
     size: Size | Literal["own", "faces"] | None  # height and width; None: the network's
     lossy: bool
@@ -164,12 +164,12 @@ class Run:
         self.space = self.wishes.space or known.space
         self.method = known.for_space(self.space, self.wishes.changes)
         self._check_wishes()
-        path = files.find(self.net)
-        self.ckpt: Checkpoint = files.load(path)
+        self.path = files.find(self.net)
+        self.ckpt: Checkpoint = files.load(self.path)
         self.perceptual = self.wishes.perceptual or self._default_perceptual()
         self.network: Network = build(
             self.ckpt,
-            path.stem,
+            self.path.stem,
             device=self.device,
             dtype=self.dtype,
             discriminator=self.perceptual == "discriminator",
@@ -333,6 +333,9 @@ class Run:
         from gantools.inversion.start import Given
         from gantools.io import encoder
 
+        if self.wishes.init is None:
+            kept = self._kept_encoder()
+            return "mean" if kept is None else Given("encoder", self._encoder(kept))
         if self.wishes.init in {"mean", "random"}:
             return self.wishes.init
         place = Path(self.wishes.init)
@@ -343,6 +346,13 @@ class Run:
         if encoder.is_one(place):
             return Given("encoder", self._encoder(place))
         return Given("latent", lambda key, picture: self._latent(place, key))
+
+    def _kept_encoder(self) -> Path | None:
+        from gantools.io import encoder
+
+        index = split(self.space)[1]
+        own = {**self.network.meta, "id": self.network.id}
+        return None if index is None else encoder.kept_for(self.path, own, index)
 
     def _encoder(self, place: Path) -> Callable[[str, Tensor], Latent]:
         from gantools.inversion import encoder

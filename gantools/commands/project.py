@@ -227,15 +227,17 @@ def project(
         ),
     ] = None,
     init: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--init",
             metavar="mean|random|LATENT|FOLDER|ENCODER",
             help="Where it starts: the mean w, a random one, a latent that converts to the space, "
             "FOLDER/<key>.safetensors, or what an encoder sees (`train encoder`; its file or run "
-            "folder).",
+            "folder). Default: the encoder NAME.encoder.safetensors that is kept beside the "
+            "network or in the package, for spaces with features; else the mean.",
+            show_default=False,
         ),
-    ] = "mean",
+    ] = None,
     size: Annotated[
         str | None,
         typer.Option(

@@ -50,22 +50,31 @@ def find(path: Path) -> Path:
 def kept_for(
     net: Path | None, network: Mapping[str, Any], first: int, arch: str = "fw"
 ) -> Path | None:
-    """The encoder of block `first` that is kept for a network, or None; reads headers only.
+    """The encoder that is kept for a network and reaches block `first`, or None; headers only.
 
-    NAME.encoder.safetensors beside its file `net`, in the user's folder or in the package.
-    network: its meta, with its id.
+    NAME.encoder.safetensors beside its file `net`, in the user's folder or in the package: there
+    the one of the latest block, for what it gives is run on from there. network: its meta, with
+    its id.
     """
     places = [networks.networks_folder(), networks.assets_folder()]
     for folder in [*([net.parent] if net else []), *places]:
-        for path in sorted(folder.glob("*" + SUFFIX)):
-            story = header(path)
-            config, named = story.get("config"), story.get("network")
-            if story.get("kind") != KIND or story.get("arch") != arch or not named:
-                continue
-            if isinstance(config, Mapping) and config.get("first") == first:
-                if isinstance(named, Mapping) and networks.fits(named, network):
-                    return path
+        blocks = {path: _block(path, network, arch) for path in sorted(folder.glob("*" + SUFFIX))}
+        fit = {path: block for path, block in blocks.items() if 1 <= block <= first}
+        if fit:
+            return max(fit, key=lambda path: fit[path])
     return None
+
+
+def _block(path: Path, network: Mapping[str, Any], arch: str) -> int:
+    """The block that the encoder in a file is for; 0 where it is none of this network's."""
+    story = header(path)
+    config, named = story.get("config"), story.get("network")
+    if story.get("kind") != KIND or story.get("arch") != arch or not isinstance(named, Mapping):
+        return 0
+    if not isinstance(config, Mapping) or not networks.fits(named, network):
+        return 0
+    first = config.get("first")
+    return first if isinstance(first, int) else 0
 
 
 def write(path: Path, encoder: EncoderFile) -> None:

@@ -67,7 +67,17 @@ def main() -> None:
     print(f"| the photographs | | | | | | {logit(network, to_tensor(photos, network)):.3f} | |")
     for name, flags in ROWS.items():
         out = work / name.replace(", ", "_").replace(" ", "-")
-        argv = ["--method", "thesis", *flags, "--steps", steps, "--align", "never"]
+        argv = [
+            "--method",
+            "thesis",
+            *flags,
+            "--steps",
+            steps,
+            "--align",
+            "never",
+            "--init",
+            "mean",
+        ]
         command = ["gantools", "project", f"{work}/target", *argv, "--no-clobber", "-q"]
         subprocess.run([*command, "-o", f"{out}/"], check=True)
         older = ["gantools", "edit", str(out), "--dir", "age", "-q", "--no-clobber"]
