@@ -296,3 +296,22 @@ def test_s2_2_on_the_command_line(gt: Run, tiny_network: Path, tmp_path: Path) -
     photo.write_bytes(made)
     run = gt("project", *net, photo, "--space", "fnz5", "-o", f"{tmp_path}/x.safetensors")
     assert run.code == 2 and "projected to styles, not to z" in run.err
+
+
+def test_s2_3_taps_on_the_command_line(gt: Run, tiny_network: Path, tmp_path: Path) -> None:
+    """The other normalisation: another picture along the borders, told in its history."""
+    net = ("--net", tiny_network)
+    made = gt("generate", *net, "--seeds", "0", "--space", "w")
+    maps = gt("project", *net, "--space", "sw+", "-", stdin=made.out)
+    shown = {}
+    for name, flags in (("cells", ()), ("taps", ("--taps",))):
+        run = gt("generate", *net, *flags, "-o", ".png", stdin=maps.out)
+        assert run.code == 0, run.err
+        shown[name] = np.asarray(Image.open(io.BytesIO(run.out))).astype(int)
+        args = json.loads(Image.open(io.BytesIO(run.out)).info["gantools"])["history"][-1]["args"]
+        assert args.get("taps") == (True if flags else None)
+    assert np.abs(shown["cells"] - shown["taps"]).max() > 2
+    plain = gt("generate", *net, "--taps", "-o", ".png", stdin=made.out)
+    assert plain.code == 1 and "--taps: a w latent has no style maps" in plain.err
+    seeds = gt("generate", *net, "--taps", "--seeds", "0", "-o", ".png")
+    assert seeds.code == 2 and "--taps is for the pictures of latents" in seeds.err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,15 +24,6 @@ Put = Callable[[], None]
 MOST_PIXELS = 1 << 30  # of --size: 32768x32768
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """`512x2048` as (height, width); Usage for anything else."""
-    found = re.fullmatch(r"(\d{1,7})x(\d{1,7})", text.strip())
-    height, width = (int(found[1]), int(found[2])) if found else (0, 0)
-    if not 0 < height * width <= MOST_PIXELS:
-        raise Usage(f"--size {text}: expected HEIGHTxWIDTH, such as 512x2048")
-    return height, width
-
-
 @dataclass(kw_only=True)
 class Plan:
     """The command line of generate, as it is meant."""
@@ -50,6 +40,7 @@ class Plan:
     shard: tuple[int, int]
     frames: bool  # of a video
     tile: int | None = None
+    taps: bool = False
 
     def check(self) -> None:
         """Usage where options contradict each other, or nothing is asked for."""
@@ -63,8 +54,12 @@ class Plan:
             (self.space and (self.noise_layers or (self.noise and self.space != "fnz")),
              "--noise-mode and --noise-layers are for pictures, and --space gives latents"),
             (self.space and self.tile, "--tile is for pictures, and --space gives latents"),
+            (self.taps and (self.space or self.grid or self.figure or seeds or walk),
+             "--taps is for the pictures of latents with style maps"),
             (self.space not in (None, "fnz") and self.origin.size,
              "--size is that of features, which only latents in --space fnz have"),
+            (self.origin.size and self.origin.size[0] * self.origin.size[1] > MOST_PIXELS,
+             f"--size: more than {MOST_PIXELS} pixels are not meant"),
             (self.figure and self.grid, "--figure and --grid: give one of them"),
             (self.figure and walk, "--figure and --video: give one of them"),
             (several and self.figure != "truncation",
@@ -124,6 +119,7 @@ class Plan:
             "class": self.origin.class_,
             "noise_mode": self.noise,
             "noise_layers": self.noise_layers,
+            "taps": self.taps or None,
             "seed": self.origin.seed if self.noise == "random" or walk else None,
             "walk": walk and [walk.seconds, walk.fps, walk.smoothing],
             "grid": self.grid,
@@ -188,7 +184,15 @@ class Plan:
         if self.noise_layers is not None:
             count = len(origin.network.open.g.noise_shapes)
             layers = options.parse_layers(self.noise_layers, count, "--noise-layers")
-        return Look(origin.psi, origin.checked_cutoff, self.noise, layers, origin.seed, self.tile)
+        return Look(
+            origin.psi,
+            origin.checked_cutoff,
+            self.noise,
+            layers,
+            origin.seed,
+            tile=self.tile,
+            taps=self.taps,
+        )
 
     def _wanted(self, sink: Sink) -> Iterator[Picture]:
         """The pictures of this shard that are not there yet, made when they are asked for."""
@@ -217,6 +221,8 @@ class Plan:
         from gantools.latents.pictures import Cell, Picture
 
         latent = make()
+        if self.taps and "s" not in latent.space:
+            raise SampleError(f"--taps: a {latent.space} latent has no style maps")
         return Picture(latent.key, [Cell(latent, self._look)], story=self._story(latent))
 
     def _story(self, latent: Latent) -> dict[str, Any]:

@@ -125,6 +125,16 @@ Tile = Annotated[
         show_default=False,
     ),
 ]
+Taps = Annotated[
+    bool,
+    typer.Option(
+        "--taps",
+        help="Latents with style maps: demodulate with the style that each tap of a kernel reads, "
+        "which is exact where styles differ from cell to cell, and nine times the work. Default: "
+        "with that of the cell it writes, as paper 002; constant maps are then those of w, "
+        "borders too.",
+    ),
+]
 Grid = Annotated[
     str | None,
     typer.Option(
@@ -219,6 +229,7 @@ def generate(
     grid: Grid = None,
     size: Size = None,
     tile: Tile = None,
+    taps: Taps = False,
     figure: FigureOption = None,
     sources: Sources = None,
     layers: Layers = None,
@@ -265,7 +276,7 @@ def generate(
         cutoff=cutoff,
         class_=class_,
         seed=seed,
-        size=None if size is None else _generating.parse_size(size),
+        size=None if size is None else options.parse_size(size, "--size"),
         noise=noise_mode,
         network=_origins.LazyNetwork(net, device, dtype, threads),
     )
@@ -281,6 +292,7 @@ def generate(
         layers=layers,
         shard=parse_shard(shard),
         tile=tile,
+        taps=taps,
         frames=output is not None and output.lower().endswith((".mp4", ".gif", ".webm")),
     )
     plan.check()

@@ -27,7 +27,8 @@ class Look:
     """How latents become pictures. None: as the latent's header says, else psi 1 everywhere.
 
     noise: const, random (from seed and key) or none; noise_layers: only these have it (S0.13).
-    tile: pixels along a side of the tiles of large pictures (S2.22).
+    tile: pixels along a side of the tiles of large pictures (S2.22). taps: style maps demodulate as
+    in ops.modulate.
     """
 
     psi: float | None = None
@@ -36,11 +37,12 @@ class Look:
     noise_layers: Sequence[int] | None = None
     seed: int = 0
     tile: int | None = None
+    taps: bool = False
 
     @property
     def noises(self) -> tuple[object, ...]:
         """What the cells of one batch have in common; psi and cutoff are each latent's own."""
-        return self.noise, self.noise_layers, self.seed, self.tile
+        return self.noise, self.noise_layers, self.seed, self.tile, self.taps
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,13 @@ def _fill(network: Network, group: list[_Place], exact: bool) -> None:
 def _of_strips(network: Network, latent: Latent, look: Look) -> np.ndarray:
     """One picture of a latent with features or style maps, uint8: its floats are never together."""
     made = spatial.strips(
-        network, latent, look.noise or "const", look.seed, look.noise_layers, look.tile
+        network,
+        latent,
+        look.noise or "const",
+        look.seed,
+        look.noise_layers,
+        tile=look.tile,
+        taps=look.taps,
     )
     height, width = spatial.picture_size(network, latent)
     pixels = np.empty((height, width, network.channels), np.uint8)

@@ -132,10 +132,13 @@ def picture(
     noise: str = "const",
     seed: int = 0,
     layers: Sequence[int] | None = None,
+    *,
     tile: int | None = None,
+    taps: bool = False,
 ) -> Tensor:
     """The picture [1, C, H, W] of one latent, as large as its features say; as in `strips`."""
-    return torch.cat(list(strips(network, latent, noise, seed, layers, tile)), dim=2)
+    made = strips(network, latent, noise, seed, layers, tile=tile, taps=taps)
+    return torch.cat(list(made), dim=2)
 
 
 @torch.no_grad()
@@ -145,11 +148,14 @@ def strips(
     noise: str = "const",
     seed: int = 0,
     layers: Sequence[int] | None = None,
+    *,
     tile: int | None = None,
+    taps: bool = False,
 ) -> Iterator[Tensor]:
     """The picture from top to bottom, [1, C, h, W] each; noise, seed and layers as in `noise_maps`.
 
-    A large one is made in tiles of `tile` pixels a side (S2.22), with a bar.
+    A large one is made in tiles of `tile` pixels a side (S2.22), with a bar. taps: as in
+    ops.modulate, for style maps (S2.3).
     """
     network.check(latent)
     latent = with_w(network, latent)
@@ -158,12 +164,12 @@ def strips(
     synthesis, size = network.g.synthesis, size_of(latent)
     number = tiles.count(synthesis.cfg, latent.first, size, tile)
     if number == 1:
-        yield picture_from(synthesis, state, ws, maps, dtype=network.dtype)
+        yield picture_from(synthesis, state, ws, maps, dtype=network.dtype, taps=taps)
         return
     bar = report.progress_bar(total=number, unit="tile", desc=latent.key)
     try:
         yield from tiles.strips(
-            synthesis, state, ws, maps, tile=tile, dtype=network.dtype, done=bar.update
+            synthesis, state, ws, maps, tile=tile, dtype=network.dtype, taps=taps, done=bar.update
         )
     finally:
         bar.close()
