@@ -87,6 +87,15 @@ Growing = Annotated[
         show_default=False,
     ),
 ]
+Simultaneous = Annotated[
+    bool | None,
+    typer.Option(
+        "--simultaneous/--alternating",
+        help="Both networks step at once, from one batch of fakes, or the discriminator first and "
+        "the generator against it. Default: alternating, with cifar10 simultaneous.",
+        show_default=False,
+    ),
+]
 Stable = Annotated[
     str | None,
     shared.number(
@@ -151,6 +160,7 @@ def pggan(
     mirror: shared.Mirror = None,
     hold_out: shared.HoldOut = None,
     grow: Growing = None,
+    simultaneous: Simultaneous = None,
     stable: Stable = None,
     fade: Fade = None,
     gpus: Gpus = None,
@@ -196,6 +206,7 @@ def pggan(
     report.begin("train pggan", quiet=quiet)
     given = {
         "batch": batch, "seed": seed, "mirror": mirror, "hold_out": hold_out, "growing": grow,
+        "simultaneous": simultaneous,
         "stable_kimg": kimg(stable, "--stable"), "fade_kimg": kimg(fade, "--fade"), "gpus": gpus,
         "loss": loss, "gamma": gamma, "gp_target": gp_target, "lr": lr, "ema_kimg": ema_kimg,
         "latent_dim": latent_dim, "channel_base": channel_base, "channel_max": channel_max,
@@ -235,6 +246,7 @@ def stylegan(
     mirror: shared.Mirror = None,
     hold_out: shared.HoldOut = None,
     grow: Growing = None,
+    simultaneous: Simultaneous = None,
     stable: Stable = None,
     fade: Fade = None,
     gpus: Gpus = None,
@@ -280,6 +292,7 @@ def stylegan(
     report.begin("train stylegan", quiet=quiet)
     given = {
         "batch": batch, "seed": seed, "mirror": mirror, "hold_out": hold_out, "growing": grow,
+        "simultaneous": simultaneous,
         "stable_kimg": kimg(stable, "--stable"), "fade_kimg": kimg(fade, "--fade"), "gpus": gpus,
         "loss": loss, "gamma": gamma, "mixing": mixing, "lr": lr, "ema_kimg": ema_kimg,
         "map_depth": map_depth, "latent_dim": latent_dim, "channel_base": channel_base,

@@ -180,7 +180,23 @@ class Draws:
         grouped: bool = True,
     ) -> None:
         """One step for a batch of n; `loss` is that of a part, and draws as if it were all."""
-        optimiser.zero_grad(set_to_none=True)
+        self._learn_at_once([(optimiser, parameters)], n, lambda: [loss()], grouped=grouped)
+
+    def _learn_at_once(
+        self,
+        players: Sequence[tuple[torch.optim.Optimizer, Sequence[Any]]],
+        n: int,
+        losses_of_part: Callable[[], Sequence[Tensor]],
+        *,
+        grouped: bool = True,
+    ) -> None:
+        """A step of every player, each down its own loss, all gradients taken before any step.
+
+        Their losses may share parts of one graph; where there are several players each has a
+        gradient in its own parameters alone.
+        """
+        for optimiser, _ in players:
+            optimiser.zero_grad(set_to_none=True)
         group = self.mbstd_group if grouped else 1
         parts = parts_of(n // self.ranks.world, group, self.batch_gpu)
         drawn = self.generator.get_state() if parts > 1 else None
@@ -188,13 +204,18 @@ class Draws:
             if drawn is not None:
                 self.generator.set_state(drawn)
             self._part = Ranks(part, parts)
-            value = loss()
-            (value / parts if parts > 1 else value).backward()  # type: ignore[no-untyped-call]
+            values = losses_of_part()
+            for i, ((_, parameters), value) in enumerate(zip(players, values, strict=True), 1):
+                own = None if len(players) == 1 else list(parameters)
+                loss = value / parts if parts > 1 else value
+                loss.backward(inputs=own, retain_graph=i < len(players))  # type: ignore[no-untyped-call]
         self._part = Ranks()
         self._move_w_avg()
-        self.ranks.average_gradients(parameters)
-        losses.finite_gradients(parameters)
-        optimiser.step()
+        for _, parameters in players:
+            self.ranks.average_gradients(parameters)
+            losses.finite_gradients(parameters)
+        for optimiser, _ in players:
+            optimiser.step()
 
     def _move_w_avg(self) -> None:
         """Move w_avg towards the mean of what was drawn since the last call, of all processes."""

@@ -31,8 +31,9 @@ class GrowingConfig:
     as SNGAN always. decay_kimg: length of a run whose learning rate falls (None: the schedule's).
     batch None: the schedule's, by resolution and `gpus`, the number that its table is for. course:
     PGGAN's own schedule (v1) or its faster one (v2). gamma: R1's weight (logistic,
-    hinge). gp_weight, gp_target, drift: WGAN-GP's. ablation: the row of S1.14 that shapes the
-    networks. ema_kimg: half-life. The other entries are as in presets.TrainConfig.
+    hinge). gp_weight, gp_target, drift: WGAN-GP's. simultaneous: D and G step together, not in turn
+    (S1.21). ablation: the row of S1.14 that shapes the networks. ema_kimg: half-life. The other
+    entries are as in presets.TrainConfig.
     """
 
     family: Family
@@ -52,6 +53,7 @@ class GrowingConfig:
     lr: float | None = None
     beta2: float = 0.99
     d_steps: int = 1
+    simultaneous: bool = False
     gamma: float = 0.0
     gp_weight: float = 10.0
     gp_target: float = 1.0
@@ -162,7 +164,7 @@ _PGGAN: dict[str, dict[str, Any]] = {
     "cifar10": {
         "resolution": 32, "channel_base": 8192, "channel_max": 128, "latent_dim": 128,
         "stable_kimg": 400.0, "fade_kimg": 400.0, "gp_target": 750.0, "batch": 16,
-        "mbstd_group": 16,
+        "mbstd_group": 16, "simultaneous": True,
     },
     "mnist-rgb": {
         "course": "v1", "resolution": 32, "channel_base": 256, "channel_max": 256,
@@ -281,6 +283,11 @@ def _check(config: GrowingConfig) -> None:
         raise Usage(f"--loss {config.loss}: expected one of {', '.join(LOSSES)}")
     if config.loss in ("wgan-gp", "lsgan") and config.gamma:
         raise Usage(f"--gamma is R1's weight, which --loss {config.loss} has not")
+    if config.simultaneous and config.d_steps > 1:
+        raise Usage(
+            f"--simultaneous: with this preset the discriminator has {config.d_steps} steps for "
+            "one of the generator's (--alternating)"
+        )
     if config.gpus > 1 and config.batch is not None:
         raise Usage("--gpus chooses a table of minibatches, and --batch or the preset gives one")
     if config.gpus > 1 and (config.course == "v1" or config.ablation is not None):
