@@ -14,6 +14,7 @@ import torch
 from test_training import picture
 
 from gantools.io import image, network, seeds, tensorfile
+from gantools.networks.batch_norm import BatchNorm
 from gantools.networks.network import open_network
 from gantools.report import Usage
 from gantools.training import families, growing_presets, networks, state
@@ -280,3 +281,36 @@ def test_s1_21_interrupted_simultaneous_runs_are_the_same_run(
     assert numbers(tmp_path / "straight") == numbers(tmp_path / "broken")
     done = gt(*args, "--alternating", "-o", tmp_path / "broken", "--images", "4k")
     assert (done.code, "--simultaneous differs" in done.err) == (2, True), done.err
+
+
+@pytest.mark.parametrize("row", ["wgan-gp", "norm", "stddev"])
+def test_s1_22_crippled_discriminators_step(row: str) -> None:
+    """Each variant trains with a D of a quarter of G's channels; five batches of D for one of G."""
+    made = trainer(
+        preset=f"mnist-rgb-{row}", resolution=8, batch=4, channel_max=64, d_channel_base=16
+    )
+    assert made.d.cfg.widths == tuple(w // 4 for w in made.g.cfg.widths)
+    before = [weights(made.g), weights(made.d)]
+    made.step()
+    assert made.is_finite() and made.images == 20
+    for old, player in zip(before, (made.g, made.d), strict=True):
+        assert any(not torch.equal(a, b) for a, b in zip(old, weights(player), strict=True))
+    batch_norm = any(isinstance(m, BatchNorm) for m in made.d.modules())
+    assert batch_norm == (row == "wgan-gp")
+
+
+def test_s1_22_a_crippled_run_resumes(gt: Any, faces: Path, tmp_path: Path) -> None:
+    """Batch norm's moments are in the state; D's width stays, also where --net has no D."""
+    small = ("--resolution", "16", "--channel-base", "64", "--d-channel-base", "32", "--batch",
+             "16", "--device", "cpu", "--workers", "2", "--snapshot", "1k", "-q")  # fmt: skip
+    args = ("train", "pggan", faces, "--preset", "mnist-rgb-wgan-gp", *small)
+    for folder, stops in (("straight", ["1k"]), ("broken", ["400", "1k"])):
+        for images in stops:
+            done = gt(*args, "-o", tmp_path / folder, "--images", images)
+            assert done.code == 0, done.err
+    assert numbers(tmp_path / "straight") == numbers(tmp_path / "broken")
+    saved = state.read(tmp_path / "straight")
+    assert saved is not None
+    assert saved.networks["d"]["widths"] == [8, 4, 2]
+    done = gt(*args, "--d-channel-base", "16", "-o", tmp_path / "broken", "--images", "2k")
+    assert (done.code, "--d-channel-base differs" in done.err) == (2, True), done.err

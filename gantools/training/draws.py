@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gantools.io import seeds
+from gantools.networks.batch_norm import BatchNorm
+from gantools.networks.layers import MinibatchStddev
 from gantools.networks.network import DTYPES
 from gantools.training import control, losses
 from gantools.training.distributed import Ranks, parts_of
@@ -85,6 +87,10 @@ class Draws:
         self.g = networks.g.to(device).to(memory_format=last)
         self.d = networks.d.to(device).to(memory_format=last)
         self.g_ema = networks.g_ema.to(device).to(memory_format=last).eval().requires_grad_(False)
+        if self.ranks.world > 1:
+            for module in (*self.g.modules(), *self.d.modules()):
+                if isinstance(module, BatchNorm | MinibatchStddev):
+                    module.processes = self.ranks
         self.mbstd_group: int = getattr(self.d.cfg, "mbstd_group", 1)
         self.reader, self.labels = reader, reader.labels
         self.g_params: list[Any] = list(self.g.parameters())

@@ -16,7 +16,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gantools.networks.batch_norm import BatchNorm
 from gantools.networks.growing import crossfade, shrunk
 from gantools.ops.noise import multiplicative_noise
 from gantools.report import Usage
@@ -48,10 +47,6 @@ class GrowingTrainer(Draws):
         self.config = config
         if config.loss == "gan-cls" and self.g.cfg.c_dim < 2:
             raise Usage("--loss gan-cls: the pictures are all of one class")
-        if self.ranks.world > 1:
-            for module in self.g.modules():
-                if isinstance(module, BatchNorm):
-                    module.processes = self.ranks
         self.acgan = self.labels is not None and getattr(self.d.cfg, "label_mode", "") == "acgan"
         self.schedule = config.schedule()
         self.g_opt, self.d_opt = (
