@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import make_network
 from PIL import Image
+from safetensors.numpy import load_file
 
 from gantools.evaluation.features import Extractor
 from gantools.inversion import perceptual
@@ -84,6 +85,92 @@ def test_encode_keeps_alpha_or_lays_it_on_white() -> None:
         assert webp.mode == "RGBA"
     flat = np.full((16, 16, 4), (0, 0, 0, 0), np.uint8)  # black that nobody sees
     assert (image.decode(image.encode(flat, "jpg")) == 255).all()
+
+
+# ---------------------------------------------------------------------------- crops
+
+
+def test_a_change_is_made_on_premultiplied_colour() -> None:
+    """Averages are those of what is seen: red beside transparent blue stays red."""
+    edge = np.array([[[255, 0, 0, 255], [0, 0, 255, 0]]], np.uint8)
+
+    def halved(whole: np.ndarray) -> np.ndarray:
+        return whole.astype(np.uint16).mean(axis=1, keepdims=True).astype(np.uint8)
+
+    assert alpha.through(edge, halved).tolist() == [[[255, 0, 0, 127]]]
+    plain = picture()[..., :3]
+    assert (alpha.through(plain, np.flipud) == np.flipud(plain)).all()
+    for opaque in (255, 0):
+        whole = picture()
+        whole[..., 3] = opaque
+        assert (alpha.through(whole, np.flipud) == np.flipud(whole) * (opaque > 0)).all()
+
+
+@pytest.mark.parametrize("crop", ["square", "pad"])
+def test_prefilter_keeps_alpha_s1_15(gt: Any, tmp_path: Path, crop: str) -> None:
+    """All crops have it; whole pictures are opaque in them; the default lays them on white."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "cut.png").write_bytes(png(picture(1)))
+    (folder / "whole.png").write_bytes(png(np.ascontiguousarray(picture(2)[..., :3])))
+    size = 16 if crop == "square" else 20
+    args = ("prefilter", folder, "--crop", crop, "--size", size, "--mosaic", tmp_path / "look")
+    done = gt(*args, "--alpha", "keep", "-o", f"{tmp_path}/kept/", "--keep", "2")
+    assert done.code == 0, done.err
+    inner = slice(0, 16) if crop == "square" else slice(2, 18)
+    wanted = {"cut": picture(1), "whole": np.dstack([picture(2)[..., :3], np.full((16, 16), 255)])}
+    for key, pixels in wanted.items():
+        with Image.open(tmp_path / "kept" / f"{key}.png") as file:
+            assert file.mode == "RGBA"
+            found = np.asarray(file)
+        shown, expected = (
+            alpha.premultiplied(x.astype(np.uint8)) for x in (found[inner, inner], pixels)
+        )
+        assert np.abs(shown.astype(int) - expected).max() <= 1
+        assert (found[inner, inner, 3] == pixels[..., 3]).all()
+        assert crop == "square" or (not found[:2].any() and not found[:, 18:].any())
+    assert gt(*args, "-o", f"{tmp_path}/white/").code == 0
+    with Image.open(tmp_path / "white" / "cut.png") as file:
+        assert file.mode == "RGB"
+        assert (np.asarray(file)[inner, inner] == alpha.on_white(picture(1))).all()
+
+
+def test_a_face_cut_out_has_its_alpha_s1_16(fixtures: Path, gt: Any, tmp_path: Path) -> None:
+    """Every framing: found on white, and where the photograph is transparent so is the crop."""
+    photo = load_file(fixtures / "numerics" / "mtcnn_facenet_tf.safetensors")["single.image"]
+    seen = np.full(photo.shape[:2], 255, np.uint8)
+    seen[:, photo.shape[1] // 2 :] = 128
+    (tmp_path / "face.png").write_bytes(png(np.dstack([photo, seen])))
+    (tmp_path / "plain.png").write_bytes(png(alpha.on_white(np.dstack([photo, seen]))))
+    for crop in ("facenet", "ffhq", "celebahq"):
+        made = {}
+        for name, more in (("face", ("--alpha", "keep")), ("plain", ())):
+            out = tmp_path / f"{crop}-{name}.png"
+            done = gt("prefilter", tmp_path / f"{name}.png", "--crop", crop, "--size", "64",
+                      *more, "-o", out)  # fmt: skip
+            assert done.code == 0, done.err
+            made[name] = image.decode(out.read_bytes()).astype(int)
+        with Image.open(tmp_path / f"{crop}-face.png") as file:
+            shares = np.asarray(file)[..., 3]
+        assert {128, 255} <= set(np.unique(shares[24:40]).tolist())
+        # On white afterwards is on white before, but for what lies beyond the photograph.
+        gap = np.abs(made["face"] - made["plain"])[24:40, 24:40]
+        assert gap.mean() < 2 and gap.max() <= 12, crop
+
+
+def test_alpha_where_it_cannot_be(gt: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(picture()))
+    args = ("prefilter", tmp_path / "a.png", "--crop", "pad", "--alpha", "keep")
+    for more, why in (
+        (("--pack", "tfrecord", "-o", f"{tmp_path}/x/"), "--pack tfrecord has pictures of red"),
+        (("--stack-rgb", "3", "-o", f"{tmp_path}/x/"), "--stack-rgb makes pictures of red"),
+    ):
+        done = gt(*args, *more)
+        assert (done.code, why in done.err, done.err.count("\n")) == (2, True, 1), done.err
+    done = gt(
+        "prefilter", tmp_path / "a.png", "--zarr", "--alpha", "keep", "-o", tmp_path / "x.zarr"
+    )
+    assert (done.code, "without --alpha" in done.err) == (2, True), done.err
 
 
 # ---------------------------------------------------------------------------- training

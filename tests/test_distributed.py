@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -29,6 +30,43 @@ FAMILIES = {
     "pggan": ("--resolution", "16", "--latent-dim", "16", "--stable", "500", "--fade", "500"),
     "sngan": ("--resolution", "32", "--latent-dim", "8", "--d-steps", "2", "--channel-max", "4"),
 }  # fmt: skip
+CASES = {
+    **{family: (family, *more) for family, more in FAMILIES.items()},
+    # One group of the minibatch stddev in both processes; both networks step at once (S1.21).
+    "cifar10": ("pggan", "--preset", "cifar10", "--resolution", "8", "--batch", "16",
+                "--latent-dim", "16", "--stable", "500", "--fade", "500"),
+}  # fmt: skip
+SPREAD = """
+import torch
+from gantools.networks.batch_norm import BatchNorm
+from gantools.networks.layers import MinibatchStddev
+from gantools.networks.pggan_discriminator import Discriminator, DiscriminatorConfig
+from gantools.training import losses
+from gantools.training.distributed import joined
+
+def slopes(d, x, ranks):
+    logits = d(x.requires_grad_())
+    loss = logits.mean() + losses.r1_penalty(logits, x, 2.0) + losses.gradient_penalty(logits, x)
+    loss.backward()
+    ranks.average_gradients(list(d.parameters()))
+    return [p.grad.clone() for p in d.parameters() if p.grad is not None]
+
+with joined("cpu") as ranks:
+    for n, group, norm in ((8, 0, "none"), (8, 8, "batch"), (12, 4, "none"), (16, 4, "none")):
+        torch.manual_seed(0)
+        d = Discriminator(DiscriminatorConfig(8, (4, 4), mbstd_group=group, norm=norm)).double()
+        x = torch.randn(n, 3, 8, 8, dtype=torch.float64)
+        wanted = slopes(d, x, type(ranks)())
+        d.zero_grad()
+        for module in d.modules():
+            if isinstance(module, MinibatchStddev | BatchNorm):
+                module.processes = ranks
+        found = slopes(d, ranks.take(x.detach(), group), ranks)
+        for a, b in zip(found, wanted, strict=True):
+            torch.testing.assert_close(a, b, atol=1e-10, rtol=1e-8)
+    if ranks.first:
+        print("the same")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +97,33 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(x) for x in (folder / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.parametrize(
+    ("n", "group", "world"),
+    [(8, 0, 2), (8, 16, 4), (12, 4, 2), (10, 2, 2), (16, 8, 8), (9, 4, 3), (48, 16, 2)],
+)
+def test_where_groups_are_too_few_each_process_has_a_part_of_all(
+    n: int, group: int, world: int
+) -> None:
+    """S1.6: the samples of a share stand in the groups that they have in the whole batch."""
+    shares = [Ranks(rank, world).share(n, group).tolist() for rank in range(world)]
+    assert sorted(i for share in shares for i in share) == list(range(n))
+    groups = math.ceil(n / (group or n))
+    for share in shares:
+        if groups % world:
+            assert [i % groups for i in share] == [j % groups for j in range(n // world)]
+
+
+@pytest.mark.long
+def test_gradients_of_a_group_in_two_processes(tmp_path: Path) -> None:
+    """S1.6, S1.22, S1.9, S0.9: first and second order, in double precision, against all at once."""
+    script = tmp_path / "spread.py"
+    script.write_text(SPREAD)
+    run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    done = subprocess.run([*run, str(script)], capture_output=True, text=True, check=False,
+                          timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+    assert "the same" in done.stdout, done.stderr
+
+
 @pytest.mark.parametrize(("n", "group", "world"), [(32, 4, 2), (24, 4, 3), (16, 1, 4), (8, 8, 1)])
 def test_shares_are_whole_groups(n: int, group: int, world: int) -> None:
     """Each sample has one process, and D's statistics of a share are those of the whole batch."""
@@ -71,17 +136,18 @@ def test_shares_are_whole_groups(n: int, group: int, world: int) -> None:
         torch.testing.assert_close(minibatch_stddev(own, group), whole[share])
 
 
-@pytest.mark.parametrize(("n", "group"), [(32, 0), (32, 32), (10, 4), (10, 2)])
+@pytest.mark.parametrize(("n", "group"), [(31, 0), (10, 4), (27, 3), (3, 16)])
 def test_groups_that_do_not_divide_are_refused(n: int, group: int) -> None:
     with pytest.raises(Usage, match="choose another --batch"):
         Ranks(1, 2).share(n, group)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("family", FAMILIES)
-def test_two_processes_train_as_one_does(faces: Path, tmp_path: Path, family: str) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_train_as_one_does(faces: Path, tmp_path: Path, case: str) -> None:
     """The same losses within rounding; one set of files, one line for the cut picture."""
-    args = (family, faces, *SMALL, *FAMILIES[family], "--images", "1k")
+    family, *more = CASES[case]
+    args = (family, faces, *SMALL, *more, "--images", "1k")
     trained(*args, "-o", tmp_path / "one", processes=1)
     said = trained(*args, "-o", tmp_path / "two")
     one, two = lines(tmp_path / "one"), lines(tmp_path / "two")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 import torch
 from test_training import picture
 
-from gantools.io import image, network, tensorfile
+from gantools.io import image, network, seeds, tensorfile
+from gantools.networks.batch_norm import BatchNorm
 from gantools.networks.network import open_network
 from gantools.report import Usage
 from gantools.training import families, growing_presets, networks, state
@@ -205,3 +207,110 @@ def test_families_of_states_are_told_apart() -> None:
     assert families.config_of(made.to_dict()) == made
     with pytest.raises(Usage, match="unknown setting colour"):
         families.config_of({**made.to_dict(), "colour": 1})
+
+
+def weights(module: torch.nn.Module) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in module.parameters()]
+
+
+def test_s1_21_both_step_from_the_same_weights() -> None:
+    """A step as written by hand: one batch of fakes, both gradients at the old weights.
+
+    Alternating moves D alike, from the same first batch, and G otherwise.
+    """
+    made, other = (
+        trainer(growing=False, stable_kimg=None, fade_kimg=None, lr=0.01, simultaneous=x)
+        for x in (True, False)
+    )
+    g, d = copy.deepcopy(made.g), copy.deepcopy(made.d)
+    other.step()
+    made.step()
+    made.generator.manual_seed(seeds.derive(0, "0", "iteration"))
+    reals = made.reader.pixels[torch.from_numpy(made.reader.order.take(0, 8)[0])] / 127.5 - 1
+    fakes = g(torch.randn(8, 16, generator=made.generator), None, lod=0)
+    amount = torch.rand(8, 1, 1, 1, generator=made.generator)
+    mixed = (reals + amount * (fakes.detach() - reals)).requires_grad_()
+    slope = torch.autograd.grad(d(mixed).sum(), mixed, create_graph=True)[0]
+    penalty = 10 * (slope.square().sum(dim=(1, 2, 3)).sqrt() - 1).square().mean()
+    real_scores = d(reals)
+    d_loss = d(fakes).mean() - real_scores.mean() + 0.001 * real_scores.square().mean() + penalty
+    wanted = {}
+    for player, loss in ((d, d_loss), (g, -d(fakes).mean())):
+        own = list(player.parameters())
+        found = torch.autograd.grad(loss, own, retain_graph=True, allow_unused=True)
+        for parameter, gradient in zip(own, found, strict=True):
+            parameter.grad = gradient
+        wanted[player] = torch.optim.Adam(own, lr=0.01, betas=(0.0, 0.99), eps=1e-8)
+    for adam in wanted.values():
+        adam.step()
+    for ours, by_hand in ((made.g, g), (made.d, d), (other.d, d)):
+        torch.testing.assert_close(weights(ours), weights(by_hand), atol=1e-4, rtol=1e-4)
+    apart = [float((a - b).abs().max()) for a, b in zip(weights(other.g), weights(g), strict=True)]
+    assert max(apart) > 0.005
+
+
+def test_s1_21_together_in_parts_and_with_every_loss() -> None:
+    """--batch-gpu sums both players' gradients; each counts its own batch once."""
+    more = {"simultaneous": True, "mbstd_group": 2, "lr": 0.01}
+    for loss in ("wgan-gp", "lsgan"):
+        whole, parts = (trainer(loss=loss, **more) for _ in range(2))
+        parts.batch_gpu = 2
+        for made in (whole, parts):
+            made.gdrop.fill_(0.9)
+            made.step()
+            assert (made.images, made.iteration) == (8, 1)
+        assert float(whole.gdrop) == pytest.approx(float(parts.gdrop), rel=1e-5)
+        for a, b in ((whole.g, parts.g), (whole.d, parts.d)):
+            torch.testing.assert_close(weights(a), weights(b), atol=1e-3, rtol=1e-3)
+    with pytest.raises(Usage, match="5 steps for one of the generator's"):
+        growing_presets.resolve("pggan", "mnist-rgb", None, {"simultaneous": True})
+
+
+def test_s1_21_interrupted_simultaneous_runs_are_the_same_run(
+    gt: Any, faces: Path, tmp_path: Path
+) -> None:
+    """The cifar10 preset steps both at once; exact resume; another way of stepping is refused."""
+    assert growing_presets.resolve("pggan", "cifar10", None, {}).simultaneous
+    assert not growing_presets.resolve("pggan", "auto", 32, {}).simultaneous
+    args = ("train", "pggan", faces, *SMALL, "--stable", "1k", "--fade", "1k", "--snapshot", "1k",
+            "--simultaneous")  # fmt: skip
+    for folder, stops in (("straight", ["3k"]), ("broken", ["1500", "3k"])):
+        for images in stops:
+            done = gt(*args, "-o", tmp_path / folder, "--images", images)
+            assert done.code == 0, done.err
+    assert numbers(tmp_path / "straight") == numbers(tmp_path / "broken")
+    done = gt(*args, "--alternating", "-o", tmp_path / "broken", "--images", "4k")
+    assert (done.code, "--simultaneous differs" in done.err) == (2, True), done.err
+
+
+@pytest.mark.parametrize("row", ["wgan-gp", "norm", "stddev"])
+def test_s1_22_crippled_discriminators_step(row: str) -> None:
+    """Each variant trains with a D of a quarter of G's channels; five batches of D for one of G."""
+    made = trainer(
+        preset=f"mnist-rgb-{row}", resolution=8, batch=4, channel_max=64, d_channel_base=16
+    )
+    assert made.d.cfg.widths == tuple(w // 4 for w in made.g.cfg.widths)
+    before = [weights(made.g), weights(made.d)]
+    made.step()
+    assert made.is_finite() and made.images == 20
+    for old, player in zip(before, (made.g, made.d), strict=True):
+        assert any(not torch.equal(a, b) for a, b in zip(old, weights(player), strict=True))
+    batch_norm = any(isinstance(m, BatchNorm) for m in made.d.modules())
+    assert batch_norm == (row == "wgan-gp")
+
+
+def test_s1_22_a_crippled_run_resumes(gt: Any, faces: Path, tmp_path: Path) -> None:
+    """Batch norm's moments are in the state; D's width stays, also where --net has no D."""
+    small = ("--resolution", "16", "--channel-base", "64", "--d-channel-base", "32", "--batch",
+             "16", "--device", "cpu", "--workers", "2", "--snapshot", "1k", "-q")  # fmt: skip
+    args = ("train", "pggan", faces, "--preset", "mnist-rgb-wgan-gp", *small)
+    for folder, stops in (("straight", ["1k"]), ("broken", ["400", "1k"])):
+        for images in stops:
+            done = gt(*args, "-o", tmp_path / folder, "--images", images)
+            assert done.code == 0, done.err
+    assert numbers(tmp_path / "straight") == numbers(tmp_path / "broken")
+    saved = state.read(tmp_path / "straight")
+    assert saved is not None
+    assert saved.networks["d"]["widths"] == [8, 4, 2]
+    done = gt(*args, "--d-channel-base", "16", "-o", tmp_path / "broken", "--images", "2k")
+    assert (done.code, "--d-channel-base differs" in done.err) == (2, True), done.err

@@ -242,6 +242,40 @@ def test_mnist_rgb_of_pggan_s1_22() -> None:
     assert made.ema_kimg == pytest.approx(schedule.half_life_kimg(0.999, 320))
 
 
+MODES = {
+    "mnist-rgb-wgan-gp": (False, "batch", False, 1),
+    "mnist-rgb-norm": (False, "pixel", True, 1),
+    "mnist-rgb-stddev": (False, "pixel", True, 64),
+    "mnist-rgb": (True, "pixel", True, 64),
+}
+
+
+@pytest.mark.parametrize("crippled", [1, 2, 4])
+@pytest.mark.parametrize("name", MODES)
+def test_variants_of_mode_counting_s1_22(name: str, crippled: int) -> None:
+    """WGAN-GP alone, + own normalisation, + minibatch stddev, + growing; D with K/2, K/4."""
+    made = preset_of("pggan", name, None, **{"d_channel_base": 256 // crippled} if crippled > 1
+                     else {})  # fmt: skip
+    growing, norm, equalized, _ = MODES[name]
+    g, d = made.network_configs()
+    assert (made.growing, g["norm"], g["equalized"], d["mbstd_group"]) == MODES[name]
+    assert (d["norm"], d["equalized"]) == ("none" if norm == "pixel" else "batch", equalized)
+    assert g["widths"] == (64, 32, 16, 8)
+    assert d["widths"] == tuple(w // crippled for w in g["widths"])
+    assert growing_presets.total_images(made) == (15_000_000 if growing else 10_000_000)
+    plan = made.schedule()
+    assert {plan.at(k * 1000).batch for k in (0, 500, 9000)} == {64}
+    assert {plan.at(k * 1000).lod for k in (0, 9000)} == ({3.0, 0.0} if growing else {0.0})
+    assert (made.loss, made.d_steps, made.drift, made.gp_target) == ("wgan-gp", 5, 0.0, 1.0)
+
+
+def test_a_discriminator_without_channels_is_refused() -> None:
+    with pytest.raises(Usage, match="--d-channel-base 16: that leaves no channel at 32 pixels"):
+        preset_of("pggan", "mnist-rgb", None, d_channel_base=16)
+    with pytest.raises(Usage, match="--channel-base 16: that leaves"):
+        preset_of("stylegan", "auto", 32, channel_base=16)
+
+
 @pytest.mark.parametrize("name", ["auto", "ffhq", "celebahq"])
 def test_presets_of_stylegan_s0_9_s0_10(name: str) -> None:
     made = preset_of("stylegan", name, 1024)

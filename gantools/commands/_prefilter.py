@@ -16,8 +16,9 @@ from gantools.faces.judge import Cut, Decision, Rules, judge
 from gantools.faces.mosaic import Mosaic
 from gantools.faces.quality import quality
 from gantools.io import atomic
+from gantools.io.alpha import on_white
 from gantools.io.archives import numbered
-from gantools.io.image import decode, encode, story
+from gantools.io.image import decode, decode_channels, encode, story
 from gantools.io.source import batches, parse_shard
 from gantools.io.stream import DamagedStream
 from gantools.report import SampleError, Usage
@@ -36,7 +37,7 @@ PIXELS_AT_ONCE = 1 << 25  # a batch ends early where its pictures are this large
 
 @dataclass
 class Picture:
-    """A picture to look at, and its name as the user gave it."""
+    """A picture [H, W, 3 or 4] to look at, and its name as the user gave it."""
 
     key: str
     path: str
@@ -83,7 +84,7 @@ class Run:
     """Pictures in batches through detector, judge and sink, in their order.
 
     sink: None where nothing is named. dry: nothing is put into it. best: --keep. mosaics:
-    --mosaic. stack: --stack-rgb.
+    --mosaic. stack: --stack-rgb. alpha: crops have straight alpha.
     """
 
     sink: Sink | Pack | None
@@ -94,6 +95,7 @@ class Run:
     best: Best | None = None
     mosaics: Mosaics | None = None
     stack: Stack | None = None
+    alpha: bool = False
     _detector: Detector | None = field(default=None, init=False)
 
     def over(
@@ -125,13 +127,14 @@ class Run:
         if one and self.sink is not None and not self.sink.wanted(sample.key):
             return Decision(sample.key, "accepted", THERE, path=sample.name)
         try:
-            return Picture(sample.key, sample.name, decode(sample.data))
+            pixels = decode_channels(sample.data, 4 if self.alpha else 3)
+            return Picture(sample.key, sample.name, pixels)
         except SampleError as e:
             report.failed(sample.name, e)
             return Decision(sample.key, "unreadable", str(e), path=sample.name)
 
     def _do(self, part: list[Picture | Decision]) -> None:
-        photos = [what.pixels for what in part if isinstance(what, Picture)]
+        photos = [on_white(what.pixels) for what in part if isinstance(what, Picture)]
         found = iter(self._found(photos))
         for what in part:
             decision = self._judged(what, next(found)) if isinstance(what, Picture) else what
@@ -162,14 +165,14 @@ class Run:
         decision, cuts = judge(picture.key, picture.pixels, found, self.rules)
         decision.path = picture.path
         for cut in cuts:
-            cut.told["quality"] = round(quality(cut.pixels), 6)
+            cut.told["quality"] = round(quality(on_white(cut.pixels)), 6)
             try:
                 self._take(cut)
             except SampleError as e:
                 report.failed(cut.key, e)
                 decision.decision, decision.reason = "unreadable", str(e)
         if self.mosaics is not None and decision.decision == "rejected":
-            self.mosaics.rejected.add(picture.key, picture.pixels)
+            self.mosaics.rejected.add(picture.key, on_white(picture.pixels))
         return decision
 
     def _take(self, cut: Cut) -> None:
@@ -188,7 +191,7 @@ class Run:
         if self.sink is not None and not self.dry:
             self.sink.put_frame(cut.key, cut.pixels, told)
         if self.mosaics is not None:
-            self.mosaics.accepted.add(cut.key, cut.pixels)
+            self.mosaics.accepted.add(cut.key, on_white(cut.pixels))
 
     def _settle(self) -> None:
         """With --keep: now the best are known. With --stack-rgb: now there is all to draw from."""
@@ -225,6 +228,8 @@ class Run:
         args: dict[str, Any] = {"crop": self.rules.framing, "size": self.rules.size}
         if self.rules.framing == "facenet":
             args["margin"] = self.rules.margin
+        if self.alpha:
+            args["alpha"] = "keep"
         if self.rules.wants_faces:
             args["mtcnn"] = self.rules.mtcnn
         if self.stack is not None:

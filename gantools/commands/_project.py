@@ -463,11 +463,6 @@ class Run:
 
 def _with_alpha(photo: np.ndarray, quad: np.ndarray, size: int) -> np.ndarray:
     """The quad of a photograph [H,W,4] in straight colour: cut out premultiplied."""
-    import numpy as np
-
     from gantools.faces.warp import crop_quad
 
-    whole = alpha.premultiplied(photo)
-    colour = crop_quad(whole[..., :3], quad, size)
-    share = crop_quad(whole[..., 3:].repeat(3, 2), quad, size)[..., :1]
-    return alpha.straight(np.concatenate([colour, share], axis=2))
+    return alpha.through(photo, lambda whole: crop_quad(whole, quad, size))

@@ -39,6 +39,13 @@ class Mtcnn(StrEnum):
     facenet = "facenet"
 
 
+class Alpha(StrEnum):
+    """What becomes of transparency."""
+
+    white = "white"
+    keep = "keep"
+
+
 class Packing(StrEnum):
     """One data set of all crops."""
 
@@ -118,6 +125,15 @@ MinScore = Annotated[
 MinFace = Annotated[
     int,
     typer.Option("--min-face", metavar="PX", min=12, help="Side of the smallest face looked for."),
+]
+AlphaOption = Annotated[
+    Alpha,
+    typer.Option(
+        "--alpha",
+        help="white: what is transparent is white. keep: all crops have alpha (what is whole is "
+        "opaque, around --crop pad it is transparent), for `train --channels 4`; faces are still "
+        "looked for on white.",
+    ),
 ]
 First = Annotated[
     str | None,
@@ -227,6 +243,7 @@ def prefilter(
     mtcnn: Detection = Mtcnn.facenet_pytorch,
     min_score: MinScore = MIN_SCORE,
     min_face: MinFace = MIN_FACE,
+    alpha: AlphaOption = Alpha.white,
     first: First = None,
     keep: Keep = None,
     dry_run: DryRun = False,
@@ -273,6 +290,7 @@ def prefilter(
             "--mosaic": mosaic, "--seed": seed, "--pack": pack, "--labels": labels,
             "--stack-rgb": stack_rgb, "--net": net,
             "--no-clobber": no_clobber or None,
+            "--alpha": None if alpha is Alpha.white else alpha,
             "--crop, --select, --mtcnn, --min-score or --min-face": _changed(
                 crop, select, mtcnn, min_score, min_face
             ),
@@ -289,6 +307,9 @@ def prefilter(
         raise Usage(f"{what} every picture, and --no-clobber skips those that are there")
     if seed is not None and mosaic is None and stack_rgb is None:
         raise Usage("--seed is for --mosaic and --stack-rgb, and neither is there")
+    if alpha is Alpha.keep and (stack_rgb is not None or pack is Packing.tfrecord):
+        what = "--stack-rgb makes" if stack_rgb is not None else "--pack tfrecord has"
+        raise Usage(f"--alpha keep: {what} pictures of red, green and blue alone")
     limit = None if first is None else options.parse_amount(first, "--first")
     stacked = None if stack_rgb is None else options.parse_amount(stack_rgb, "--stack-rgb")
     if stacked is not None and (keep is not None or labels is not None):
@@ -329,7 +350,9 @@ def prefilter(
         ledger = stack.enter_context(Ledger(report_to, keep=no_clobber))
         mosaics = stack.enter_context(Mosaics(mosaic, seed or 0)) if mosaic else None
         best = stack.enter_context(Best(keep)) if keep else None
-        run = Run(sink, ledger, rules, device, dry_run, best, mosaics)
+        run = Run(
+            sink, ledger, rules, device, dry_run, best, mosaics, alpha=alpha is Alpha.keep
+        )  # fmt: skip
         if stacked is not None:
             planes = stack.enter_context(Planes(rules.size))
             run.stack = Stack(planes, stacked, seed or 0, shard)

@@ -21,6 +21,9 @@ class PgganPreset(StrEnum):
     lsun = "lsun"
     cifar10 = "cifar10"
     mnist_rgb = "mnist-rgb"
+    mnist_rgb_stddev = "mnist-rgb-stddev"
+    mnist_rgb_norm = "mnist-rgb-norm"
+    mnist_rgb_wgan_gp = "mnist-rgb-wgan-gp"
     a = "ablation-a"
     b = "ablation-b"
     c = "ablation-c"
@@ -87,6 +90,15 @@ Growing = Annotated[
         show_default=False,
     ),
 ]
+Simultaneous = Annotated[
+    bool | None,
+    typer.Option(
+        "--simultaneous/--alternating",
+        help="Both networks step at once, from one batch of fakes, or the discriminator first and "
+        "the generator against it. Default: alternating, with cifar10 simultaneous.",
+        show_default=False,
+    ),
+]
 Stable = Annotated[
     str | None,
     shared.number(
@@ -119,6 +131,16 @@ BatchOption = Annotated[
         min=1,
     ),
 ]
+DChannelBase = Annotated[
+    int | None,
+    shared.number(
+        "--d-channel-base",
+        "N",
+        "The discriminator's own --channel-base, to make it narrower or wider than the generator. "
+        "Default: the generator's.",
+        min=1,
+    ),
+]
 LatentDim = Annotated[
     int | None,
     shared.number("--latent-dim", "N", "Numbers in z (and w). Default: the preset's.", min=1),
@@ -134,8 +156,10 @@ def pggan(
             "--preset",
             help="Settings for everything that is not given. auto: by the resolution, with its "
             "authors' faster schedule; celebahq, lsun (256x256; --no-mirror for its bedrooms and "
-            "dogs), cifar10, mnist-rgb (D is as wide as G): the paper's; ablation-a to -g: the "
-            "rows of its Table 1.",
+            "dogs), cifar10, mnist-rgb: the paper's; mnist-rgb-stddev: that without growing, "
+            "-norm: nor the minibatch's standard deviation, -wgan-gp: and with batch norm (of all "
+            "four D is half or a quarter as wide as G with --d-channel-base 128 or 64); ablation-a "
+            "to -g: the rows of its Table 1.",
         ),
     ] = PgganPreset.auto,
     resolution: shared.Resolution = None,
@@ -151,6 +175,7 @@ def pggan(
     mirror: shared.Mirror = None,
     hold_out: shared.HoldOut = None,
     grow: Growing = None,
+    simultaneous: Simultaneous = None,
     stable: Stable = None,
     fade: Fade = None,
     gpus: Gpus = None,
@@ -170,6 +195,7 @@ def pggan(
     ema_kimg: shared.EmaKimg = None,
     latent_dim: LatentDim = None,
     channel_base: shared.ChannelBase = None,
+    d_channel_base: DChannelBase = None,
     channel_max: shared.ChannelMax = None,
     metric: shared.MetricOption = None,
     features: shared.Features = None,
@@ -196,9 +222,11 @@ def pggan(
     report.begin("train pggan", quiet=quiet)
     given = {
         "batch": batch, "seed": seed, "mirror": mirror, "hold_out": hold_out, "growing": grow,
+        "simultaneous": simultaneous,
         "stable_kimg": kimg(stable, "--stable"), "fade_kimg": kimg(fade, "--fade"), "gpus": gpus,
         "loss": loss, "gamma": gamma, "gp_target": gp_target, "lr": lr, "ema_kimg": ema_kimg,
-        "latent_dim": latent_dim, "channel_base": channel_base, "channel_max": channel_max,
+        "latent_dim": latent_dim, "channel_base": channel_base,
+        "d_channel_base": d_channel_base, "channel_max": channel_max,
         "metric": metric, "features": features, "dtype": dtype.value,
         "labels": shared.labels_name(labels, label_column), "label_column": label_column,
         "label_mode": label_mode, "channels": channels,
@@ -235,6 +263,7 @@ def stylegan(
     mirror: shared.Mirror = None,
     hold_out: shared.HoldOut = None,
     grow: Growing = None,
+    simultaneous: Simultaneous = None,
     stable: Stable = None,
     fade: Fade = None,
     gpus: Gpus = None,
@@ -255,6 +284,7 @@ def stylegan(
     map_depth: shared.MapDepth = None,
     latent_dim: LatentDim = None,
     channel_base: shared.ChannelBase = None,
+    d_channel_base: DChannelBase = None,
     channel_max: shared.ChannelMax = None,
     metric: shared.MetricOption = None,
     features: shared.Features = None,
@@ -280,10 +310,12 @@ def stylegan(
     report.begin("train stylegan", quiet=quiet)
     given = {
         "batch": batch, "seed": seed, "mirror": mirror, "hold_out": hold_out, "growing": grow,
+        "simultaneous": simultaneous,
         "stable_kimg": kimg(stable, "--stable"), "fade_kimg": kimg(fade, "--fade"), "gpus": gpus,
         "loss": loss, "gamma": gamma, "mixing": mixing, "lr": lr, "ema_kimg": ema_kimg,
         "map_depth": map_depth, "latent_dim": latent_dim, "channel_base": channel_base,
-        "channel_max": channel_max, "metric": metric, "features": features, "dtype": dtype.value,
+        "d_channel_base": d_channel_base, "channel_max": channel_max, "metric": metric,
+        "features": features, "dtype": dtype.value,
         "labels": shared.labels_name(labels, label_column), "label_column": label_column,
         "label_mode": label_mode, "channels": channels,
     }  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 
 from gantools.faces import crop, framing, padding, warp
 from gantools.faces.detect import Face, Implementation
+from gantools.io import alpha
 from gantools.report import SampleError
 
 Framing = Literal["facenet", "celebahq", "ffhq", "network", "celeba", "square", "pad"]
@@ -48,7 +49,7 @@ class Rules:
 
 @dataclass
 class Cut:
-    """One picture cut out: key, uint8 [size, size, 3], where it was, its entry in the report."""
+    """One picture cut out: key, uint8 [size, size, 3] (or 4), where it was, the report's entry."""
 
     key: str
     pixels: np.ndarray
@@ -91,6 +92,7 @@ def judge(
 ) -> tuple[Decision, list[Cut]]:
     """Accept or reject a uint8 [H, W, 3] picture with the faces found in it, and cut them out.
 
+    With straight alpha, [H, W, 4], so have the cuts.
     With `all`, the cuts have the keys `key/0`, `key/1`, …, S0.3's choice first.
     """
     height, width = photo.shape[:2]
@@ -127,7 +129,7 @@ def _judge_whole(decision: Decision, photo: np.ndarray, rules: Rules) -> tuple[D
         return decision, []
     where = {**_where(photo, rules), "box": list(box), "quad": _corners(box).tolist()}
     decision.whole.update(output=decision.key, crop=where)
-    pixels = crop.box_crop(photo, box, rules.size)
+    pixels = alpha.through(photo, lambda whole: crop.box_crop(whole, box, rules.size))
     return decision, [Cut(decision.key, pixels, where, decision.whole)]
 
 
@@ -166,19 +168,28 @@ def _cut(photo: np.ndarray, face: Face, rules: Rules) -> tuple[np.ndarray, dict[
     where = _where(photo, rules)
     if rules.framing == "facenet":
         box = crop.facenet_box(face.box, height, width, rules.margin)
-        pixels = crop.facenet_crop(photo, box, rules.size)
+
+        def cut(whole: np.ndarray) -> np.ndarray:
+            return crop.facenet_crop(whole, box, rules.size)
+
         corners = _corners(box)
         where["box"] = list(box)
     elif rules.framing == "network":
         assert rules.network is not None
         corners = framing.quad(face.points, rules.network)
-        pixels = warp.crop_quad(photo, corners, rules.size)
+
+        def cut(whole: np.ndarray) -> np.ndarray:
+            return warp.crop_quad(whole, corners, rules.size)
+
     else:
         corners = crop.celebahq_quad(face.points - 0.5)  # it counts px from 0
         enlarge = rules.framing == "celebahq"
-        pixels = padding.crop_padded(photo, corners, rules.size, enlarge=enlarge)
+
+        def cut(whole: np.ndarray) -> np.ndarray:
+            return padding.crop_padded(whole, corners, rules.size, enlarge=enlarge)
+
     where["quad"] = corners.round(3).tolist()
-    return pixels, where
+    return alpha.through(photo, cut), where
 
 
 def _where(photo: np.ndarray, rules: Rules) -> dict[str, Any]:

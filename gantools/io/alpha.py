@@ -6,6 +6,8 @@ pictures brings in no colour that cannot be seen, so no border gets a fringe of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +32,18 @@ def straight(pixels: Pixels) -> Pixels:
     colour = np.minimum((pixels[..., :3] * np.uint16(255) + alpha // 2) // alpha, 255)
     colour = np.where(pixels[..., 3:], colour, 0).astype(np.uint8)
     return np.concatenate([colour, pixels[..., 3:]], axis=-1)
+
+
+def through(pixels: Pixels, change: Callable[[Pixels], Pixels]) -> Pixels:
+    """What `change` makes of a picture [H, W, 3], also of a straight one [H, W, 4].
+
+    That is premultiplied meanwhile, so that filters mix in no colour that cannot be seen.
+    """
+    if pixels.shape[-1] != 4:
+        return change(pixels)
+    whole = premultiplied(pixels)
+    colour, share = change(whole[..., :3]), change(whole[..., 3:].repeat(3, axis=-1))[..., :1]
+    return straight(np.concatenate([colour, share], axis=-1))
 
 
 def on_white(pixels: Pixels) -> Pixels:

@@ -64,7 +64,7 @@ class Pack:
         return True
 
     def put_frame(self, key: str, pixels: np.ndarray, story: dict[str, Any] | None = None) -> None:
-        """One crop, uint8 [R, R, 3]."""
+        """One crop, uint8 [R, R, 3 or 4]."""
         self.put(key, encode(pixels, "png", story))
 
     def put(self, key: str, data: bytes) -> None:

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gantools.networks.processes import Processes
+
 MOMENTUM = 0.1
-
-
-class Processes(Protocol):
-    """Those that compute a batch together, in equal shares (training.distributed.Ranks)."""
-
-    @property
-    def world(self) -> int: ...
-    def mean(self, value: Tensor) -> Tensor:
-        """The mean over the processes, with a gradient."""
-        ...
 
 
 class BatchNorm(nn.Module):

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gantools.networks.processes import Processes
 from gantools.networks.sizes import first_block
 from gantools.ops.convolve import conv2d
 from gantools.ops.resample import conv_down
@@ -112,25 +113,63 @@ def normalize_2nd_moment(x: Tensor, eps: float = 1e-8) -> Tensor:
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + eps)
 
 
-def minibatch_stddev(x: Tensor, group: int, features: int = 1) -> Tensor:
+def groups_of(n: int, group: int) -> int:
+    """How many groups the minibatch stddev makes of n samples: ceil(n / group), 0: one of all."""
+    return math.ceil(n / (group or n))
+
+
+def minibatch_stddev(
+    x: Tensor, group: int, features: int = 1, processes: Processes | None = None
+) -> Tensor:
     """Append the standard deviation over groups of the batch as channels (papers.md S1.6, S0.8).
 
     x [N, C, H, W] -> [N, C + features, H, W]. There are ceil(N / group) groups, of `group` samples
     or as near to that as N allows; samples i, i + groups, … stand together. 0: the whole batch.
+
+    processes: those that the batch is divided over, as `training.distributed.Ranks` does it: each
+    has whole groups, or equally many samples of every group.
     """
     n, c, h, w = x.shape
-    groups = math.ceil(n / (group or n))
+    groups = groups_of(n, group)
+    whole = groups_of(n * processes.world, group) if processes is not None else groups
+    if processes is not None and whole % processes.world:
+        groups = whole
+    else:
+        processes = None  # whole groups: nothing to gather
     y = x.to(torch.promote_types(x.dtype, torch.float32)).reshape(n, features, c // features, h, w)
     if n % groups == 0:
-        deviation = _deviation(y.reshape(n // groups, groups, *y.shape[1:]))  # [groups, F]
+        deviation = _deviation(y.reshape(n // groups, groups, *y.shape[1:]), processes)
     else:
         deviation = torch.cat([_deviation(y[i::groups, None]) for i in range(groups)])
     y = deviation[:, :, None, None].repeat(math.ceil(n / groups), 1, h, w)[:n]  # [N, F, H, W]
     return torch.cat([x, y.to(x.dtype)], dim=1)
 
 
-def _deviation(y: Tensor) -> Tensor:
-    """[G, n, F, c, H, W] -> [n, F]: over G, then the mean over c, H and W."""
-    y = y - y.mean(dim=0)
-    y = (y.square().mean(dim=0) + 1e-8).sqrt()
+def _deviation(y: Tensor, processes: Processes | None = None) -> Tensor:
+    """[G, n, F, c, H, W] -> [n, F]: over G, of all processes, then the mean over c, H and W."""
+
+    def mean(y: Tensor) -> Tensor:
+        own = y.mean(dim=0)
+        return own if processes is None else processes.mean(own)
+
+    y = y - mean(y)
+    y = (mean(y.square()) + 1e-8).sqrt()
     return y.mean(dim=[2, 3, 4])
+
+
+class MinibatchStddev(nn.Module):
+    """`minibatch_stddev` as a layer; group 1 or no features: nothing is appended.
+
+    processes: those that the batch is divided over, None for this one alone; a trainer sets it.
+    """
+
+    def __init__(self, group: int, features: int = 1) -> None:
+        super().__init__()
+        self.group, self.features = group, features if group != 1 else 0
+        self.processes: Processes | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [N, C, H, W] -> [N, C + features, H, W]."""
+        if not self.features:
+            return x
+        return minibatch_stddev(x, self.group, self.features, self.processes)

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gantools.networks.batch_norm import BatchNorm
 from gantools.networks.growing import Conv, Dense, dtype_at, fade, shrunk, steps_down
-from gantools.networks.layers import entries, minibatch_stddev
+from gantools.networks.layers import MinibatchStddev, entries
 from gantools.networks.sizes import SQUARE, Doubling
 from gantools.ops.resample import box_down, fir, fir_kernel
 
@@ -39,7 +40,7 @@ class DiscriminatorConfig(Doubling):
     mbstd_group: int = 4  # 1: no minibatch stddev; 0: the whole batch
     mbstd_features: int = 1
     mbdisc_kernels: int = 0  # minibatch discrimination in its place (S1.14, e*)
-    norm: Literal["none", "layer"] = "none"
+    norm: Literal["none", "layer", "batch"] = "none"
     equalized: bool = True
     lod: float = 0.0  # the level of detail it was saved at
     first_block: tuple[int, int] = SQUARE  # its height and width; twice that from block to block
@@ -73,8 +74,15 @@ class LayerNorm(nn.Module):
         return y + self.bias.to(x.dtype)[:, None, None]
 
 
+def _norm(cfg: DiscriminatorConfig, channels: int) -> LayerNorm | BatchNorm | None:
+    """The baselines': of S1.14 over each sample, of S1.22 over the batch."""
+    if cfg.norm == "layer":
+        return LayerNorm(channels)
+    return BatchNorm(channels, eps=1e-4) if cfg.norm == "batch" else None
+
+
 class Layer(Conv):
-    """Convolution, (LayerNorm), lrelu: [N, I, H, W] -> [N, O, H, W] or half the size."""
+    """Convolution, (norm), lrelu: [N, I, H, W] -> [N, O, H, W] or half the size."""
 
     def __init__(
         self,
@@ -85,17 +93,17 @@ class Layer(Conv):
         *,
         down: bool = False,
     ) -> None:
-        layered = cfg.norm == "layer" and kernel > 1
+        norm = _norm(cfg, outputs) if kernel > 1 else None
         fused = down and cfg.fused_scale
         super().__init__(
             inputs,
             outputs,
             kernel,
-            bias=not layered,
+            bias=norm is None,
             equalized=cfg.equalized,
             scale="down" if fused else "",
         )
-        self.norm = LayerNorm(outputs) if layered else None
+        self.norm = norm
         self.pooled = down and not fused
 
     def forward(self, x: Tensor) -> Tensor:
@@ -152,11 +160,10 @@ class Epilogue(nn.Module):
     def __init__(self, cfg: DiscriminatorConfig) -> None:
         super().__init__()
         width = cfg.widths[0]
-        self.group = cfg.mbstd_group
-        self.features = cfg.mbstd_features if cfg.mbstd_group != 1 else 0
+        self.mbstd = MinibatchStddev(cfg.mbstd_group, cfg.mbstd_features)
         self.fromrgb = Layer(cfg, cfg.img_channels, width, 1)
-        self.conv = Layer(cfg, width + self.features, width, 3)
-        self.norm = LayerNorm(width) if cfg.norm == "layer" else None
+        self.conv = Layer(cfg, width + self.mbstd.features, width, 3)
+        self.norm = _norm(cfg, width)
         cells = width * math.prod(cfg.first_block)
         self.fc = Dense(cells, width, bias=self.norm is None, equalized=cfg.equalized)
         self.mbdisc = MinibatchDiscrimination(cfg) if cfg.mbdisc_kernels else None
@@ -167,8 +174,7 @@ class Epilogue(nn.Module):
 
     def forward(self, x: Tensor, label: Tensor | None, perturb: Perturb) -> Tensor:
         """All outputs [N, K]; a projected class is in its score."""
-        if self.features:
-            x = minibatch_stddev(x, self.group, self.features)
+        x = self.mbstd(x)
         x = self.fc(perturb(self.conv(perturb(x))).flatten(1))
         if self.norm is not None:
             x = self.norm(x[:, :, None, None]).flatten(1)

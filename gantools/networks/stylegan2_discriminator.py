@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from gantools.networks.layers import Conv, Dense, entries, minibatch_stddev, normalize_2nd_moment
+from gantools.networks.layers import Conv, Dense, MinibatchStddev, entries, normalize_2nd_moment
 from gantools.networks.sizes import SQUARE, Doubling
 from gantools.networks.stylegan2 import Architecture
 from gantools.ops.resample import box_down, downsample, fir_kernel
@@ -77,17 +77,14 @@ class Epilogue(nn.Module):
         width = cfg.widths[0]
         if cfg.architecture == "skip" or cfg.fromrgb_all:
             self.fromrgb = Conv(cfg.img_channels, width, 1, clamp=cfg.conv_clamp)
-        features = cfg.mbstd_features if cfg.mbstd_group != 1 else 0
-        self.conv = Conv(width + features, width, 3, clamp=cfg.conv_clamp)
+        self.mbstd = MinibatchStddev(cfg.mbstd_group, cfg.mbstd_features)
+        self.conv = Conv(width + self.mbstd.features, width, 3, clamp=cfg.conv_clamp)
         self.fc = Dense(width * math.prod(cfg.first_block), width, lrelu=True)
         outputs = cfg.cmap_dim or (cfg.c_dim if cfg.label_mode == "logits" else 0) or 1
         self.out = Dense(width, outputs)
-        self.group, self.features = cfg.mbstd_group, features
 
     def forward(self, x: Tensor, kernel: Tensor) -> Tensor:
-        if self.features:
-            x = minibatch_stddev(x, self.group, self.features)
-        x = self.conv(x, kernel)
+        x = self.conv(self.mbstd(x), kernel)
         return self.out(self.fc(x.flatten(1)))
 
 

@@ -2,14 +2,13 @@
 
 Every process draws the random numbers of the whole batch and keeps those of its share, so a run is
 the same on any number of processes, up to rounding, and may go on with another number. A share
-holds whole groups of the minibatch standard deviation.
+holds whole groups of the minibatch standard deviation, or equally many samples of every group.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
-import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from gantools.networks.layers import groups_of
 from gantools.report import Usage
 
 PATIENCE = datetime.timedelta(hours=2)  # how long the others wait while the first one measures
@@ -39,8 +39,9 @@ class Ranks:
     def take(self, whole: Tensor, group: int = 1) -> Tensor:
         """This process's samples of a batch [N, …]; group as minibatch_stddev has it.
 
-        There, samples i, i + groups, … stand together: a share has all of some groups, in order.
-        Usage where the groups cannot be divided.
+        There, samples i, i + groups, … stand together: a share has all of some groups, in order, or
+        where there are too few as many samples of each group as the others have. Usage where
+        neither can be.
         """
         if self.world == 1:
             return whole
@@ -48,14 +49,17 @@ class Ranks:
 
     def share(self, n: int, group: int = 1) -> Tensor:
         """The indices of `take`."""
-        groups = math.ceil(n / (group or n))
-        if n % groups or groups % self.world:
+        groups = groups_of(n, group)
+        size = n // groups
+        if n % groups or (groups % self.world and size % self.world):
             raise Usage(
-                f"a batch of {n} in groups of {group or n} does not divide over {self.world} "
-                "processes: choose another --batch"
+                f"a batch of {n} in groups of {min(group or n, n)} does not divide over "
+                f"{self.world} processes: choose another --batch"
             )
-        own = groups // self.world
-        return torch.arange(n).view(-1, groups)[:, self.rank * own :][:, :own].flatten()
+        rows = torch.arange(n).view(size, groups)
+        if groups % self.world:
+            return rows.chunk(self.world)[self.rank].flatten()
+        return rows.chunk(self.world, dim=1)[self.rank].flatten()
 
     def total(self, value: Tensor) -> Tensor:
         """The sum over the processes; `value` is not changed and gets no gradient."""
@@ -66,7 +70,7 @@ class Ranks:
         return summed
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean over the processes, with a gradient."""
+        """The mean over the processes, with gradients of every order."""
         return value if self.world == 1 else _Mean.apply(value, self.world)  # type: ignore[no-any-return,no-untyped-call]
 
     def average_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
@@ -116,20 +120,22 @@ def parts_of(n: int, group: int, at_once: int | None) -> int:
 
 
 class _Mean(torch.autograd.Function):
-    """The mean over processes; its gradient is the mean of their gradients."""
+    """The mean over processes; its gradient is the mean of their gradients.
+
+    So what the processes together compute is differentiated as one program, whose loss is the mean
+    of theirs, once or twice.
+    """
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, world: int) -> Tensor:
         ctx.world = world
-        summed = value.clone()
+        summed = value.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(summed)
         return summed / world
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        summed = gradient.clone()
-        dist.all_reduce(summed)
-        return summed / ctx.world, None
+        return _Mean.apply(gradient, ctx.world), None  # type: ignore[no-untyped-call]
 
 
 @contextlib.contextmanager

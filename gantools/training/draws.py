@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gantools.io import seeds
+from gantools.networks.batch_norm import BatchNorm
+from gantools.networks.layers import MinibatchStddev
 from gantools.networks.network import DTYPES
 from gantools.training import control, losses
 from gantools.training.distributed import Ranks, parts_of
@@ -85,6 +87,10 @@ class Draws:
         self.g = networks.g.to(device).to(memory_format=last)
         self.d = networks.d.to(device).to(memory_format=last)
         self.g_ema = networks.g_ema.to(device).to(memory_format=last).eval().requires_grad_(False)
+        if self.ranks.world > 1:
+            for module in (*self.g.modules(), *self.d.modules()):
+                if isinstance(module, BatchNorm | MinibatchStddev):
+                    module.processes = self.ranks
         self.mbstd_group: int = getattr(self.d.cfg, "mbstd_group", 1)
         self.reader, self.labels = reader, reader.labels
         self.g_params: list[Any] = list(self.g.parameters())
@@ -180,7 +186,23 @@ class Draws:
         grouped: bool = True,
     ) -> None:
         """One step for a batch of n; `loss` is that of a part, and draws as if it were all."""
-        optimiser.zero_grad(set_to_none=True)
+        self._learn_at_once([(optimiser, parameters)], n, lambda: [loss()], grouped=grouped)
+
+    def _learn_at_once(
+        self,
+        players: Sequence[tuple[torch.optim.Optimizer, Sequence[Any]]],
+        n: int,
+        losses_of_part: Callable[[], Sequence[Tensor]],
+        *,
+        grouped: bool = True,
+    ) -> None:
+        """A step of every player, each down its own loss, all gradients taken before any step.
+
+        Their losses may share parts of one graph; where there are several players each has a
+        gradient in its own parameters alone.
+        """
+        for optimiser, _ in players:
+            optimiser.zero_grad(set_to_none=True)
         group = self.mbstd_group if grouped else 1
         parts = parts_of(n // self.ranks.world, group, self.batch_gpu)
         drawn = self.generator.get_state() if parts > 1 else None
@@ -188,13 +210,18 @@ class Draws:
             if drawn is not None:
                 self.generator.set_state(drawn)
             self._part = Ranks(part, parts)
-            value = loss()
-            (value / parts if parts > 1 else value).backward()  # type: ignore[no-untyped-call]
+            values = losses_of_part()
+            for i, ((_, parameters), value) in enumerate(zip(players, values, strict=True), 1):
+                own = None if len(players) == 1 else list(parameters)
+                loss = value / parts if parts > 1 else value
+                loss.backward(inputs=own, retain_graph=i < len(players))  # type: ignore[no-untyped-call]
         self._part = Ranks()
         self._move_w_avg()
-        self.ranks.average_gradients(parameters)
-        losses.finite_gradients(parameters)
-        optimiser.step()
+        for _, parameters in players:
+            self.ranks.average_gradients(parameters)
+            losses.finite_gradients(parameters)
+        for optimiser, _ in players:
+            optimiser.step()
 
     def _move_w_avg(self) -> None:
         """Move w_avg towards the mean of what was drawn since the last call, of all processes."""

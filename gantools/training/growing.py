@@ -6,6 +6,9 @@ each iteration.
 
 With classes G's fakes have those of pictures drawn uniformly; D's fakes have those of its reals, as
 in the published code, so that WGAN-GP's mixed pictures have one each too.
+
+D and G alternate, or step together (S1.21): both gradients at the same weights, from one batch of
+fakes.
 """
 
 from __future__ import annotations
@@ -13,7 +16,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gantools.networks.batch_norm import BatchNorm
 from gantools.networks.growing import crossfade, shrunk
 from gantools.ops.noise import multiplicative_noise
 from gantools.report import Usage
@@ -45,10 +47,6 @@ class GrowingTrainer(Draws):
         self.config = config
         if config.loss == "gan-cls" and self.g.cfg.c_dim < 2:
             raise Usage("--loss gan-cls: the pictures are all of one class")
-        if self.ranks.world > 1:
-            for module in self.g.modules():
-                if isinstance(module, BatchNorm):
-                    module.processes = self.ranks
         self.acgan = self.labels is not None and getattr(self.d.cfg, "label_mode", "") == "acgan"
         self.schedule = config.schedule()
         self.g_opt, self.d_opt = (
@@ -83,20 +81,17 @@ class GrowingTrainer(Draws):
         return self._all_finite((*self.g_params, *self.g.buffers(), *self.d_params))
 
     def step(self) -> None:
-        """`d_steps` batches of D, one of G, the average of G."""
+        """`d_steps` batches of D, one of G, or one of both together; the average of G."""
         self._begin()
         if self.iteration % self.schedule.repeats == 0:
             self._look()
         now, before = self.moment, self.images
         for group in (*self.g_opt.param_groups, *self.d_opt.param_groups):
             group["lr"] = now.lr
-        self.g.requires_grad_(False)
-        self.d.requires_grad_(True)
-        for _ in range(self.config.d_steps):
-            self._d_step(now)
-        self.g.requires_grad_(True)
-        self.d.requires_grad_(False)
-        self._learn(self.g_opt, self.g_params, now.batch, lambda: self._g_main(now))
+        if self.config.simultaneous:
+            self._step_together(now)
+        else:
+            self._alternate(now)
         beta = control.ema_beta(self.config.ema_kimg, None, self.images - before, self.images)
         control.move_average(self.g_ema, self.g, beta, buffers=self.config.family == "sngan")
         self.iteration += 1
@@ -150,11 +145,34 @@ class GrowingTrainer(Draws):
 
     # The two players; each gives the loss of a part.
 
+    def _alternate(self, now: Moment) -> None:
+        self.g.requires_grad_(False)
+        self.d.requires_grad_(True)
+        for _ in range(self.config.d_steps):
+            self._d_step(now)
+        self.g.requires_grad_(True)
+        self.d.requires_grad_(False)
+        self._learn(self.g_opt, self.g_params, now.batch, lambda: self._g_main(now))
+
     def _d_step(self, now: Moment) -> None:
         shown = self._shown(now.batch)
         scores: list[Tensor] = []
         loss = self._d_main
         self._learn(self.d_opt, self.d_params, now.batch, lambda: loss(shown, now, scores))
+        self._shown_to_d(now, scores)
+
+    def _step_together(self, now: Moment) -> None:
+        """One step of each, both down their gradients at the weights before it (S1.21)."""
+        self.g.requires_grad_(True)
+        self.d.requires_grad_(True)
+        shown = self._shown(now.batch)
+        scores: list[Tensor] = []
+        players = [(self.d_opt, self.d_params), (self.g_opt, self.g_params)]
+        self._learn_at_once(players, now.batch, lambda: self._both(shown, now, scores))
+        self._shown_to_d(now, scores)
+
+    def _shown_to_d(self, now: Moment, scores: list[Tensor]) -> None:
+        """Count the batch; LSGAN's noise follows the mean score of its fakes."""
         if self.config.loss == "lsgan":
             score = self.ranks.total(torch.stack(scores).mean()) / self.ranks.world
             self.gdrop.fill_(losses.gdrop_average(float(self.gdrop), float(score)))
@@ -163,10 +181,24 @@ class GrowingTrainer(Draws):
     def _d_main(
         self, shown: tuple[Tensor, Tensor | None], now: Moment, scores: list[Tensor]
     ) -> Tensor:
-        """`scores` gets the mean score of the part's fakes."""
-        c = self.config
         reals, label = self._faded(shown, now)
         fakes = self._fakes(now.batch, now.lod, label).detach()
+        return self._d_loss(reals, fakes, label, now, scores)[0]
+
+    def _both(
+        self, shown: tuple[Tensor, Tensor | None], now: Moment, scores: list[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """D's loss and G's, of the same fakes and what D says of them."""
+        reals, label = self._faded(shown, now)
+        fakes = self._fakes(now.batch, now.lod, label)
+        loss, logits, classes = self._d_loss(reals, fakes, label, now, scores)
+        return loss, self._g_loss(logits, classes, label)
+
+    def _d_loss(
+        self, reals: Tensor, fakes: Tensor, label: Tensor | None, now: Moment, scores: list[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """D's loss, and its logits and classes of the fakes; `scores` gets their mean score."""
+        c = self.config
         r1 = c.gamma > 0
         reals.requires_grad_(r1)
         real_logits, real_classes = self._logits(reals, label, now.lod)
@@ -191,7 +223,7 @@ class GrowingTrainer(Draws):
             self.sums.add("loss_d_classes", classes)
             loss = loss + classes
         scores.append(fake_logits.detach().mean())
-        return loss
+        return loss, fake_logits, fake_classes
 
     def _other_classes(self, label: Tensor | None, n: int) -> Tensor:
         """One-hot labels [·, c_dim] that are not the pictures' own (S1.28)."""
@@ -219,6 +251,10 @@ class GrowingTrainer(Draws):
     def _g_main(self, now: Moment) -> Tensor:
         label = self._label(now.batch)
         logits, classes = self._logits(self._fakes(now.batch, now.lod, label), label, now.lod)
+        return self._g_loss(logits, classes, label)
+
+    def _g_loss(self, logits: Tensor, classes: Tensor, label: Tensor | None) -> Tensor:
+        """G's loss of the logits and classes that D gives its fakes of `label`."""
         loss = _G_LOSS[self.config.loss](logits)
         self.sums.add("loss_g", loss)
         if self.acgan and label is not None:

@@ -31,8 +31,11 @@ class GrowingConfig:
     as SNGAN always. decay_kimg: length of a run whose learning rate falls (None: the schedule's).
     batch None: the schedule's, by resolution and `gpus`, the number that its table is for. course:
     PGGAN's own schedule (v1) or its faster one (v2). gamma: R1's weight (logistic,
-    hinge). gp_weight, gp_target, drift: WGAN-GP's. ablation: the row of S1.14 that shapes the
-    networks. ema_kimg: half-life. The other entries are as in presets.TrainConfig.
+    hinge). gp_weight, gp_target, drift: WGAN-GP's. simultaneous: D and G step together, not in turn
+    (S1.21). d_channel_base: D's channels (None: as many as G's). batch_norm: in both networks, in
+    the place of equalized learning rates and PixelNorm; tanh: at the end of G (S1.22). ablation:
+    the row of S1.14 that shapes the networks. ema_kimg: half-life. The other entries are as in
+    presets.TrainConfig.
     """
 
     family: Family
@@ -52,6 +55,7 @@ class GrowingConfig:
     lr: float | None = None
     beta2: float = 0.99
     d_steps: int = 1
+    simultaneous: bool = False
     gamma: float = 0.0
     gp_weight: float = 10.0
     gp_target: float = 1.0
@@ -59,10 +63,13 @@ class GrowingConfig:
     mixing: float = 0.0
     ema_kimg: float = 10.0
     channel_base: int = 16384
+    d_channel_base: int | None = None
     channel_max: int = 512
     latent_dim: int = 512
     map_depth: int = 8
     mbstd_group: int = 4
+    batch_norm: bool = False
+    tanh: bool = False
     ablation: str | None = None
     dtype: str = "fp32"
     net: str | None = None
@@ -126,17 +133,26 @@ class GrowingConfig:
         if self.family == "sngan":
             return self._sngan_configs()
         channels = widths(self.resolution, self.channel_base, self.channel_max)
+        d_base = self.channel_base if self.d_channel_base is None else self.d_channel_base
+        d_channels = widths(self.resolution, d_base, self.channel_max)
         if self.ablation is not None:
             row = ablations.ABLATIONS[self.ablation]
-            pair = ablations.networks(row, self.resolution, channels, self.latent_dim)
-            return pair[0].to_dict(), pair[1].to_dict()
-        shape = (self.resolution, channels)
-        d = pggan_discriminator.DiscriminatorConfig(*shape, mbstd_group=self.mbstd_group).to_dict()
+            g, critic = ablations.networks(row, self.resolution, channels, self.latent_dim)
+            return g.to_dict(), replace(critic, widths=d_channels).to_dict()
+        d = pggan_discriminator.DiscriminatorConfig(
+            self.resolution, d_channels, mbstd_group=self.mbstd_group,
+            norm="batch" if self.batch_norm else "none", equalized=not self.batch_norm,
+        ).to_dict()  # fmt: skip
         if self.family == "pggan":
-            return pggan.GeneratorConfig(*shape, z_dim=self.latent_dim).to_dict(), d
+            g = pggan.GeneratorConfig(
+                self.resolution, channels, z_dim=self.latent_dim, tanh=self.tanh,
+                norm="batch" if self.batch_norm else "pixel", equalized=not self.batch_norm,
+            )  # fmt: skip
+            return g.to_dict(), d
         g_config = stylegan.GeneratorConfig(
-            *shape, z_dim=self.latent_dim, w_dim=self.latent_dim, mapping_layers=self.map_depth
-        )
+            self.resolution, channels, z_dim=self.latent_dim, w_dim=self.latent_dim,
+            mapping_layers=self.map_depth,
+        )  # fmt: skip
         return g_config.to_dict(), d | stylegan.discriminator_defaults()
 
     def _sngan_configs(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -153,6 +169,13 @@ _PGGAN_EMA = half_life_kimg(0.999, 16)
 
 # S1.7, S1.12, S1.21, S1.22, as the paper's own (Theano) code has them: the standard deviation is
 # over the whole minibatch, the learning rate rises over 40 kimg, except with cifar10.
+_MNIST_RGB: dict[str, Any] = {
+    "course": "v1", "resolution": 32, "channel_base": 256, "channel_max": 256, "latent_dim": 64,
+    "stable_kimg": 500.0, "fade_kimg": 2000.0, "d_steps": 5, "batch": 64, "mbstd_group": 64,
+    "drift": 0.0, "ema_kimg": half_life_kimg(0.999, 5 * 64), "tanh": True,
+}  # fmt: skip
+_MNIST_RGB_STDDEV = {**_MNIST_RGB, "growing": False}
+_MNIST_RGB_NORM = {**_MNIST_RGB_STDDEV, "mbstd_group": 1}
 _PGGAN: dict[str, dict[str, Any]] = {
     "auto": {},
     "celebahq": {"course": "v1", "mbstd_group": 16, "mirror": True},
@@ -162,13 +185,13 @@ _PGGAN: dict[str, dict[str, Any]] = {
     "cifar10": {
         "resolution": 32, "channel_base": 8192, "channel_max": 128, "latent_dim": 128,
         "stable_kimg": 400.0, "fade_kimg": 400.0, "gp_target": 750.0, "batch": 16,
-        "mbstd_group": 16,
+        "mbstd_group": 16, "simultaneous": True,
     },
-    "mnist-rgb": {
-        "course": "v1", "resolution": 32, "channel_base": 256, "channel_max": 256,
-        "latent_dim": 64, "stable_kimg": 500.0, "fade_kimg": 2000.0, "d_steps": 5, "batch": 64,
-        "mbstd_group": 64, "drift": 0.0, "ema_kimg": half_life_kimg(0.999, 5 * 64),
-    },
+    # S1.22's four variants, each with one part less than the one before it.
+    "mnist-rgb": _MNIST_RGB,
+    "mnist-rgb-stddev": _MNIST_RGB_STDDEV,
+    "mnist-rgb-norm": _MNIST_RGB_NORM,
+    "mnist-rgb-wgan-gp": {**_MNIST_RGB_NORM, "batch_norm": True},
 }  # fmt: skip
 _STYLEGAN: dict[str, dict[str, Any]] = {
     "auto": {},
@@ -190,6 +213,8 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 _TOTAL_KIMG = {
     ("pggan", "lsun"): 20_000, ("pggan", "cifar10"): 20_000, ("pggan", "mnist-rgb"): 15_000,
+    ("pggan", "mnist-rgb-wgan-gp"): 10_000, ("pggan", "mnist-rgb-norm"): 10_000,
+    ("pggan", "mnist-rgb-stddev"): 10_000,
 }  # fmt: skip
 
 
@@ -281,6 +306,15 @@ def _check(config: GrowingConfig) -> None:
         raise Usage(f"--loss {config.loss}: expected one of {', '.join(LOSSES)}")
     if config.loss in ("wgan-gp", "lsgan") and config.gamma:
         raise Usage(f"--gamma is R1's weight, which --loss {config.loss} has not")
+    bases = {"--channel-base": config.channel_base, "--d-channel-base": config.d_channel_base}
+    for flag, base in bases.items() if config.family != "sngan" else ():
+        if base is not None and base < size:
+            raise Usage(f"{flag} {base}: that leaves no channel at {size} pixels; {size} or more")
+    if config.simultaneous and config.d_steps > 1:
+        raise Usage(
+            f"--simultaneous: with this preset the discriminator has {config.d_steps} steps for "
+            "one of the generator's (--alternating)"
+        )
     if config.gpus > 1 and config.batch is not None:
         raise Usage("--gpus chooses a table of minibatches, and --batch or the preset gives one")
     if config.gpus > 1 and (config.course == "v1" or config.ablation is not None):

@@ -119,8 +119,9 @@ def from_checkpoint(
     if (d_config or g_config).get("c_dim", 0) != classes:
         raise Usage("--net: its generator and its discriminator differ in their classes")
     if d_config is None:
-        # SNGAN's two networks have widths of their own.
-        kept = () if config.family == "sngan" else ("widths", "conv_clamp", "num_fp16_res")
+        # SNGAN's two networks have widths of their own, and so may --d-channel-base say.
+        own = config.family == "sngan" or getattr(config, "d_channel_base", None) is not None
+        kept = () if own else ("widths", "conv_clamp", "num_fp16_res")
         same = {n: g_config[n] for n in kept if n in g_config}
         d_config = {**_shapes(config, classes)["d"], **same}
         if d_config.get("cmap_dim"):

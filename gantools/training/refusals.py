@@ -66,7 +66,7 @@ def _check_layers(
             "minibatch discrimination compares all samples of a batch: it is trained by one "
             "process, without torchrun and --batch-gpu"
         )
-    if in_parts and (config.family == "sngan" or g.get("norm") == "batch"):
+    if in_parts and (config.family == "sngan" or "batch" in (g.get("norm"), d.get("norm"))):
         raise Usage(
             "batch norm takes its moments from the whole batch of a process: without --batch-gpu"
         )
