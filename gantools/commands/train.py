@@ -145,7 +145,12 @@ def stylegan2(
     dtype: options.DtypeOption = options.Dtype.fp32,
     threads: options.Threads = 0,
     compile: Annotated[
-        bool, typer.Option("--compile", help="Compile the networks (torch.compile).")
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile the networks (torch.compile). Of this family alone: networks that grow "
+            "would be compiled anew at every level of detail.",
+        ),
     ] = False,
     quiet: options.Quiet = False,
 ) -> None:
