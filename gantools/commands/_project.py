@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import groupby
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from gantools import report
 from gantools.commands import _paste
+from gantools.commands._cropping import Cropper
+from gantools.commands._film import Film
+from gantools.commands._starts import Start
 from gantools.io import alpha, image
 from gantools.io.latent import Latent
 from gantools.io.space import Size, spatial, split
@@ -23,17 +24,13 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from gantools.faces.detect import Detector
     from gantools.inversion.optimise import Tensors
     from gantools.inversion.project import Projector
-    from gantools.inversion.start import Init
     from gantools.io.network import Checkpoint
     from gantools.io.sample import Sample
     from gantools.io.sink import Sink
     from gantools.networks.network import Network
 
-MOST_ROWS = 8  # pictures one below another in a progress video
-LEAST_HEIGHT = 256  # of a picture in it
 FRAMES = 300  # of one batch in it
 STYLE_FLAGS = {
     "style_smooth": "--style-smooth",
@@ -73,63 +70,6 @@ class Item:
     pixels: np.ndarray
     crop: dict[str, Any]
     photo: np.ndarray | None  # kept for --paste alone
-
-
-class Film:
-    """The progress video: target and current picture, a row for each picture of a batch."""
-
-    def __init__(self, path: str | None) -> None:
-        from gantools.io.sink import open_sink
-
-        if path is not None and Path(path).suffix.lower() not in {".mp4", ".gif", ".webm"}:
-            raise Usage(f"--progress-video {path}: a name that ends in .mp4, .gif or .webm")
-        self.sink = open_sink(path, own="image") if path is not None else None
-        self.rows = 0
-        self.shape: tuple[int, ...] | None = None
-        self.count = 0
-
-    def __enter__(self) -> Film:
-        if self.sink is not None:
-            self.sink.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None
-    ) -> None:
-        if self.sink is not None:
-            self.sink.__exit__(kind, e, t)
-
-    def frame(self, targets: list[np.ndarray], now: np.ndarray) -> None:
-        """One frame; later batches have the first one's number of rows and size, black beside."""
-        if self.sink is None:
-            return
-        import numpy as np
-
-        self.rows = self.rows or min(len(targets), MOST_ROWS)
-        pairs = [np.concatenate([a, b], axis=1) for a, b in zip(targets, now, strict=True)]
-        empty = np.zeros_like(pairs[0])
-        rows = [*pairs, *[empty] * self.rows][: self.rows]
-        grow = -(-LEAST_HEIGHT // len(empty)) if len(empty) < LEAST_HEIGHT else 1
-        frame = np.concatenate(rows).repeat(grow, axis=0).repeat(grow, axis=1)
-        self.shape = self.shape or frame.shape
-        self.sink.put_frame(f"{self.count:08d}", _fitted(frame, self.shape))
-        self.count += 1
-
-
-def _fitted(frame: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A frame shrunk or enlarged into the middle of another's shape, black beside it."""
-    import numpy as np
-    from PIL import Image
-
-    if frame.shape == shape:
-        return frame
-    scale = min(n / m for n, m in zip(shape[:2], frame.shape[:2], strict=True))
-    height, width = (max(1, round(n * scale)) for n in frame.shape[:2])
-    out = np.zeros(shape, np.uint8)
-    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
-    shown = Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS)
-    out[top : top + height, left : left + width] = np.asarray(shown)
-    return out
 
 
 def _check_tuned(path: Path) -> None:
@@ -177,8 +117,10 @@ class Run:
         self.network.need_w()
         if self.wishes.paste is not None and self.network.channels == 4:
             raise Usage(_paste.HAS_ALPHA)
+        self.cropper = Cropper(
+            self.network, self.space, self.wishes.align, self.wishes.size, self.device
+        )
         self._projector: Projector | None = None
-        self._detector: Detector | None = None
 
     def _check_wishes(self) -> None:
         """Usage for flags that the space has no use for."""
@@ -238,7 +180,7 @@ class Run:
             return self._converted(Latent.from_bytes(sample.data, sample.key))
         projector = self.projector  # what the network cannot do is said before a face is looked for
         photo = image.decode_channels(sample.data, self.network.channels)
-        pixels, quad = self._cropped(photo) if self.wishes.size is None else self._sized(photo)
+        pixels, quad = self.cropper(photo)
         height, width = pixels.shape[:2]
         canvas = projector.canvas((height, width))
         if not isinstance(projector.init, str):  # a start that does not fit fails its sample alone
@@ -250,54 +192,6 @@ class Run:
         }
         kept = photo if self.wishes.paste is not None else None
         return Item(sample.key, sample.name, pixels, crop, kept)
-
-    def _sized(self, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The photograph in its own size, or its middle in another; mirrored up to whole cells."""
-        from gantools.faces.centre import centred, mirrored
-        from gantools.inversion.canvas import unit
-
-        wish = self.wishes.size
-        size = wish if isinstance(wish, tuple) else (photo.shape[0], photo.shape[1])
-        if wish == "faces":
-            scale = self._scale_of_faces(alpha.on_white(photo))
-            size = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-        pixels, quad = centred(photo, size)
-        return mirrored(pixels, quad, unit(self.network, self.space))
-
-    def _scale_of_faces(self, photo: np.ndarray) -> float:
-        """By how much the median face of a photograph is larger in the network's pictures."""
-        from gantools.faces.detect import Detector
-        from gantools.faces.find import find
-        from gantools.faces.framing import scale
-
-        framing = self.network.meta.get("crop")
-        if framing is None:
-            raise Usage(f"--size faces: {self.network.name} does not say how large its faces are")
-        self._detector = self._detector or Detector(self.device)
-        (faces,) = find([photo], self._detector)
-        if not faces:
-            raise SampleError("no face found")
-        return scale(faces, framing, self.network.size[0])
-
-    def _cropped(self, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        from gantools.faces.align import align
-        from gantools.faces.centre import centred
-        from gantools.faces.detect import Detector
-
-        framing, mode = self.network.meta.get("crop"), self.wishes.align
-        height, width = self.network.size
-        if height != width and mode == "always":
-            raise Usage(
-                "--align always: faces are brought to squares, and the network's pictures are "
-                f"{height} high and {width} wide"
-            )
-        if height != width or (photo.shape[2] == 4 and (framing is None or mode == "never")):
-            return centred(photo, self.network.size)
-        if self._detector is None and framing is not None and mode != "never":
-            self._detector = Detector(self.device)
-        seen = alpha.on_white(photo)
-        pixels, quad, _ = align(seen, framing, height, mode, self._detector)
-        return (pixels if photo.shape[2] == 3 else _with_alpha(photo, quad, height)), quad
 
     def _converted(self, latent: Latent) -> Latent:
         from gantools.latents import spaces
@@ -324,53 +218,10 @@ class Run:
                 self.wishes.method,
                 self.method,
                 self.perceptual,
-                self._init(),
+                Start(self.wishes.init, self.network, self.path, self.space, self.device).init(),
                 self.wishes.seed,
             )
         return self._projector
-
-    def _init(self) -> Init:
-        from gantools.inversion.start import Given
-        from gantools.io import encoder
-
-        if self.wishes.init is None:
-            kept = self._kept_encoder()
-            return "mean" if kept is None else Given("encoder", self._encoder(kept))
-        if self.wishes.init in {"mean", "random"}:
-            return self.wishes.init
-        place = Path(self.wishes.init)
-        if not place.exists():
-            raise Usage(
-                f"--init {place}: not mean, random, a latent file, a folder of them or an encoder"
-            )
-        if encoder.is_one(place):
-            return Given("encoder", self._encoder(place))
-        return Given("latent", lambda key, picture: self._latent(place, key))
-
-    def _kept_encoder(self) -> Path | None:
-        from gantools.io import encoder
-
-        index = split(self.space)[1]
-        own = {**self.network.meta, "id": self.network.id}
-        return None if index is None else encoder.kept_for(self.path, own, index)
-
-    def _encoder(self, place: Path) -> Callable[[str, Tensor], Latent]:
-        from gantools.inversion import encoder
-
-        found = encoder.load(place, self.device)
-        found.check(self.network)
-        return partial(encoder.latent, found)
-
-    def _latent(self, place: Path, key: str) -> Latent:
-        path = place / f"{key}.safetensors" if place.is_dir() else place
-        if not path.is_file():
-            raise SampleError(f"--init: there is no {key}.safetensors in {place}")
-        try:
-            latent = Latent.from_bytes(path.read_bytes(), key)
-            self.network.check(latent)
-        except SampleError as e:
-            raise SampleError(f"--init {path}: {e}") from e
-        return latent
 
     def _project(self, items: list[Item]) -> None:
         total = self.method.steps
@@ -459,10 +310,3 @@ class Run:
         from gantools.latents.render import images
 
         return self.network.pixels(images(self.network, [latent]))[0]
-
-
-def _with_alpha(photo: np.ndarray, quad: np.ndarray, size: int) -> np.ndarray:
-    """The quad of a photograph [H,W,4] in straight colour: cut out premultiplied."""
-    from gantools.faces.warp import crop_quad
-
-    return alpha.through(photo, lambda whole: crop_quad(whole, quad, size))

@@ -351,7 +351,7 @@ def project(
         raise report.Usage("--tune-steps and --tune-lr belong to --tune OUT.safetensors")
     if scale != 1 and not paste:
         raise report.Usage("--scale goes with --paste")
-    from gantools.commands import _project
+    from gantools.commands import _film, _project
     from gantools.io.sink import open_sink
     from gantools.io.source import samples
 
@@ -387,6 +387,6 @@ def project(
             raise report.Usage(NO_PICTURES)
         found = samples(operands, shard=shard)
         options.set_threads(threads)
-        with _project.Film(progress_video) as film:
+        with _film.Film(progress_video) as film:
             run = _project.Run(wishes, sink, film, net, options.pick_device(device), dtype.value)
             run.all(found)
