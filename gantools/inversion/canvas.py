@@ -16,7 +16,8 @@ from gantools.inversion.optimise import Tensors
 from gantools.io.space import Size, scaled, split
 from gantools.latents.spatial import tiled
 from gantools.networks.network import Network
-from gantools.networks.stylegan2_blocks import State, first, picture_from, table
+from gantools.networks.stylegan2_blocks import State, first, picture_from
+from gantools.networks.stylegan2_tiles import cell
 from gantools.report import SampleError, Usage
 
 SMALLEST = 4  # a picture has at least one 4th of the network's height and width
@@ -33,9 +34,8 @@ def unit(network: Network, space: str) -> Size:
         return network.size
     if index > network.g.num_ws:
         raise Usage(f"--space {space}: the network has blocks 1 to {network.g.num_ws}")
-    row = table(network.g.cfg)[index - 1]
-    cells = row.f[1:] if row.r is None else row.r[1:]
-    return network.size[0] // cells[0], network.size[1] // cells[1]
+    each = cell(network.g.cfg, index) * (2 if index > 2 else 1)  # R is half as high and wide
+    return each, each
 
 
 @dataclass
@@ -84,9 +84,8 @@ class Canvas:
     @property
     def cells(self) -> Size:
         """The size of F in front of the first block."""
-        row = table(self.network.g.cfg)[self.first - 1].f
-        own = self.network.size
-        return self.size[0] * row[1] // own[0], self.size[1] * row[2] // own[1]
+        each = cell(self.network.g.cfg, self.first)
+        return self.size[0] // each, self.size[1] // each
 
     @property
     def noise_sizes(self) -> dict[int, Size]:
