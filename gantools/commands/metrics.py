@@ -9,7 +9,7 @@ import typer
 
 from gantools import __version__, options, report
 from gantools.commands import _set_options as given
-from gantools.commands import _sets, metrics_latents, metrics_pr
+from gantools.commands import _sets, metrics_is, metrics_latents, metrics_pr
 from gantools.report import Usage
 
 app = typer.Typer(
@@ -251,3 +251,4 @@ def positions(
 app.command("w1")(metrics_latents.w1)
 app.command("latents")(metrics_latents.latents)
 app.command("pr")(metrics_pr.pr)
+app.command("is")(metrics_is.inception)
