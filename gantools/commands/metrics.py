@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from gantools import __version__, options, report
-from gantools.commands import _sets, metrics_latents
+from gantools.commands import _set_options as given
+from gantools.commands import _sets, metrics_is, metrics_latents, metrics_pr, metrics_stats
 from gantools.report import Usage
 
 app = typer.Typer(
@@ -17,58 +18,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Real = Annotated[
-    str,
-    typer.Argument(
-        metavar="REAL",
-        help="The real pictures: a folder, a tar or zip archive, - for a stream; or an .npz or "
-        ".safetensors file with an array `features` [N, D].",
-    ),
-]
-Fake = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[FAKE]",
-        help="The generated pictures, in the same forms, or latents. Without it: --num pictures "
-        "of the network of --net.",
-        show_default=False,
-    ),
-]
-Features = Annotated[
-    str,
-    typer.Option(
-        "--features",
-        metavar="NAME",
-        help="The network that sees the pictures: inception (published figures use it), "
-        "mobilenet, or discriminator (of --net). Nothing replaces one whose weights are missing.",
-    ),
-]
-Num = Annotated[
-    int | None,
-    typer.Option(
-        "--num",
-        metavar="N",
-        min=2,
-        help="Pictures that the network makes where there is no FAKE. Default: 50000.",
-        show_default=False,
-    ),
-]
-Psi = Annotated[
-    float | None,
-    typer.Option(
-        "--psi",
-        metavar="PSI",
-        callback=options.finite,
-        help="Their truncation. Default: 1. (Latents say their own.)",
-        show_default=False,
-    ),
-]
-Mirror = Annotated[
-    bool,
-    typer.Option(
-        "--mirror", help="Count every REAL picture a second time, mirrored, as training does."
-    ),
-]
 Pictures = Annotated[
     str | None,
     typer.Argument(
@@ -92,15 +41,6 @@ Few = Annotated[
 Grid = Annotated[
     int,
     typer.Option("--grid", metavar="N", min=4, max=64, help="Cells along a side of the edge maps."),
-]
-Splits = Annotated[
-    int,
-    typer.Option(
-        "--splits",
-        metavar="K",
-        min=0,
-        help="Add a 95 % interval from K parts of each set; 0 leaves it out.",
-    ),
 ]
 Ddof = Annotated[
     int,
@@ -129,16 +69,16 @@ SubsetSize = Annotated[
 
 @app.command("fid")
 def fid(
-    real: Real,
-    fake: Fake = None,
+    real: given.Real,
+    fake: given.Fakes = None,
     *,
-    features: Features = "inception",
+    features: given.Features = "inception",
     net: options.Net = None,
-    num: Num = None,
-    psi: Psi = None,
-    mirror: Mirror = False,
+    num: given.Num = None,
+    psi: given.Psi = None,
+    mirror: given.Mirror = False,
     ddof: Ddof = 1,
-    splits: Splits = 0,
+    splits: given.Splits = 0,
     seed: options.Seed = 0,
     batch: options.Batch = 64,
     device: options.Device = "auto",
@@ -151,9 +91,13 @@ def fid(
     """Fréchet distance (FID) between real and generated pictures, with its protocol.
 
     FID is above the true distance by an amount that falls with the number of pictures: compare
-    only figures of the same counts and features. Memory does not grow with that number.
+    only figures of the same counts and features. Memory does not grow with that number. REAL and
+    FAKE may be statistics: what metrics stats wrote, of FAKE any number of parts, or an .npz with
+    mu and sigma.
 
     $ gantools metrics fid photos/ --net faces64 --num 50000 --json
+
+    $ gantools metrics fid photos.safetensors part-*.safetensors
 
     $ gantools generate --seeds 0-9999 | gantools metrics fid photos.tar - --features mobilenet
     """
@@ -171,30 +115,30 @@ def fid(
         splits=splits,
         threads=threads,
     )
-    asked.check(fake, output)
+    asked.check(fake[0] if fake else None, output)
     from gantools.evaluation import frechet
     from gantools.io import results
 
-    pair = _sets.open_pair(real, fake, asked)
+    pair = _sets.open_pair(real, fake, asked, statistics=True)
     found, how = frechet.measure(
-        pair.real.blocks, pair.fake.blocks, pair.real.dim, ddof=ddof, splits=splits
+        pair.real.measurable, pair.fake.measurable, pair.real.dim, ddof=ddof, splits=splits
     )
     results.write({**found, "protocol": pair.protocol(how)}, output, as_json=json)
 
 
 @app.command("kid")
 def kid(
-    real: Real,
-    fake: Fake = None,
+    real: given.Real,
+    fake: given.Fake = None,
     *,
-    features: Features = "inception",
+    features: given.Features = "inception",
     net: options.Net = None,
-    num: Num = None,
-    psi: Psi = None,
-    mirror: Mirror = False,
+    num: given.Num = None,
+    psi: given.Psi = None,
+    mirror: given.Mirror = False,
     subsets: Subsets = 100,
     subset_size: SubsetSize = 1000,
-    splits: Splits = 0,
+    splits: given.Splits = 0,
     seed: options.Seed = 0,
     batch: options.Batch = 64,
     device: options.Device = "auto",
@@ -249,7 +193,7 @@ def positions(
     *,
     net: options.Net = None,
     num: Few = None,
-    psi: Psi = None,
+    psi: given.Psi = None,
     grid: Grid = 16,
     seed: options.Seed = 0,
     batch: options.Batch = 64,
@@ -310,3 +254,6 @@ def positions(
 
 app.command("w1")(metrics_latents.w1)
 app.command("latents")(metrics_latents.latents)
+app.command("pr")(metrics_pr.pr)
+app.command("is")(metrics_is.inception)
+app.command("stats")(metrics_stats.stats)
