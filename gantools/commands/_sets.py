@@ -40,6 +40,7 @@ class Drawn:
     threads: int
     default_num: int = 50_000
     features: str | None = None
+    noise: str | None = NOISE  # None: as the latents themselves say
 
     @property
     def num(self) -> int:
@@ -198,28 +199,37 @@ def _counted(blocks: Iterator[np.ndarray], story: dict[str, Any]) -> Iterator[np
         yield block
 
 
-def open_source(operand: str | None, asked: Drawn) -> Source:
-    """The pictures of an operand, or of the network of --net where there is none."""
+def open_source(operand: str | None, asked: Drawn, *, keyed: bool = False) -> Source:
+    """The pictures of an operand, or of the network of --net where there is none.
+
+    keyed: as in `pictures_of`.
+    """
     from gantools.io.source import samples
 
     if operand is None:
         return _generated(asked)
     name = "stdin" if operand == "-" else Path(operand).name or "."
-    return Source(_pictures(samples([operand]), asked), {"source": name})
+    found = pictures_of(samples([operand]), asked, keyed=keyed)
+    return Source(found, {"source": name})
 
 
-# Pictures are decoded, latents rendered with the network that they name; the order stays.
-def _pictures(samples: Iterable[Sample], asked: Drawn) -> Iterator[Picture]:
+def pictures_of(
+    samples: Iterable[Sample], asked: Drawn, *, keyed: bool = False
+) -> Iterator[Picture]:
+    """Pictures decoded, latents rendered with the network of --net; the order stays.
+
+    keyed: each is called by its key, not by its name for messages. What fails is reported.
+    """
     from gantools.io.sample import kind
 
     for what, group in groupby(samples, key=lambda sample: kind(sample.data)):
         if what == "latent":
             yield from _rendered(_latents(group), asked)
         else:
-            yield from _decoded(group)
+            yield from _decoded(group, keyed)
 
 
-def _decoded(samples: Iterable[Sample]) -> Iterator[Picture]:
+def _decoded(samples: Iterable[Sample], keyed: bool) -> Iterator[Picture]:
     from gantools.io.image import decode
 
     for sample in samples:
@@ -228,7 +238,7 @@ def _decoded(samples: Iterable[Sample]) -> Iterator[Picture]:
         except SampleError as e:
             report.failed(sample.name, e)
             continue
-        yield sample.name, pixels
+        yield sample.key if keyed else sample.name, pixels
 
 
 def _latents(samples: Iterable[Sample]) -> Iterator[Latent]:
@@ -245,7 +255,7 @@ def _rendered(latents: Iterable[Latent], asked: Drawn) -> Iterator[Picture]:
     from gantools.latents import pictures
 
     def picture(latent: Latent) -> pictures.Picture:
-        look = pictures.Look(noise=None if latent.noise else NOISE, seed=asked.seed)
+        look = pictures.Look(noise=None if latent.noise else asked.noise, seed=asked.seed)
         return pictures.Picture(latent.key, [pictures.Cell(latent, look)])
 
     cells = map(picture, latents)

@@ -1,9 +1,9 @@
-"""Plots of statistics, as files' bytes that repeat (papers.md S2.16, S2.17, S2.25)."""
+"""Plots of statistics, as files' bytes that repeat (papers.md S2.16, S2.17, S2.25, S4.19)."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,4 +101,33 @@ def of_layouts(found: Layouts, kind: str) -> bytes:
     right.axvline(found.alike, color="C1", linestyle=":")
     right.legend()
     right.set_title(f"correlation of layouts: mean {found.alike:.3f}", fontsize=9)
+    return _encoded(figure, kind)
+
+
+def of_reconstructions(
+    columns: Mapping[str, Sequence[float]],
+    worst: Sequence[tuple[str, np.ndarray, np.ndarray]],
+    kind: str,
+) -> bytes:
+    """A histogram of every measure, and the worst pairs, the target above its result."""
+    rows = -(-len(columns) // 4)
+    figure = _figure(12, 2.2 * rows + 3.6)
+    parts = figure.subfigures(2, 1, height_ratios=(2.2 * rows, 3.6), squeeze=False)
+    top, bottom = parts[:, 0]
+    cells = top.subplots(rows, 4, squeeze=False).ravel()
+    for axes in cells[len(columns) :]:
+        axes.set_axis_off()
+    for (name, values), axes in zip(columns.items(), cells, strict=False):
+        known = np.asarray(values)[np.isfinite(values)]
+        axes.set_title(f"{name}: mean {np.mean(values):.4g}", fontsize=9)
+        if len(known):
+            heights, edges = np.histogram(known, bins=min(50, 2 + len(known) // 4))
+            _stairs(axes, edges, heights, filled=True)
+    below = bottom.subplots(2, len(worst), squeeze=False)
+    for column, (key, target, result) in enumerate(worst):
+        for row, pixels in enumerate((target, result)):
+            below[row, column].imshow(pixels, interpolation="nearest")
+            below[row, column].set_axis_off()
+        below[0, column].set_title(key[-16:], fontsize=8, parse_math=False)
+    bottom.suptitle("largest mse: target above result", fontsize=9)
     return _encoded(figure, kind)

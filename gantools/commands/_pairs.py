@@ -1,0 +1,126 @@
+"""Pictures of two operands, paired by key, as they arrive (`metrics recon`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice, zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gantools import report
+from gantools.commands import _sets
+from gantools.report import SampleError, Usage
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gantools.io.sample import Sample
+
+Match = tuple[str, "Sample", "Sample"]
+Pair = tuple[str, "np.ndarray", "np.ndarray"]
+
+
+def open_pairs(
+    target: str, result: str, asked: _sets.Drawn, fit: Callable[[np.ndarray], np.ndarray]
+) -> Iterator[Pair]:
+    """(key, target, result), uint8 [H, W, 3] of equal size, as `fit` leaves them.
+
+    What is in one operand alone, cannot be read, or has two sizes, is reported. Usage for two
+    streams on standard input, and for an operand that is not there. In memory are one batch, and
+    the files whose partner has not come yet.
+    """
+    for name in (target, result):
+        if name != "-" and not Path(name).exists():
+            raise Usage(f"{name}: no such file or folder")
+    if target == result == "-":
+        raise Usage("standard input (-) can be one of the two sets, not both")
+    return _pictures(_matched(target, result), asked, fit)
+
+
+def _matched(target: str, result: str) -> Iterator[Match]:
+    """Samples of one key, as soon as both are there; then what has no partner is reported.
+
+    Two single pictures are a pair whatever they are called.
+    """
+    from gantools.io.source import known_keys, samples
+
+    broken: set[str] = set()
+    texts = (target, result)
+    keys = [known_keys([text]) for text in texts]
+    if all(k is not None and len(k) == 1 for k in keys):
+        both = [next(samples([text]), None) for text in texts]
+        if both[0] is not None and both[1] is not None:
+            yield both[0].key, both[0], both[1]
+        return
+    reading = [samples([t], on_failure=lambda key, _name, _why: broken.add(key)) for t in texts]
+    waiting: list[dict[str, Sample]] = [{}, {}]
+    for arrived in zip_longest(*reading):
+        for side, sample in enumerate(arrived):
+            if sample is None:
+                continue
+            partner = waiting[1 - side].pop(sample.key, None)
+            if partner is None:
+                waiting[side][sample.key] = sample
+            else:
+                pair = (sample, partner) if side == 0 else (partner, sample)
+                yield sample.key, *pair
+    for alone, other in zip(waiting, reversed(texts), strict=True):
+        for key, sample in alone.items():
+            if key not in broken:
+                report.failed(sample.name, f"{_called(other)} has no {key}")
+
+
+def _called(text: str) -> str:
+    return "standard input" if text == "-" else Path(text).name or text
+
+
+def _pictures(
+    matches: Iterator[Match], asked: _sets.Drawn, fit: Callable[[np.ndarray], np.ndarray]
+) -> Iterator[Pair]:
+    while group := list(islice(matches, asked.batch)):
+        targets = _decoded([target for _, target, _ in group], asked)
+        results = _decoded([result for _, _, result in group], asked)
+        for key, _, result in group:  # the key is the target's; a single result may have another
+            a, b = targets.get(key), results.get(result.key)
+            if a is None or b is None:
+                continue
+            try:
+                yield key, *_fitted(a, b, fit)
+            except SampleError as e:
+                report.failed(key, e)
+
+
+def _decoded(samples: Sequence[Sample], asked: _sets.Drawn) -> dict[str, np.ndarray]:
+    return dict(_sets.pictures_of(samples, asked, keyed=True))
+
+
+def _fitted(
+    target: np.ndarray, result: np.ndarray, fit: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    a, b = fit(_in_colour(target)), fit(_in_colour(result))
+    if a.shape != b.shape:
+        sizes = " and ".join(f"{x.shape[1]}x{x.shape[0]}" for x in (a, b))
+        raise SampleError(f"its pictures have {sizes} pixels; --size brings both to one size")
+    return a, b
+
+
+def _in_colour(pixels: np.ndarray) -> np.ndarray:
+    from gantools.io.alpha import on_white
+
+    if pixels.shape[2] == 4:
+        return on_white(pixels)
+    return pixels if pixels.shape[2] == 3 else pixels.repeat(3, axis=2)
+
+
+def grouped(pairs: Iterable[Pair], batch: int) -> Iterator[list[Pair]]:
+    """Neighbours of one size, at most `batch` and about 2 megapixels of each side."""
+    group: list[Pair] = []
+    for pair in pairs:
+        shape = pair[1].shape
+        most = max(1, min(batch, (1 << 21) // (shape[0] * shape[1])))
+        if group and (len(group) >= most or group[0][1].shape != shape):
+            yield group
+            group = []
+        group.append(pair)
+    if group:
+        yield group
