@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gantools import report
 from gantools.commands import _sets
-from gantools.report import SampleError, Usage
+from gantools.report import SampleError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,11 +29,7 @@ def open_pairs(
     streams on standard input, and for an operand that is not there. In memory are one batch, and
     the files whose partner has not come yet.
     """
-    for name in (target, result):
-        if name != "-" and not Path(name).exists():
-            raise Usage(f"{name}: no such file or folder")
-    if target == result == "-":
-        raise Usage("standard input (-) can be one of the two sets, not both")
+    _sets.check_operands(target, result)
     return _pictures(_matched(target, result), asked, fit)
 
 
@@ -97,14 +93,15 @@ def _decoded(samples: Sequence[Sample], asked: _sets.Drawn) -> dict[str, np.ndar
 def _fitted(
     target: np.ndarray, result: np.ndarray, fit: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    a, b = fit(_in_colour(target)), fit(_in_colour(result))
+    a, b = fit(in_colour(target)), fit(in_colour(result))
     if a.shape != b.shape:
         sizes = " and ".join(f"{x.shape[1]}x{x.shape[0]}" for x in (a, b))
         raise SampleError(f"its pictures have {sizes} pixels; --size brings both to one size")
     return a, b
 
 
-def _in_colour(pixels: np.ndarray) -> np.ndarray:
+def in_colour(pixels: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 3] of [H, W, 1, 3 or 4], alpha laid on white."""
     from gantools.io.alpha import on_white
 
     if pixels.shape[2] == 4:

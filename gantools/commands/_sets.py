@@ -125,11 +125,7 @@ class Pair:
 
 def open_pair(real: str, fake: str | None, asked: Asked) -> Pair:
     """Both sets, ready to be read; everything that can be refused is refused here (Usage)."""
-    if real == fake == "-":
-        raise Usage("standard input (-) can be one of the two sets, not both")
-    for name in (real, fake):
-        if name not in (None, "-") and not Path(str(name)).exists():
-            raise Usage(f"{name}: no such file or folder")
+    check_operands(real, fake)
     options.set_threads(asked.threads)
     names = (real, fake)
     sources = [None if _holds_features(name) else open_source(name, asked) for name in names]
@@ -147,6 +143,15 @@ def open_pair(real: str, fake: str | None, asked: Asked) -> Pair:
         raise Usage(f"features of {sets[0].dim} and of {sets[1].dim} dimensions do not compare")
     unknown = {"features": "of files that do not name their network", "dimensions": sets[0].dim}
     return Pair(sets[0], sets[1], stories[0] if stories else unknown)
+
+
+def check_operands(*names: str | None) -> None:
+    """Usage for an operand that is not there, and for standard input twice."""
+    if names.count("-") > 1:
+        raise Usage("standard input (-) can be one of the two sets, not both")
+    for name in names:
+        if name not in (None, "-") and not Path(str(name)).exists():
+            raise Usage(f"{name}: no such file or folder")
 
 
 def _holds_features(name: str | None) -> bool:

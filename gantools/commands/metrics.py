@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gantools import __version__, options, report
-from gantools.commands import _sets, metrics_latents, metrics_recon
+from gantools.commands import _sets, metrics_latents, metrics_recon, metrics_swd
 from gantools.report import Usage
 
 app = typer.Typer(
@@ -311,3 +311,4 @@ def positions(
 app.command("w1")(metrics_latents.w1)
 app.command("latents")(metrics_latents.latents)
 app.command("recon")(metrics_recon.recon)
+app.command("swd")(metrics_swd.swd)

@@ -131,3 +131,18 @@ def of_reconstructions(
         below[0, column].set_title(key[-16:], fontsize=8, parse_math=False)
     bottom.suptitle("largest mse: target above result", fontsize=9)
     return _encoded(figure, kind)
+
+
+def of_levels(found: Mapping[str, float], kind: str) -> bytes:
+    """Bars of the sliced Wasserstein distance of every level, and their mean as a line."""
+    figure = _figure(6, 4)
+    axes = figure.subplots()
+    levels = {name.removeprefix("swd_"): x for name, x in found.items() if name != "swd"}
+    bars = axes.bar(list(levels), list(levels.values()), alpha=0.5)
+    axes.bar_label(bars, fmt="%.4g", fontsize=9)
+    axes.axhline(found["swd"], linestyle=":", label=f"mean {found['swd']:.4g}")
+    axes.margins(y=0.12)
+    axes.legend()
+    axes.set_xlabel("resolution of the level")
+    axes.set_ylabel("SWD x 1000")
+    return _encoded(figure, kind)
