@@ -77,11 +77,11 @@ class Asked(Drawn):
     mirror: bool
     splits: int
 
-    def check(self, fake: str | None, output: Sequence[str] | None) -> None:
+    def check(self, fake: str | None, output: Sequence[str] | None, *, plots: bool = False) -> None:
         """Usage for what can be refused before anything heavy is imported."""
         from gantools.io import results
 
-        results.check(output)
+        results.check(output, plots=plots)
         if self.features not in FEATURES:
             raise Usage(
                 f"--features {self.features}: expected {', '.join(FEATURES)}; a file of features "

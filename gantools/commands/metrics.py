@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from gantools import __version__, options, report
-from gantools.commands import _sets, metrics_latents, metrics_recon, metrics_swd
+from gantools.commands import _set_options as given
+from gantools.commands import _sets, metrics_latents, metrics_pr, metrics_recon, metrics_swd
 from gantools.report import Usage
 
 app = typer.Typer(
@@ -17,58 +18,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Real = Annotated[
-    str,
-    typer.Argument(
-        metavar="REAL",
-        help="The real pictures: a folder, a tar or zip archive, - for a stream; or an .npz or "
-        ".safetensors file with an array `features` [N, D].",
-    ),
-]
-Fake = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[FAKE]",
-        help="The generated pictures, in the same forms, or latents. Without it: --num pictures "
-        "of the network of --net.",
-        show_default=False,
-    ),
-]
-Features = Annotated[
-    str,
-    typer.Option(
-        "--features",
-        metavar="NAME",
-        help="The network that sees the pictures: inception (published figures use it), "
-        "mobilenet, or discriminator (of --net). Nothing replaces one whose weights are missing.",
-    ),
-]
-Num = Annotated[
-    int | None,
-    typer.Option(
-        "--num",
-        metavar="N",
-        min=2,
-        help="Pictures that the network makes where there is no FAKE. Default: 50000.",
-        show_default=False,
-    ),
-]
-Psi = Annotated[
-    float | None,
-    typer.Option(
-        "--psi",
-        metavar="PSI",
-        callback=options.finite,
-        help="Their truncation. Default: 1. (Latents say their own.)",
-        show_default=False,
-    ),
-]
-Mirror = Annotated[
-    bool,
-    typer.Option(
-        "--mirror", help="Count every REAL picture a second time, mirrored, as training does."
-    ),
-]
 Pictures = Annotated[
     str | None,
     typer.Argument(
@@ -92,15 +41,6 @@ Few = Annotated[
 Grid = Annotated[
     int,
     typer.Option("--grid", metavar="N", min=4, max=64, help="Cells along a side of the edge maps."),
-]
-Splits = Annotated[
-    int,
-    typer.Option(
-        "--splits",
-        metavar="K",
-        min=0,
-        help="Add a 95 % interval from K parts of each set; 0 leaves it out.",
-    ),
 ]
 Ddof = Annotated[
     int,
@@ -129,16 +69,16 @@ SubsetSize = Annotated[
 
 @app.command("fid")
 def fid(
-    real: Real,
-    fake: Fake = None,
+    real: given.Real,
+    fake: given.Fake = None,
     *,
-    features: Features = "inception",
+    features: given.Features = "inception",
     net: options.Net = None,
-    num: Num = None,
-    psi: Psi = None,
-    mirror: Mirror = False,
+    num: given.Num = None,
+    psi: given.Psi = None,
+    mirror: given.Mirror = False,
     ddof: Ddof = 1,
-    splits: Splits = 0,
+    splits: given.Splits = 0,
     seed: options.Seed = 0,
     batch: options.Batch = 64,
     device: options.Device = "auto",
@@ -184,17 +124,17 @@ def fid(
 
 @app.command("kid")
 def kid(
-    real: Real,
-    fake: Fake = None,
+    real: given.Real,
+    fake: given.Fake = None,
     *,
-    features: Features = "inception",
+    features: given.Features = "inception",
     net: options.Net = None,
-    num: Num = None,
-    psi: Psi = None,
-    mirror: Mirror = False,
+    num: given.Num = None,
+    psi: given.Psi = None,
+    mirror: given.Mirror = False,
     subsets: Subsets = 100,
     subset_size: SubsetSize = 1000,
-    splits: Splits = 0,
+    splits: given.Splits = 0,
     seed: options.Seed = 0,
     batch: options.Batch = 64,
     device: options.Device = "auto",
@@ -249,7 +189,7 @@ def positions(
     *,
     net: options.Net = None,
     num: Few = None,
-    psi: Psi = None,
+    psi: given.Psi = None,
     grid: Grid = 16,
     seed: options.Seed = 0,
     batch: options.Batch = 64,
@@ -312,3 +252,4 @@ app.command("w1")(metrics_latents.w1)
 app.command("latents")(metrics_latents.latents)
 app.command("recon")(metrics_recon.recon)
 app.command("swd")(metrics_swd.swd)
+app.command("pr")(metrics_pr.pr)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gantools import __version__, options, report
+from gantools.commands import _set_options as given
 from gantools.commands import _sets
 from gantools.report import SampleError, Usage
 
@@ -41,16 +42,6 @@ Num = Annotated[
         show_default=False,
     ),
 ]
-Psi = Annotated[
-    float | None,
-    typer.Option(
-        "--psi",
-        metavar="PSI",
-        callback=options.finite,
-        help="The truncation of the network's pictures. Default: 1. (Latents say their own.)",
-        show_default=False,
-    ),
-]
 
 
 def swd(
@@ -59,7 +50,7 @@ def swd(
     *,
     num: Num = None,
     net: options.Net = None,
-    psi: Psi = None,
+    psi: given.Psi = None,
     seed: options.Seed = 0,
     batch: options.Batch = 64,
     device: options.Device = "auto",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gantools.evaluation.latents import BINS, FIRST, Statistics
+from gantools.evaluation.manifolds import MEASURES, Manifolds
 from gantools.evaluation.positions import Layouts
 from gantools.ops.quantiles import Distribution
 
@@ -145,4 +146,24 @@ def of_levels(found: Mapping[str, float], kind: str) -> bytes:
     axes.legend()
     axes.set_xlabel("resolution of the level")
     axes.set_ylabel("SWD x 1000")
+    return _encoded(figure, kind)
+
+
+def of_manifolds(found: Manifolds, kind: str) -> bytes:
+    """How wide the balls of both sets are, how near fakes are to reals, and the four measures."""
+    figure = _figure(10, 4)
+    left, right = figure.subplots(1, 2, width_ratios=(2, 1))
+    sets = {"balls of real": found.real, "balls of fake": found.fake}
+    sets["fake to nearest real"] = found.nearest
+    top = max(float(np.quantile(x, 0.999)) for x in sets.values())
+    edges = np.linspace(0, max(top, 1e-12), BINS + 1)
+    for (label, values), filled in zip(sets.items(), (True, False, False), strict=True):
+        heights = np.histogram(values, edges)[0] / (len(values) * np.diff(edges))
+        _stairs(left, edges, heights, label, filled=filled)
+    left.legend()
+    left.set_title("distances of features, density", fontsize=9)
+    shares = [found.results()[name] for name in MEASURES]
+    bars = right.bar(MEASURES, shares, color="C0", alpha=0.6)
+    right.bar_label(bars, [f"{share:.3f}" for share in shares], fontsize=9)
+    right.set_ylim(0, 1.1 * max(1.0, *shares))
     return _encoded(figure, kind)
