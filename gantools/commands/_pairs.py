@@ -13,6 +13,7 @@ from gantools.report import SampleError
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     from gantools.io.sample import Sample
 
@@ -121,3 +122,11 @@ def grouped(pairs: Iterable[Pair], batch: int) -> Iterator[list[Pair]]:
         group.append(pair)
     if group:
         yield group
+
+
+def stacked(pictures: Sequence[np.ndarray], device: str) -> Tensor:
+    """uint8 [H, W, C] of one size as uint8 [N, C, H, W] on the device."""
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(device)

@@ -9,7 +9,14 @@ import typer
 
 from gantools import __version__, options, report
 from gantools.commands import _set_options as given
-from gantools.commands import _sets, metrics_latents, metrics_pr, metrics_recon, metrics_swd
+from gantools.commands import (
+    _sets,
+    metrics_latents,
+    metrics_msssim,
+    metrics_pr,
+    metrics_recon,
+    metrics_swd,
+)
 from gantools.report import Usage
 
 app = typer.Typer(
@@ -253,3 +260,4 @@ app.command("latents")(metrics_latents.latents)
 app.command("recon")(metrics_recon.recon)
 app.command("swd")(metrics_swd.swd)
 app.command("pr")(metrics_pr.pr)
+app.command("msssim")(metrics_msssim.msssim)

@@ -143,7 +143,8 @@ def recon(
     def plot(kind: str) -> bytes:
         from gantools.evaluation import plots
 
-        return plots.of_reconstructions(measuring.columns(), measuring.worst_pairs(), kind)
+        worst = measuring.worst_pairs()
+        return plots.of_pairs(measuring.columns(), worst, "largest mse: target above result", kind)
 
     results.write({**measured, "protocol": protocol}, output, as_json=json, plot=plot)
 
@@ -215,8 +216,8 @@ class _Measuring:
         from gantools.evaluation import reconstruction
 
         with torch.inference_mode():
-            a = _stacked([target for _, target, _ in group], self.device)
-            b = _stacked([result for _, _, result in group], self.device)
+            a = _pairs.stacked([target for _, target, _ in group], self.device) / 127.5 - 1
+            b = _pairs.stacked([result for _, _, result in group], self.device) / 127.5 - 1
             try:
                 found = reconstruction.measure(a, b)
             except ValueError as e:
@@ -262,14 +263,6 @@ class _Measuring:
             story["lpips"] = f"0.1, {self.trunk}, at the pictures' own size"
             story["lpips_sha256"] = " ".join(weights.KNOWN[name].sha256 for name in names)
         return {**story, "interval": f"{bootstrap.NAMED} of the pairs"}
-
-
-def _stacked(pictures: list[np.ndarray], device: str) -> Tensor:
-    import numpy as np
-    import torch
-
-    levels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
-    return levels.to(device).float() / 127.5 - 1
 
 
 def _distance(trunk: str, device: str) -> Callable[[Tensor, Tensor], Tensor]:

@@ -105,17 +105,18 @@ def of_layouts(found: Layouts, kind: str) -> bytes:
     return _encoded(figure, kind)
 
 
-def of_reconstructions(
+def of_pairs(
     columns: Mapping[str, Sequence[float]],
-    worst: Sequence[tuple[str, np.ndarray, np.ndarray]],
+    shown: Sequence[tuple[str, np.ndarray, np.ndarray]],
+    title: str,
     kind: str,
 ) -> bytes:
-    """A histogram of every measure, and the worst pairs, the target above its result."""
-    rows = -(-len(columns) // 4)
+    """A histogram of every measure, and some pairs, one picture above the other."""
+    rows, across = -(-len(columns) // 4), min(4, len(columns))
     figure = _figure(12, 2.2 * rows + 3.6)
     parts = figure.subfigures(2, 1, height_ratios=(2.2 * rows, 3.6), squeeze=False)
     top, bottom = parts[:, 0]
-    cells = top.subplots(rows, 4, squeeze=False).ravel()
+    cells = top.subplots(rows, across, squeeze=False).ravel()
     for axes in cells[len(columns) :]:
         axes.set_axis_off()
     for (name, values), axes in zip(columns.items(), cells, strict=False):
@@ -124,13 +125,13 @@ def of_reconstructions(
         if len(known):
             heights, edges = np.histogram(known, bins=min(50, 2 + len(known) // 4))
             _stairs(axes, edges, heights, filled=True)
-    below = bottom.subplots(2, len(worst), squeeze=False)
-    for column, (key, target, result) in enumerate(worst):
-        for row, pixels in enumerate((target, result)):
+    below = bottom.subplots(2, len(shown), squeeze=False)
+    for column, (key, *pair) in enumerate(shown):
+        for row, pixels in enumerate(pair):
             below[row, column].imshow(pixels, interpolation="nearest")
             below[row, column].set_axis_off()
         below[0, column].set_title(key[-16:], fontsize=8, parse_math=False)
-    bottom.suptitle("largest mse: target above result", fontsize=9)
+    bottom.suptitle(title, fontsize=9)
     return _encoded(figure, kind)
 
 
