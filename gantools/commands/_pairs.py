@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from gantools.evaluation.features import Picture
     from gantools.io.sample import Sample
 
 Match = tuple[str, "Sample", "Sample"]
@@ -114,14 +115,23 @@ def grouped(pairs: Iterable[Pair], batch: int) -> Iterator[list[Pair]]:
     """Neighbours of one size, at most `batch` and about 2 megapixels of each side."""
     group: list[Pair] = []
     for pair in pairs:
-        shape = pair[1].shape
-        most = max(1, min(batch, (1 << 21) // (shape[0] * shape[1])))
-        if group and (len(group) >= most or group[0][1].shape != shape):
+        if group and not _fits(group[0][1], pair[1], len(group), batch):
             yield group
             group = []
         group.append(pair)
     if group:
         yield group
+
+
+def of_one_size(pictures: Iterable[Picture], batch: int) -> Iterator[list[Picture]]:
+    """The same of single pictures."""
+    for group in grouped(((name, pixels, pixels) for name, pixels in pictures), batch):
+        yield [(name, pixels) for name, pixels, _ in group]
+
+
+def _fits(first: np.ndarray, pixels: np.ndarray, count: int, batch: int) -> bool:
+    most = max(1, min(batch, (1 << 21) // (first.shape[0] * first.shape[1])))
+    return count < most and first.shape == pixels.shape
 
 
 def stacked(pictures: Sequence[np.ndarray], device: str) -> Tensor:

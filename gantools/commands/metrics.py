@@ -12,6 +12,7 @@ from gantools.commands import _set_options as given
 from gantools.commands import (
     _sets,
     metrics_latents,
+    metrics_modes,
     metrics_msssim,
     metrics_pr,
     metrics_recon,
@@ -261,3 +262,4 @@ app.command("recon")(metrics_recon.recon)
 app.command("swd")(metrics_swd.swd)
 app.command("pr")(metrics_pr.pr)
 app.command("msssim")(metrics_msssim.msssim)
+app.command("modes")(metrics_modes.modes)

@@ -10,6 +10,7 @@ import numpy as np
 
 from gantools.evaluation.latents import BINS, FIRST, Statistics
 from gantools.evaluation.manifolds import MEASURES, Manifolds
+from gantools.evaluation.modes import Modes
 from gantools.evaluation.positions import Layouts
 from gantools.ops.quantiles import Distribution
 
@@ -167,4 +168,26 @@ def of_manifolds(found: Manifolds, kind: str) -> bytes:
     bars = right.bar(MEASURES, shares, color="C0", alpha=0.6)
     right.bar_label(bars, [f"{share:.3f}" for share in shares], fontsize=9)
     right.set_ylim(0, 1.1 * max(1.0, *shares))
+    return _encoded(figure, kind)
+
+
+def of_modes(found: Modes, kind: str) -> bytes:
+    """How often each combination of digits was there: blue's rows, of green's and red's columns."""
+    figure = _figure(13, 3.6)
+    top, bottom = figure.subplots(2, 1, height_ratios=(2, 1))
+    drawn = top.imshow(found.counts.reshape(10, 100), cmap="magma", vmin=0, aspect="auto")
+    figure.colorbar(drawn, ax=top)
+    top.set_xlabel("10 x green + red")
+    top.set_ylabel("blue")
+    shown = found.results()
+    top.set_title(
+        f"{shown['modes']} of {len(found.counts)} modes, KL {shown['kl']:.4g}", fontsize=9
+    )
+    digits = found.counts.reshape(10, 10, 10)
+    for axes, (name, colour) in enumerate((("B", "C0"), ("G", "C2"), ("R", "C3"))):
+        sums = digits.sum(tuple({0, 1, 2} - {axes}))
+        bottom.bar(np.arange(10) + 0.27 * (1 - axes), sums, 0.25, color=colour, label=name)
+    bottom.set_xticks(range(10))
+    bottom.set_xlabel("digit")
+    bottom.legend(fontsize=8)
     return _encoded(figure, kind)
