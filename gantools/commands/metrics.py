@@ -14,6 +14,7 @@ from gantools.commands import (
     metrics_latents,
     metrics_modes,
     metrics_msssim,
+    metrics_nn,
     metrics_pr,
     metrics_recon,
     metrics_swd,
@@ -263,3 +264,4 @@ app.command("swd")(metrics_swd.swd)
 app.command("pr")(metrics_pr.pr)
 app.command("msssim")(metrics_msssim.msssim)
 app.command("modes")(metrics_modes.modes)
+app.command("nn")(metrics_nn.nn)

@@ -1,4 +1,4 @@
-"""Plots of statistics, as files' bytes that repeat (papers.md S2.16, S2.17, S2.25, S4.19)."""
+"""Plots of statistics, as files' bytes that repeat (S1.18-S1.24, S2.16, S2.17, S2.25, S4.19)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import numpy as np
 
 from gantools.evaluation.latents import BINS, FIRST, Statistics
 from gantools.evaluation.manifolds import MEASURES, Manifolds
-from gantools.evaluation.modes import Modes
 from gantools.evaluation.positions import Layouts
 from gantools.ops.quantiles import Distribution
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from gantools.evaluation.modes import Modes
+    from gantools.evaluation.neighbours import Neighbour
 
 DPI = 120
 
@@ -188,6 +190,29 @@ def of_modes(found: Modes, kind: str) -> bytes:
         sums = digits.sum(tuple({0, 1, 2} - {axes}))
         bottom.bar(np.arange(10) + 0.27 * (1 - axes), sums, 0.25, color=colour, label=name)
     bottom.set_xticks(range(10))
+    bottom.set_xlim(-0.6, 10.2)
     bottom.set_xlabel("digit")
     bottom.legend(fontsize=8)
+    return _encoded(figure, kind)
+
+
+def of_neighbours(
+    found: Mapping[str, Sequence[Neighbour]],
+    queries: Mapping[str, np.ndarray],
+    pictures: Mapping[str, np.ndarray],
+    kind: str,
+) -> bytes:
+    """A sheet: each query on the left, its neighbours beside it with their distances."""
+    across = 1 + max(map(len, found.values()))
+    figure = _figure(1.3 * across, 1.5 * len(found))
+    cells = figure.subplots(len(found), across, squeeze=False)
+    for axes in cells.ravel():
+        axes.set_axis_off()
+    for row, (query, neighbours) in zip(cells, found.items(), strict=True):
+        row[0].imshow(queries[query], interpolation="nearest")
+        row[0].set_title(query[-14:], fontsize=7, parse_math=False, fontweight="bold")
+        for axes, neighbour in zip(row[1:], neighbours, strict=False):
+            axes.imshow(pictures[neighbour.key], interpolation="nearest")
+            title = f"{neighbour.key[-14:]}\n{neighbour.distance:.4g}"
+            axes.set_title(title, fontsize=7, parse_math=False)
     return _encoded(figure, kind)
