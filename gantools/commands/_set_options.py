@@ -25,6 +25,15 @@ Fake = Annotated[
         show_default=False,
     ),
 ]
+Fakes = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[FAKE]...",
+        help="The generated pictures, in the same forms, or latents; or statistics, of any number "
+        "of parts. Without it: --num pictures of the network of --net.",
+        show_default=False,
+    ),
+]
 Features = Annotated[
     str,
     typer.Option(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from gantools.evaluation.features import Extractor, Picture
+    from gantools.evaluation.frechet import Gaussian, Moments
     from gantools.io.latent import Latent
     from gantools.io.sample import Sample
     from gantools.networks.network import Network
@@ -41,6 +42,7 @@ class Drawn:
     default_num: int = 50_000
     features: str | None = None
     noise: str | None = NOISE  # None: as the latents themselves say
+    shard: str | None = None
 
     @property
     def num(self) -> int:
@@ -77,7 +79,14 @@ class Asked(Drawn):
     mirror: bool
     splits: int
 
-    def check(self, fake: str | None, output: Sequence[str] | None, *, plots: bool = False) -> None:
+    def check(
+        self,
+        fake: str | None,
+        output: Sequence[str] | None,
+        *,
+        plots: bool = False,
+        name: str = "FAKE",
+    ) -> None:
         """Usage for what can be refused before anything heavy is imported."""
         from gantools.io import results
 
@@ -87,7 +96,7 @@ class Asked(Drawn):
                 f"--features {self.features}: expected {', '.join(FEATURES)}; a file of features "
                 "is an operand, in the place of its pictures"
             )
-        self.check_num(fake, "FAKE")
+        self.check_num(fake, name)
         if self.splits == 1:
             raise Usage("--splits 1: an interval needs two parts or more")
 
@@ -102,11 +111,20 @@ class Asked(Drawn):
 
 @dataclass
 class Set:
-    """Features of one set in blocks [n, dim], read once; `story` is whole when they are read."""
+    """Features of one set in blocks [n, dim], read once; `story` is whole when they are read.
+
+    moments: what a file of statistics says in their place; there are no blocks then.
+    """
 
     dim: int
     blocks: Iterator[np.ndarray]
     story: dict[str, Any] = field(default_factory=dict)
+    moments: Moments | Gaussian | None = None
+
+    @property
+    def measurable(self) -> Iterator[np.ndarray] | Moments | Gaussian:
+        """What a Fréchet distance takes: the blocks, or the moments in their place."""
+        return self.blocks if self.moments is None else self.moments
 
 
 @dataclass
@@ -123,26 +141,89 @@ class Pair:
         return {**self.extractor, "real": self.real.story, "fake": self.fake.story, **how, **own}
 
 
-def open_pair(real: str, fake: str | None, asked: Asked) -> Pair:
-    """Both sets, ready to be read; everything that can be refused is refused here (Usage)."""
-    check_operands(real, fake)
+def open_pair(
+    real: str, fake: str | Sequence[str] | None, asked: Asked, *, statistics: bool = False
+) -> Pair:
+    """Both sets, ready to be read; everything that can be refused is refused here (Usage).
+
+    statistics: whether files of them are taken, of FAKE any number that are merged.
+    """
+    fakes = [fake] if isinstance(fake, str) else [*(fake or [])]
+    check_operands(real, *fakes)
     options.set_threads(asked.threads)
-    names = (real, fake)
-    sources = [None if _holds_features(name) else open_source(name, asked) for name in names]
-    sets = [
-        _of_file(Path(str(name))) if source is None else _of_pictures(source, asked, mirror)
-        for name, source, mirror in zip(names, sources, (asked.mirror, False), strict=True)
+    names: list[list[str] | None] = [[real], fakes or None]
+    stored = [_of_files(names_of, asked, statistics) for names_of in names]
+    if asked.mirror and stored[0] is not None:
+        raise Usage(f"--mirror is for pictures: {Path(real).name} holds what was made of them")
+    sources = [
+        None if s is not None else open_source(None if n is None else n[0], asked)
+        for n, s in zip(names, stored, strict=True)
     ]
-    stories = [story for s in sets if (story := s.story.pop("extractor", None))]
+    sets = [
+        s if s is not None or source is None else _of_pictures(source, asked, mirror)
+        for s, source, mirror in zip(stored, sources, (asked.mirror, False), strict=True)
+    ]
+    first, second = (s for s in sets if s is not None)
+    stories = [story for s in (first, second) if (story := s.story.pop("extractor", None))]
     if any(sources):
         stories.append(asked.extractor.protocol())
     if len({story.get("features_sha256") for story in stories}) > 1:
         said = " and ".join(str(story.get("features")) for story in stories)
         raise Usage(f"features of two networks cannot be compared: {said}")
-    if sets[0].dim != sets[1].dim:
-        raise Usage(f"features of {sets[0].dim} and of {sets[1].dim} dimensions do not compare")
-    unknown = {"features": "of files that do not name their network", "dimensions": sets[0].dim}
-    return Pair(sets[0], sets[1], stories[0] if stories else unknown)
+    if first.dim != second.dim:
+        raise Usage(f"features of {first.dim} and of {second.dim} dimensions do not compare")
+    unknown = {"features": "of files that do not name their network", "dimensions": first.dim}
+    return Pair(first, second, stories[0] if stories else unknown)
+
+
+def open_set(name: str | None, asked: Asked) -> Set:
+    """One set of pictures or of features, of those the shard; its story has its extractor."""
+    from gantools.io.source import parse_shard
+
+    if name is None or not _holds_features(name):
+        of_pictures = _of_pictures(open_source(name, asked), asked, asked.mirror)
+        of_pictures.story |= {"extractor": asked.extractor.protocol(), "quantisation": QUANTISATION}
+        return of_pictures
+    if asked.mirror:
+        raise Usage(f"--mirror is for pictures: {Path(name).name} holds what was made of them")
+    of_features = _of_file(Path(name))
+    index, count = parse_shard(asked.shard)
+    (rows,) = of_features.blocks
+    of_features.blocks = iter([rows[index::count]])
+    of_features.story |= {"count": len(rows[index::count]), **_shard(asked)}
+    return of_features
+
+
+def exists(name: str) -> None:
+    """Usage where there is no such file or folder; `-` is there."""
+    if name != "-" and not Path(name).exists():
+        raise Usage(f"{name}: no such file or folder")
+
+
+# The set that files of features or of statistics are; None where there are pictures.
+def _of_files(names: Sequence[str] | None, asked: Asked, statistics: bool) -> Set | None:
+    from gantools.evaluation.statistics import is_file_of_statistics
+
+    paths = [Path(name) for name in names or []]
+    of_statistics = [path for path in paths if is_file_of_statistics(path)]
+    if of_statistics and not statistics:
+        raise Usage(f"{of_statistics[0].name}: statistics are for metrics fid and metrics stats")
+    if paths and len(of_statistics) == len(paths):
+        return of_statistics_files(paths)
+    if len(paths) > 1:
+        other = next(path for path in paths if path not in of_statistics)
+        raise Usage(f"{other.name}: of several FAKE each must be a file of metrics stats")
+    if not paths or not _holds_features(str(paths[0])):
+        return None
+    return _of_file(paths[0])
+
+
+def of_statistics_files(paths: Sequence[Path]) -> Set:
+    """What files of statistics say together."""
+    from gantools.evaluation import statistics
+
+    found = statistics.merged([statistics.load(path) for path in paths])
+    return Set(len(found.moments.mean), iter(()), found.as_set(), found.moments)
 
 
 def check_operands(*names: str | None) -> None:
@@ -150,8 +231,8 @@ def check_operands(*names: str | None) -> None:
     if names.count("-") > 1:
         raise Usage("standard input (-) can be one of the two sets, not both")
     for name in names:
-        if name not in (None, "-") and not Path(str(name)).exists():
-            raise Usage(f"{name}: no such file or folder")
+        if name is not None:
+            exists(name)
 
 
 def _holds_features(name: str | None) -> bool:
@@ -214,8 +295,12 @@ def open_source(operand: str | None, asked: Drawn, *, keyed: bool = False) -> So
     if operand is None:
         return _generated(asked)
     name = "stdin" if operand == "-" else Path(operand).name or "."
-    found = pictures_of(samples([operand]), asked, keyed=keyed)
-    return Source(found, {"source": name})
+    found = pictures_of(samples([operand], shard=asked.shard), asked, keyed=keyed)
+    return Source(found, {"source": name, **_shard(asked)})
+
+
+def _shard(asked: Drawn) -> dict[str, str]:
+    return {} if asked.shard is None else {"shard": asked.shard}
 
 
 def pictures_of(
@@ -272,13 +357,17 @@ def _rendered(latents: Iterable[Latent], asked: Drawn) -> Iterator[Picture]:
 
 def _generated(asked: Drawn) -> Source:
     """Pictures of the seeds from --seed on, as `generate --seeds` numbers them."""
+    from gantools.io.source import parse_shard
+
     network = asked.network
     story = {"network": network.name, "network_id": network.id, "psi": asked.psi, "noise": NOISE}
     story["seeds"] = f"{asked.seed}-{asked.seed + asked.num - 1}"
     if network.g.cfg.c_dim:
         story["classes"] = "uniform"
-    latents = (_drawn(network, asked, i) for i in range(asked.num))
-    return Source(_rendered(latents, asked), story, asked.num)
+    index, count = parse_shard(asked.shard)
+    numbers = range(index, asked.num, count)
+    latents = (_drawn(network, asked, i) for i in numbers)
+    return Source(_rendered(latents, asked), {**story, **_shard(asked)}, len(numbers))
 
 
 def _drawn(network: Network, asked: Drawn, i: int) -> Latent:

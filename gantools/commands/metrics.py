@@ -11,12 +11,14 @@ from gantools import __version__, options, report
 from gantools.commands import _set_options as given
 from gantools.commands import (
     _sets,
+    metrics_is,
     metrics_latents,
     metrics_modes,
     metrics_msssim,
     metrics_nn,
     metrics_pr,
     metrics_recon,
+    metrics_stats,
     metrics_swd,
 )
 from gantools.report import Usage
@@ -79,7 +81,7 @@ SubsetSize = Annotated[
 @app.command("fid")
 def fid(
     real: given.Real,
-    fake: given.Fake = None,
+    fake: given.Fakes = None,
     *,
     features: given.Features = "inception",
     net: options.Net = None,
@@ -100,9 +102,13 @@ def fid(
     """Fréchet distance (FID) between real and generated pictures, with its protocol.
 
     FID is above the true distance by an amount that falls with the number of pictures: compare
-    only figures of the same counts and features. Memory does not grow with that number.
+    only figures of the same counts and features. Memory does not grow with that number. REAL and
+    FAKE may be statistics: what metrics stats wrote, of FAKE any number of parts, or an .npz with
+    mu and sigma.
 
     $ gantools metrics fid photos/ --net faces64 --num 50000 --json
+
+    $ gantools metrics fid photos.safetensors part-*.safetensors
 
     $ gantools generate --seeds 0-9999 | gantools metrics fid photos.tar - --features mobilenet
     """
@@ -120,13 +126,13 @@ def fid(
         splits=splits,
         threads=threads,
     )
-    asked.check(fake, output)
+    asked.check(fake[0] if fake else None, output)
     from gantools.evaluation import frechet
     from gantools.io import results
 
-    pair = _sets.open_pair(real, fake, asked)
+    pair = _sets.open_pair(real, fake, asked, statistics=True)
     found, how = frechet.measure(
-        pair.real.blocks, pair.fake.blocks, pair.real.dim, ddof=ddof, splits=splits
+        pair.real.measurable, pair.fake.measurable, pair.real.dim, ddof=ddof, splits=splits
     )
     results.write({**found, "protocol": pair.protocol(how)}, output, as_json=json)
 
@@ -265,3 +271,5 @@ app.command("pr")(metrics_pr.pr)
 app.command("msssim")(metrics_msssim.msssim)
 app.command("modes")(metrics_modes.modes)
 app.command("nn")(metrics_nn.nn)
+app.command("is")(metrics_is.inception)
+app.command("stats")(metrics_stats.stats)

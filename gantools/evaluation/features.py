@@ -5,8 +5,9 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ CHUNK = 16  # pictures that a network sees at once on a CPU: what its caches hol
 GATHERED = 1024  # rows of features that are handed on together
 
 Picture = tuple[str, np.ndarray]  # name for messages, uint8 [H, W, C]
+Layer = Literal["pool", "logits", "logits without bias"]
+"""Of a classifier: its pooled features, its logits, or those as the weights alone make them."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +66,18 @@ class Extractor:
         }
 
 
-def extractor(name: str, device: str = "cpu", network: Network | None = None) -> Extractor:
-    """The extractor `inception`, `mobilenet` or `discriminator` (the network's own).
+def extractor(
+    name: str, device: str = "cpu", network: Network | None = None, layer: Layer = "pool"
+) -> Extractor:
+    """The extractor `inception`, `mobilenet` or `discriminator` (the network's own, pool alone).
 
     Usage where its weights are not there: none is replaced by another.
     """
     if name == "mobilenet":
-        return mobilenet_v2(device)
+        return mobilenet_v2(device, layer)
     if name == "inception":
-        return inception(device)
-    if name == "discriminator":
+        return inception(device, layer)
+    if name == "discriminator" and layer == "pool":
         if network is None:
             raise Usage("features of a discriminator need a network: --net FILE")
         return discriminator(network)
@@ -89,26 +94,34 @@ def weights_of(name: str) -> Path:
     return weights.locate(next((n for n in names if weights.present(n)), name))
 
 
-def mobilenet_v2(device: str = "cpu") -> Extractor:
-    """The 1280 pooled features of MobileNetV2 (ImageNet)."""
+def mobilenet_v2(device: str = "cpu", layer: Layer = "pool") -> Extractor:
+    """The 1280 pooled features of MobileNetV2 (ImageNet), or its 1001 logits."""
     net = mobilenet.load(weights_of("mobilenet")).to(device)
+    head: Callable[[Tensor], Tensor] | None = None
+    if layer == "logits":
+        head = net.head
+    elif layer == "logits without bias":
+        head = partial(functional.linear, weight=net.head.weight)
 
     def run(images: Tensor) -> Tensor:
-        return net(resized(images, (mobilenet.SIZE,) * 2) / 127.5 - 1)
+        pooled: Tensor = net(resized(images, (mobilenet.SIZE,) * 2) / 127.5 - 1)
+        return pooled if head is None else head(pooled)
 
     resize = f"bilinear, antialiased, stretched to {mobilenet.SIZE}x{mobilenet.SIZE}"
     sha256 = weights.KNOWN["mobilenet"].sha256
-    return Extractor("mobilenet", sha256, mobilenet.DIM, resize, device, run)
+    dim = mobilenet.DIM if head is None else mobilenet.CLASSES
+    return Extractor(_named("mobilenet", layer), sha256, dim, resize, device, run)
 
 
-def inception(device: str = "cpu") -> Extractor:
-    """The 2048 pooled features of TensorFlow's Inception of 2015-12-05, through torch-fidelity."""
+def inception(device: str = "cpu", layer: Layer = "pool") -> Extractor:
+    """TensorFlow's Inception of 2015-12-05, through torch-fidelity: 2048 pooled, 1008 logits."""
     path = weights_of("inception")
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
+    theirs = {"pool": "2048", "logits": "logits", "logits without bias": "logits_unbiased"}[layer]
     with torch.random.fork_rng(devices=[]):  # its start, soon overwritten, draws random numbers
         net = FeatureExtractorInceptionV3(
-            "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path)
+            "inception-v3-compat", [theirs], feature_extractor_weights_path=str(path)
         ).to(device)
 
     def run(images: Tensor) -> Tensor:
@@ -116,7 +129,12 @@ def inception(device: str = "cpu") -> Extractor:
         return features
 
     resize = "bilinear as in TensorFlow 1, not antialiased, stretched to 299x299"
-    return Extractor("inception", weights.KNOWN["inception"].sha256, 2048, resize, device, run)
+    sha256, dim = weights.KNOWN["inception"].sha256, 2048 if layer == "pool" else 1008
+    return Extractor(_named("inception", layer), sha256, dim, resize, device, run)
+
+
+def _named(name: str, layer: Layer) -> str:
+    return name if layer == "pool" else f"{name}'s {layer}"
 
 
 def discriminator(network: Network) -> Extractor:
@@ -199,22 +217,22 @@ def _stacked(group: list[np.ndarray]) -> Tensor:
 # ---------------------------------------------------------------------------- files of features
 
 
-def is_file_of_features(path: Path) -> bool:
-    """Whether it is an .npz or .safetensors file, by its bytes, with an array `features`."""
+def is_file_of_features(path: Path, array: str = "features") -> bool:
+    """Whether it is an .npz or .safetensors file, by its bytes, with an array of that name."""
     from gantools.io import tensorfile
 
     if not path.is_file():
         return False
     if tensorfile.looks_like(path):
-        return "features" in tensorfile.read(path)[1]
+        return array in tensorfile.read(path)[1]
     try:
         with zipfile.ZipFile(path) as file:
-            return "features.npy" in file.namelist()
+            return f"{array}.npy" in file.namelist()
     except (zipfile.BadZipFile, OSError):
         return False
 
 
-def load(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+def load(path: Path, array: str = "features") -> tuple[np.ndarray, dict[str, Any]]:
     """(features float32 [N, D], story) of a file; Usage where it is damaged or of another shape.
 
     The story is the extractor's protocol, or empty where the file does not say.
@@ -225,18 +243,18 @@ def load(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     try:
         if tensorfile.looks_like(path):
             story, tensors = tensorfile.read(path)
-            features = tensors["features"]
+            features = tensors[array]
         else:
             with np.load(path, allow_pickle=False) as file:
-                features = file["features"]
+                features = file[array]
     except (KeyError, ValueError, EOFError, MemoryError, OSError, zipfile.BadZipFile) as e:
-        raise Usage(f"{path.name}: damaged features ({e})") from None
+        raise Usage(f"{path.name}: damaged {array} ({e})") from None
     if features.ndim != 2 or features.dtype.kind not in "fiu":
-        raise Usage(f"{path.name}: its features are {list(features.shape)}, expected [N, D]")
+        raise Usage(f"{path.name}: its {array} are {list(features.shape)}, expected [N, D]")
     features = features.astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if len(bad):
-        raise Usage(f"{path.name}: row {bad[0]} of its features is not finite")
+        raise Usage(f"{path.name}: row {bad[0]} of its {array} is not finite")
     return features, story
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,20 @@ class Moments:
         return self.scatter / (self.count - ddof)
 
 
+@dataclass(frozen=True)
+class Gaussian:
+    """A mean [D] and a covariance [D, D] of nobody knows how many features, divided by N - 1."""
+
+    mean: np.ndarray
+    matrix: np.ndarray
+
+    def covariance(self, ddof: int = DDOF) -> np.ndarray:
+        """[D, D]; Usage for another ddof than 1, which the count would be needed for."""
+        if ddof != DDOF:
+            raise Usage("--ddof 0 needs a count, which statistics of mu and sigma do not have")
+        return self.matrix
+
+
 def accumulate(blocks: Iterable[np.ndarray], dim: int, parts: int = 1) -> list[Moments]:
     """Moments of features that come in blocks [n, D]; row i is counted in part i mod `parts`."""
     moments = [Moments(dim) for _ in range(parts)]
@@ -94,7 +109,7 @@ def total(parts: Sequence[Moments]) -> Moments:
     return whole
 
 
-def fid(real: Moments, fake: Moments, ddof: int = DDOF) -> float:
+def fid(real: Moments | Gaussian, fake: Moments | Gaussian, ddof: int = DDOF) -> float:
     """The Fréchet distance of two sets; symmetric, and 0 for a set and itself."""
     return frechet_distance(real.mean, real.covariance(ddof), fake.mean, fake.covariance(ddof))
 
@@ -160,24 +175,28 @@ def interval(
     return float(centre - half), float(centre + half)
 
 
+Measurable = Iterable[np.ndarray] | Moments | Gaussian
+
+
 def measure(
-    real: Iterable[np.ndarray],
-    fake: Iterable[np.ndarray],
+    real: Measurable,
+    fake: Measurable,
     dim: int,
     *,
     ddof: int = DDOF,
     splits: int = 0,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(values, protocol) of two streams of features in blocks [n, dim]: fid, and fid_ci for splits.
+    """(values, protocol) of two sets: fid, and fid_ci for splits.
 
-    Usage where a set is too small.
+    A set is a stream of features in blocks [n, dim], or what is known of it. Usage where it is too
+    small, or where an interval would need the features.
     """
-    parts = [accumulate(blocks, dim, max(splits, 1)) for blocks in (real, fake)]
-    wholes = [total(of_set) for of_set in parts]
+    parts = [_parts(of_set, dim, splits) for of_set in (real, fake)]
+    wholes = [total(p) if isinstance(p, list) else p for p in parts]
     values: dict[str, Any] = {"fid": fid(wholes[0], wholes[1], ddof)}
     protocol: dict[str, Any] = {"ddof": ddof}
-    fewest = min(whole.count for whole in wholes)
-    if splits:
+    fewest = min((w.count for w in wholes if isinstance(w, Moments)), default=dim)
+    if splits and isinstance(parts[0], list) and isinstance(parts[1], list):
         if fewest < 2 * splits:
             raise Usage(f"{splits} parts need {2 * splits} pictures or more, here are {fewest}")
         values["fid_ci"] = list(interval(parts[0], parts[1], ddof))
@@ -185,3 +204,11 @@ def measure(
     if fewest < dim:
         report.note(f"{fewest} pictures for {dim} dimensions: this FID is far above that of many")
     return values, protocol
+
+
+def _parts(of_set: Measurable, dim: int, splits: int) -> list[Moments] | Gaussian:
+    if not isinstance(of_set, Moments | Gaussian):
+        return accumulate(of_set, dim, max(splits, 1))
+    if splits:
+        raise Usage("--splits: an interval needs the features, and statistics are sums of them")
+    return [of_set] if isinstance(of_set, Moments) else of_set
