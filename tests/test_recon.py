@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from gantools.evaluation import bootstrap, reconstruction
+from gantools.inversion import perceptual
 from gantools.ops import similarity
 
 
@@ -167,6 +168,30 @@ def test_latents_and_single_files(gt: Callable, tmp_path: Path, tiny_network: Pa
     files = sorted((tmp_path / "p").rglob("*.png"))
     single = json.loads(gt("metrics", "recon", files[0], files[1], "--json").text)
     assert single["mse"] > 1 and "mse_ci" not in single
+
+
+def test_lpips_with_the_fixtures_trunk_s2_14(
+    gt: Callable, fixtures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S2.14: LPIPS of PNG files is the reference's, for a trunk and heads of known numbers."""
+    t = load_file(fixtures / "numerics/lpips_squeeze_random.safetensors")
+    trunk = perceptual.build_trunk("squeeze")
+    state = {n.split(".", 2)[2]: x.float() for n, x in t.items() if n.startswith("net.slice")}
+    trunk.load_state_dict(state, assign=True)
+    heads = [t[f"lin{i}"].float() for i in range(7)]
+    net = perceptual.Lpips(trunk, perceptual.TAPS["squeeze"], heads)
+    monkeypatch.setattr(perceptual, "lpips", lambda _backbone: net)
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for i, picture in enumerate(t[name]):
+            pixels = picture.permute(1, 2, 0).numpy()
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
+    argv = ("metrics", "recon", tmp_path / "a", tmp_path / "b", "--json", "--each")
+    found = json.loads(gt(*argv, "--lpips", "squeeze").text)
+    each = [found["each"][str(i)]["lpips"] for i in range(len(t["a"]))]
+    np.testing.assert_allclose(each, t["distance"].flatten().numpy(), rtol=1e-4)
+    assert found["lpips"] == pytest.approx(np.mean(each)) and found["lpips_ci"]
+    assert "squeeze" in found["protocol"]["lpips"] and found["protocol"]["lpips_sha256"]
 
 
 def test_wrong_usage_is_one_line(gt: Callable, folders, tmp_path: Path) -> None:

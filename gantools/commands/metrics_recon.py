@@ -257,10 +257,10 @@ class _Measuring:
         story["size"] = next(iter(self.sizes)) if len(self.sizes) == 1 else "several"
         story |= reconstruction.PROTOCOL
         if self.trunk:
-            from gantools.inversion.perceptual import TRUNKS
+            from gantools.inversion.perceptual import SMALLEST, TRUNKS
 
             names = (TRUNKS[self.trunk], f"lpips-{self.trunk}")
-            story["lpips"] = f"0.1, {self.trunk}, at the pictures' own size"
+            story["lpips"] = f"0.1, {self.trunk}; pictures below {SMALLEST} pixels enlarged"
             story["lpips_sha256"] = " ".join(weights.KNOWN[name].sha256 for name in names)
         return {**story, "interval": f"{bootstrap.NAMED} of the pairs"}
 
@@ -269,5 +269,6 @@ def _distance(trunk: str, device: str) -> Callable[[Tensor, Tensor], Tensor]:
     from gantools.inversion import perceptual
 
     backbone = next(name for name in get_args(perceptual.Backbone) if name == trunk)
-    embed = perceptual.lpips(backbone).to(device)
+    net = perceptual.lpips(backbone).to(device)
+    embed = perceptual.at_photograph_size(net, perceptual.LARGEST)  # enlarged, never shrunk
     return lambda a, b: perceptual.distance(embed(a), embed(b))

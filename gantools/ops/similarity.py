@@ -92,16 +92,22 @@ def ms_ssim(a: Tensor, b: Tensor, peak: float = 255.0) -> Tensor:
     return torch.stack(found).prod(0)
 
 
-# Means over an 11x11 Gaussian, σ 1.5, both shrunk together where the picture is smaller.
+# Means over an 11x11 Gaussian, σ 1.5, both shrunk together where the picture is smaller. Sums of
+# shifted pictures: in float64 far faster on a CPU than a convolution by channels.
 def _gaussian_inside(x: Tensor) -> Callable[[Tensor], Tensor]:
-    size, channels = min(11, *x.shape[2:]), x.shape[1]
-    offset = torch.arange(size, device=x.device, dtype=x.dtype) - (size - 1) / 2
+    size = min(11, *x.shape[2:])
+    offset = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     g = torch.exp(-offset.square() / (2 * (1.5 * size / 11) ** 2))
-    g = (g / g.sum()).expand(channels, 1, size)
+    weights = (g / g.sum()).tolist()
 
     def mean(x: Tensor) -> Tensor:
-        x = functional.conv2d(x, g[:, :, None, :], groups=channels)
-        return functional.conv2d(x, g[:, :, :, None], groups=channels)
+        for dim in (3, 2):
+            inside = x.shape[dim] - size + 1
+            total = x.narrow(dim, 0, inside) * weights[0]
+            for shift, weight in enumerate(weights[1:], 1):
+                total.add_(x.narrow(dim, shift, inside), alpha=weight)
+            x = total
+        return x
 
     return mean
 
