@@ -112,7 +112,7 @@ def in_colour(pixels: np.ndarray) -> np.ndarray:
 
 
 def grouped(pairs: Iterable[Pair], batch: int) -> Iterator[list[Pair]]:
-    """Neighbours of one size, at most `batch` and about 2 megapixels of each side."""
+    """Neighbours of one size, at most `batch` and a quarter of a megapixel (what caches hold)."""
     group: list[Pair] = []
     for pair in pairs:
         if group and not _fits(group[0][1], pair[1], len(group), batch):
@@ -130,7 +130,7 @@ def of_one_size(pictures: Iterable[Picture], batch: int) -> Iterator[list[Pictur
 
 
 def _fits(first: np.ndarray, pixels: np.ndarray, count: int, batch: int) -> bool:
-    most = max(1, min(batch, (1 << 21) // (first.shape[0] * first.shape[1])))
+    most = max(1, min(batch, (1 << 18) // (first.shape[0] * first.shape[1])))
     return count < most and first.shape == pixels.shape
 
 

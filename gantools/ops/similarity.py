@@ -5,7 +5,7 @@ Pictures are [N, C, H, W]; every function gives one number per picture, [N].
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -51,10 +51,8 @@ def ssim(a: Tensor, b: Tensor, window: int = 7, peak: float = 255.0) -> Tensor:
     if min(a.shape[2:]) < window:
         raise ValueError(f"a picture of {a.shape[3]}x{a.shape[2]} pixels is below the window")
 
-    def mean(x: Tensor) -> Tensor:
-        return functional.avg_pool2d(x, window, stride=1)
-
     unbiased = window**2 / (window**2 - 1)
+    mean = _inside([1 / window] * window)
     return _ssim(a.double(), b.double(), mean, peak, unbiased).flatten(1).mean(1)
 
 
@@ -92,17 +90,20 @@ def ms_ssim(a: Tensor, b: Tensor, peak: float = 255.0) -> Tensor:
     return torch.stack(found).prod(0)
 
 
-# Means over an 11x11 Gaussian, σ 1.5, both shrunk together where the picture is smaller. Sums of
-# shifted pictures: in float64 far faster on a CPU than a convolution by channels.
+# Means over an 11x11 Gaussian, σ 1.5, both shrunk together where the picture is smaller.
 def _gaussian_inside(x: Tensor) -> Callable[[Tensor], Tensor]:
     size = min(11, *x.shape[2:])
     offset = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     g = torch.exp(-offset.square() / (2 * (1.5 * size / 11) ** 2))
-    weights = (g / g.sum()).tolist()
+    return _inside((g / g.sum()).tolist())
 
+
+# Weighted means over the square windows that lie inside. Sums of shifted pictures: in float64 far
+# faster on a CPU than a convolution by channels.
+def _inside(weights: Sequence[float]) -> Callable[[Tensor], Tensor]:
     def mean(x: Tensor) -> Tensor:
         for dim in (3, 2):
-            inside = x.shape[dim] - size + 1
+            inside = x.shape[dim] - len(weights) + 1
             total = x.narrow(dim, 0, inside) * weights[0]
             for shift, weight in enumerate(weights[1:], 1):
                 total.add_(x.narrow(dim, shift, inside), alpha=weight)
