@@ -114,6 +114,13 @@ def test_rank_deficient_statistics_closed_form(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------- the verbs
 
 
+def test_features_of_clean_fid(gt: Callable, files, sets, tmp_path: Path) -> None:
+    """Its files for KID name their features `feats`."""
+    np.savez_compressed(tmp_path / "kid.npz", feats=sets[1])
+    found = [gt("metrics", "kid", files[0], f, "--json") for f in (files[1], tmp_path / "kid.npz")]
+    assert json.loads(found[0].text)["kid"] == json.loads(found[1].text)["kid"]
+
+
 def test_shards_and_merged_files_are_the_whole_for_fid(
     gt: Callable, files, sets, tmp_path: Path
 ) -> None:

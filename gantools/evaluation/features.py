@@ -227,9 +227,13 @@ def is_file_of_features(path: Path, array: str = "features") -> bool:
         return array in tensorfile.read(path)[1]
     try:
         with zipfile.ZipFile(path) as file:
-            return f"{array}.npy" in file.namelist()
+            return not {f"{name}.npy" for name in _names(array)}.isdisjoint(file.namelist())
     except (zipfile.BadZipFile, OSError):
         return False
+
+
+def _names(array: str) -> tuple[str, ...]:
+    return (array, "feats") if array == "features" else (array,)  # clean-fid's files for KID
 
 
 def load(path: Path, array: str = "features") -> tuple[np.ndarray, dict[str, Any]]:
@@ -246,7 +250,7 @@ def load(path: Path, array: str = "features") -> tuple[np.ndarray, dict[str, Any
             features = tensors[array]
         else:
             with np.load(path, allow_pickle=False) as file:
-                features = file[array]
+                features = file[next((n for n in _names(array) if n in file), array)]
     except (KeyError, ValueError, EOFError, MemoryError, OSError, zipfile.BadZipFile) as e:
         raise Usage(f"{path.name}: damaged {array} ({e})") from None
     if features.ndim != 2 or features.dtype.kind not in "fiu":

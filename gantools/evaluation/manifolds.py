@@ -18,7 +18,8 @@ from gantools.report import Usage
 K = 3
 BLOCK = 512  # rows of a matrix of distances held at once
 SPARE = 8  # candidates beyond the k-th whose distances are taken exactly
-EXACT = 1 << 22  # numbers of differences held at once
+EXACT = 1 << 18  # numbers of differences held at once
+ALL = slice(None)
 MEASURES = ("precision", "recall", "density", "coverage")
 
 
@@ -105,19 +106,45 @@ def radii(features: np.ndarray, k: int = K) -> np.ndarray:
 def _squared_radii(x: _Features, k: int) -> np.ndarray:
     found = np.empty(len(x))
     count = min(k + SPARE, len(x) - 1)
+    near, bounds = _nearest(x, count)
     for rows in _blocks(len(x)):
-        lower = _lower(x, rows, x)
         own = _numbers(rows)
-        lower[own - rows.start, own] = np.inf
-        near = np.argpartition(lower, count - 1, axis=1)[:, :count]
-        exact = _exact(x, np.repeat(own, count), x, near.ravel()).reshape(-1, count)
+        exact = _exact(x, np.repeat(own, count), x, near[rows].ravel()).reshape(-1, count)
         found[rows] = np.partition(exact, k - 1, axis=1)[:, k - 1]
-        bound = np.take_along_axis(lower, near, axis=1).max(axis=1)
-        for i in own[(found[rows] > bound) & (count < len(x) - 1)]:
+        for i in own[(found[rows] > bounds[rows]) & (count < len(x) - 1)]:
             others = np.delete(np.arange(len(x)), i)
             exact = _exact(x, np.full(len(others), i), x, others)
             found[i] = np.partition(exact, k - 1)[k - 1]
     return found
+
+
+# Of every row the others [N, count] with the least lower bounds, and the largest of these [N].
+# Distances are symmetric: a block of rows meets itself and later rows only, and tells both.
+def _nearest(x: _Features, count: int) -> tuple[np.ndarray, np.ndarray]:
+    near = np.zeros((len(x), count), np.intp)
+    bounds = np.full((len(x), count), np.inf, np.float32)
+    for rows in _blocks(len(x)):
+        later = slice(rows.start, len(x))
+        lower = _lower(x, rows, x, later)
+        own = _numbers(rows)
+        lower[own - rows.start, own - rows.start] = np.inf
+        _keep(near, bounds, own, lower, _numbers(later))
+        beyond = lower[:, len(own) :].T
+        closer = np.flatnonzero(beyond.min(axis=1) < bounds[rows.stop :].max(axis=1))
+        _keep(near, bounds, closer + rows.stop, beyond[closer], own)
+    return near, bounds.max(axis=1)
+
+
+# Rows i take the best of what they have and of what is new, lower bounds [rows, others].
+def _keep(
+    near: np.ndarray, bounds: np.ndarray, i: np.ndarray, lower: np.ndarray, others: np.ndarray
+) -> None:
+    count = near.shape[1]
+    both = np.concatenate([bounds[i], lower], axis=1)
+    best = np.argpartition(both, count - 1, axis=1)[:, :count]
+    held = np.take_along_axis(near[i], np.minimum(best, count - 1), axis=1)
+    near[i] = np.where(best < count, held, others[np.maximum(best - count, 0)])
+    bounds[i] = np.take_along_axis(both, best, axis=1)
 
 
 def _blocks(count: int) -> Iterator[slice]:
@@ -134,13 +161,13 @@ def _rounding(dim: int) -> np.float32:
     return np.float32((dim + 8) * 2.0**-23)
 
 
-# Below the squared distances [rows, N], by twice what rounding can make of them at most.
-def _lower(a: _Features, rows: slice, b: _Features) -> np.ndarray:
+# Below the squared distances [rows, columns], by twice what rounding can make of them at most.
+def _lower(a: _Features, rows: slice, b: _Features, columns: slice = ALL) -> np.ndarray:
     less = 1 - _rounding(a.dim)
-    lower: np.ndarray = a.x[rows] @ b.x.T
+    lower: np.ndarray = a.x[rows] @ b.x[columns].T
     lower *= -2
     lower += less * a.squares[rows, None]
-    lower += less * b.squares
+    lower += less * b.squares[columns]
     return lower
 
 
