@@ -41,6 +41,7 @@ class Drawn:
     threads: int
     default_num: int = 50_000
     features: str | None = None
+    noise: str | None = NOISE  # None: as the latents themselves say
     shard: str | None = None
 
     @property
@@ -148,10 +149,7 @@ def open_pair(
     statistics: whether files of them are taken, of FAKE any number that are merged.
     """
     fakes = [fake] if isinstance(fake, str) else [*(fake or [])]
-    if real == "-" and "-" in fakes:
-        raise Usage("standard input (-) can be one of the two sets, not both")
-    for name in (real, *fakes):
-        exists(name)
+    check_operands(real, *fakes)
     options.set_threads(asked.threads)
     names: list[list[str] | None] = [[real], fakes or None]
     stored = [_of_files(names_of, asked, statistics) for names_of in names]
@@ -228,6 +226,15 @@ def of_statistics_files(paths: Sequence[Path]) -> Set:
     return Set(len(found.moments.mean), iter(()), found.as_set(), found.moments)
 
 
+def check_operands(*names: str | None) -> None:
+    """Usage for an operand that is not there, and for standard input twice."""
+    if names.count("-") > 1:
+        raise Usage("standard input (-) can be one of the two sets, not both")
+    for name in names:
+        if name is not None:
+            exists(name)
+
+
 def _holds_features(name: str | None) -> bool:
     from gantools.evaluation.features import is_file_of_features
 
@@ -278,33 +285,41 @@ def _counted(blocks: Iterator[np.ndarray], story: dict[str, Any]) -> Iterator[np
         yield block
 
 
-def open_source(operand: str | None, asked: Drawn) -> Source:
-    """The pictures of an operand, or of the network of --net where there is none."""
+def open_source(operand: str | None, asked: Drawn, *, keyed: bool = False) -> Source:
+    """The pictures of an operand, or of the network of --net where there is none.
+
+    keyed: as in `pictures_of`.
+    """
     from gantools.io.source import samples
 
     if operand is None:
         return _generated(asked)
     name = "stdin" if operand == "-" else Path(operand).name or "."
-    pictures = _pictures(samples([operand], shard=asked.shard), asked)
-    return Source(pictures, {"source": name, **_shard(asked)})
+    found = pictures_of(samples([operand], shard=asked.shard), asked, keyed=keyed)
+    return Source(found, {"source": name, **_shard(asked)})
 
 
 def _shard(asked: Drawn) -> dict[str, str]:
     return {} if asked.shard is None else {"shard": asked.shard}
 
 
-# Pictures are decoded, latents rendered with the network that they name; the order stays.
-def _pictures(samples: Iterable[Sample], asked: Drawn) -> Iterator[Picture]:
+def pictures_of(
+    samples: Iterable[Sample], asked: Drawn, *, keyed: bool = False
+) -> Iterator[Picture]:
+    """Pictures decoded, latents rendered with the network of --net; the order stays.
+
+    keyed: each is called by its key, not by its name for messages. What fails is reported.
+    """
     from gantools.io.sample import kind
 
     for what, group in groupby(samples, key=lambda sample: kind(sample.data)):
         if what == "latent":
             yield from _rendered(_latents(group), asked)
         else:
-            yield from _decoded(group)
+            yield from _decoded(group, keyed)
 
 
-def _decoded(samples: Iterable[Sample]) -> Iterator[Picture]:
+def _decoded(samples: Iterable[Sample], keyed: bool) -> Iterator[Picture]:
     from gantools.io.image import decode
 
     for sample in samples:
@@ -313,7 +328,7 @@ def _decoded(samples: Iterable[Sample]) -> Iterator[Picture]:
         except SampleError as e:
             report.failed(sample.name, e)
             continue
-        yield sample.name, pixels
+        yield sample.key if keyed else sample.name, pixels
 
 
 def _latents(samples: Iterable[Sample]) -> Iterator[Latent]:
@@ -330,7 +345,7 @@ def _rendered(latents: Iterable[Latent], asked: Drawn) -> Iterator[Picture]:
     from gantools.latents import pictures
 
     def picture(latent: Latent) -> pictures.Picture:
-        look = pictures.Look(noise=None if latent.noise else NOISE, seed=asked.seed)
+        look = pictures.Look(noise=None if latent.noise else asked.noise, seed=asked.seed)
         return pictures.Picture(latent.key, [pictures.Cell(latent, look)])
 
     cells = map(picture, latents)

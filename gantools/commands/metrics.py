@@ -9,7 +9,18 @@ import typer
 
 from gantools import __version__, options, report
 from gantools.commands import _set_options as given
-from gantools.commands import _sets, metrics_is, metrics_latents, metrics_pr, metrics_stats
+from gantools.commands import (
+    _sets,
+    metrics_is,
+    metrics_latents,
+    metrics_modes,
+    metrics_msssim,
+    metrics_nn,
+    metrics_pr,
+    metrics_recon,
+    metrics_stats,
+    metrics_swd,
+)
 from gantools.report import Usage
 
 app = typer.Typer(
@@ -254,6 +265,11 @@ def positions(
 
 app.command("w1")(metrics_latents.w1)
 app.command("latents")(metrics_latents.latents)
+app.command("recon")(metrics_recon.recon)
+app.command("swd")(metrics_swd.swd)
 app.command("pr")(metrics_pr.pr)
+app.command("msssim")(metrics_msssim.msssim)
+app.command("modes")(metrics_modes.modes)
+app.command("nn")(metrics_nn.nn)
 app.command("is")(metrics_is.inception)
 app.command("stats")(metrics_stats.stats)

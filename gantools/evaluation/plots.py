@@ -1,9 +1,9 @@
-"""Plots of statistics, as files' bytes that repeat (papers.md S2.16, S2.17, S2.25)."""
+"""Plots of statistics, as files' bytes that repeat (S1.18-S1.24, S2.16, S2.17, S2.25, S4.19)."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,9 @@ from gantools.ops.quantiles import Distribution
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from gantools.evaluation.modes import Modes
+    from gantools.evaluation.neighbours import Neighbour
 
 DPI = 120
 
@@ -105,6 +108,51 @@ def of_layouts(found: Layouts, kind: str) -> bytes:
     return _encoded(figure, kind)
 
 
+def of_pairs(
+    columns: Mapping[str, Sequence[float]],
+    shown: Sequence[tuple[str, np.ndarray, np.ndarray]],
+    title: str,
+    kind: str,
+) -> bytes:
+    """A histogram of every measure, and some pairs, one picture above the other."""
+    rows, across = -(-len(columns) // 4), min(4, len(columns))
+    figure = _figure(12, 2.2 * rows + 3.6)
+    parts = figure.subfigures(2, 1, height_ratios=(2.2 * rows, 3.6), squeeze=False)
+    top, bottom = parts[:, 0]
+    cells = top.subplots(rows, across, squeeze=False).ravel()
+    for axes in cells[len(columns) :]:
+        axes.set_axis_off()
+    for (name, values), axes in zip(columns.items(), cells, strict=False):
+        known = np.asarray(values)[np.isfinite(values)]
+        axes.set_title(f"{name}: mean {np.mean(values):.4g}", fontsize=9)
+        if len(known):
+            heights, edges = np.histogram(known, bins=min(50, 2 + len(known) // 4))
+            _stairs(axes, edges, heights, filled=True)
+    below = bottom.subplots(2, len(shown), squeeze=False)
+    for column, (key, *pair) in enumerate(shown):
+        for row, pixels in enumerate(pair):
+            below[row, column].imshow(pixels, interpolation="nearest")
+            below[row, column].set_axis_off()
+        below[0, column].set_title(key[-16:], fontsize=8, parse_math=False)
+    bottom.suptitle(title, fontsize=9)
+    return _encoded(figure, kind)
+
+
+def of_levels(found: Mapping[str, float], kind: str) -> bytes:
+    """Bars of the sliced Wasserstein distance of every level, and their mean as a line."""
+    figure = _figure(6, 4)
+    axes = figure.subplots()
+    levels = {name.removeprefix("swd_"): x for name, x in found.items() if name != "swd"}
+    bars = axes.bar(list(levels), list(levels.values()), alpha=0.5)
+    axes.bar_label(bars, fmt="%.4g", fontsize=9)
+    axes.axhline(found["swd"], linestyle=":", label=f"mean {found['swd']:.4g}")
+    axes.margins(y=0.12)
+    axes.legend()
+    axes.set_xlabel("resolution of the level")
+    axes.set_ylabel("SWD x 1000")
+    return _encoded(figure, kind)
+
+
 def of_manifolds(found: Manifolds, kind: str) -> bytes:
     """How wide the balls of both sets are, how near fakes are to reals, and the four measures."""
     figure = _figure(10, 4)
@@ -122,4 +170,49 @@ def of_manifolds(found: Manifolds, kind: str) -> bytes:
     bars = right.bar(MEASURES, shares, color="C0", alpha=0.6)
     right.bar_label(bars, [f"{share:.3f}" for share in shares], fontsize=9)
     right.set_ylim(0, 1.1 * max(1.0, *shares))
+    return _encoded(figure, kind)
+
+
+def of_modes(found: Modes, kind: str) -> bytes:
+    """How often each combination of digits was there: blue's rows, of green's and red's columns."""
+    figure = _figure(13, 3.6)
+    top, bottom = figure.subplots(2, 1, height_ratios=(2, 1))
+    drawn = top.imshow(found.counts.reshape(10, 100), cmap="magma", vmin=0, aspect="auto")
+    figure.colorbar(drawn, ax=top)
+    top.set_xlabel("10 x green + red")
+    top.set_ylabel("blue")
+    shown = found.results()
+    top.set_title(
+        f"{shown['modes']} of {len(found.counts)} modes, KL {shown['kl']:.4g}", fontsize=9
+    )
+    digits = found.counts.reshape(10, 10, 10)
+    for axes, (name, colour) in enumerate((("B", "C0"), ("G", "C2"), ("R", "C3"))):
+        sums = digits.sum(tuple({0, 1, 2} - {axes}))
+        bottom.bar(np.arange(10) + 0.27 * (1 - axes), sums, 0.25, color=colour, label=name)
+    bottom.set_xticks(range(10))
+    bottom.set_xlim(-0.6, 10.2)
+    bottom.set_xlabel("digit")
+    bottom.legend(fontsize=8)
+    return _encoded(figure, kind)
+
+
+def of_neighbours(
+    found: Mapping[str, Sequence[Neighbour]],
+    queries: Mapping[str, np.ndarray],
+    pictures: Mapping[str, np.ndarray],
+    kind: str,
+) -> bytes:
+    """A sheet: each query on the left, its neighbours beside it with their distances."""
+    across = 1 + max(map(len, found.values()))
+    figure = _figure(1.3 * across, 1.5 * len(found))
+    cells = figure.subplots(len(found), across, squeeze=False)
+    for axes in cells.ravel():
+        axes.set_axis_off()
+    for row, (query, neighbours) in zip(cells, found.items(), strict=True):
+        row[0].imshow(queries[query], interpolation="nearest")
+        row[0].set_title(query[-14:], fontsize=7, parse_math=False, fontweight="bold")
+        for axes, neighbour in zip(row[1:], neighbours, strict=False):
+            axes.imshow(pictures[neighbour.key], interpolation="nearest")
+            title = f"{neighbour.key[-14:]}\n{neighbour.distance:.4g}"
+            axes.set_title(title, fontsize=7, parse_math=False)
     return _encoded(figure, kind)

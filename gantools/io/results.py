@@ -37,6 +37,11 @@ def check(outputs: Sequence[str] | None, *, plots: bool = False) -> None:
         real_target(Path(output))
 
 
+def is_plot(output: str) -> bool:
+    """Whether an output is a plot by its suffix."""
+    return Path(output).suffix.lower() in PLOTS
+
+
 def write(
     results: Mapping[str, Any],
     outputs: Sequence[str] | None = None,
@@ -57,7 +62,7 @@ def write(
     for output in outputs or ["-"]:
         if output == "-":
             _print(results, lines, columns, as_json)
-        elif plot is not None and Path(output).suffix.lower() in PLOTS:
+        elif plot is not None and is_plot(output):
             _plot_to_file(Path(output), plot)
         else:
             _to_file(Path(output), results, lines)

@@ -75,6 +75,11 @@ KNOWN = {
         "136f66fafa5db2b8d1c01162d7b873c374d3bbadb7d276f9213ba2c3e7040e95",
         "VGG19 conv1_1 to conv3_4 in half precision",
     ),
+    "mnist-lenet": Weights(
+        "mnist_lenet.pth",
+        "e4bed3817dd7723c605580e7b7393538a5dfc3508aacc4890b07e7f07c16bebf",
+        "LeNet-5 of MNIST, of abdulfatir/gan-metrics-pytorch",
+    ),
     "efficientnet-b0": Weights(
         "efficientnet_b0_rwightman-7f5810bc.pth",
         "7f5810bc96def8f7552d5b7e68d53c4786f81167d28291b21c0d90e1fca14934",

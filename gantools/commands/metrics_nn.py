@@ -1,0 +1,221 @@
+"""gantools metrics nn: the nearest neighbours of pictures in a set, on a sheet (S1.24)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gantools import __version__, options, report
+from gantools.commands import _pairs, _sets
+from gantools.report import Usage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from gantools.evaluation.neighbours import Embedding, Nearest, Neighbour
+
+Queries = Annotated[
+    str,
+    typer.Argument(
+        metavar="QUERIES",
+        help="The pictures whose neighbours are sought, such as generated ones: a folder, a tar "
+        "or zip archive, a file, - for a stream; or latents, which --net renders.",
+    ),
+]
+Set = Annotated[
+    str, typer.Argument(metavar="SET", help="Where they are sought: the training pictures.")
+]
+Features = Annotated[
+    str,
+    typer.Option(
+        "--features",
+        metavar="NAME",
+        help="What distances are of: inception, mobilenet, discriminator (of --net), or vgg19 "
+        "(its first three blocks, unit channels). Nothing replaces one whose weights are missing.",
+    ),
+]
+Top = Annotated[int, typer.Option("--top", metavar="K", min=1, help="Neighbours of each query.")]
+Crop = Annotated[
+    float,
+    typer.Option(
+        "--crop",
+        metavar="X",
+        min=0.05,
+        max=1,
+        callback=options.finite,
+        help="Compare the middle of the pictures, this share of each side. Of aligned faces 0.6 "
+        "leaves out background and hair, as paper 001 does.",
+    ),
+]
+SHOWN = 16  # queries on a sheet
+VGG_SIDE = 64
+
+
+def nn(
+    queries: Queries,
+    pictures: Set,
+    *,
+    features: Features = "inception",
+    top: Top = 5,
+    crop: Crop = 1.0,
+    net: options.Net = None,
+    seed: options.Seed = 0,
+    batch: options.Batch = 64,
+    device: options.Device = "auto",
+    dtype: options.DtypeOption = options.Dtype.fp32,
+    threads: options.Threads = 0,
+    json: options.Json = False,
+    output: options.PlotOutputs = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Nearest neighbours in a set, by distances of features: has a generator learned by heart?
+
+    Every query with the keys of its neighbours and their distances; nn_distance is the mean of the
+    nearest ones, with its 95 % bootstrap interval. A picture that is in the set finds itself at
+    distance 0. The plot is a sheet: the first 16 queries, each with its neighbours beside it.
+
+    $ gantools generate --seeds 0-9 | gantools metrics nn - faces.tar --crop 0.6 -o neighbours.png
+
+    $ gantools metrics nn generated/ photos/ --features vgg19 --json
+    """
+    report.begin("metrics nn", quiet=quiet)
+    from gantools.io import results
+
+    results.check(output, plots=True)
+    if features not in (*_sets.FEATURES, "vgg19"):
+        expected = ", ".join((*_sets.FEATURES, "vgg19"))
+        raise Usage(f"--features {features}: expected {expected}")
+    _sets.check_operands(queries, pictures)
+    asked = _sets.Asked(
+        features=features,
+        net=net,
+        given_num=None,
+        given_psi=None,
+        mirror=False,
+        seed=seed,
+        batch=batch,
+        device=device,
+        dtype=dtype.value,
+        splits=0,
+        threads=threads,
+        noise=None,
+    )
+    options.set_threads(threads)
+    search = _Search(asked, crop)
+    nearest = search.of(queries, top)
+    search.through(pictures, nearest)
+    found = nearest.results()
+    protocol = {**search.protocol, "crop": crop, "distance": "Euclidean", "top": top}
+    protocol |= {"queries": search.stories[0], "set": search.stories[1], "seed": seed}
+    protocol |= {"quantisation": _sets.QUANTISATION, "version": f"gantools {__version__}"}
+    table = {**_summary(found, seed), "protocol": protocol}
+    listed = {q: [{"key": n.key, "distance": n.distance} for n in ns] for q, ns in found.items()}
+    lines = [(q, n.key, n.distance) for q, ns in found.items() for n in ns]
+
+    def plot(kind: str) -> bytes:
+        from gantools.evaluation import plots
+
+        shown = dict(list(found.items())[:SHOWN])
+        return plots.of_neighbours(shown, search.queries, search.pictures, kind)
+
+    results.write(
+        {**table, "nn": listed},
+        output,
+        as_json=json,
+        rows=[*lines, *results.flat(table)],
+        plot=plot,
+    )
+
+
+def _summary(found: dict[str, list[Neighbour]], seed: int) -> dict[str, Any]:
+    import numpy as np
+
+    from gantools.evaluation import bootstrap
+
+    distances = np.array([found[query][0].distance for query in sorted(found)])
+    return bootstrap.summary("nn_distance", distances, seed)
+
+
+class _Search:
+    """Reads both operands through one embedding; holds the pictures that a sheet shows."""
+
+    def __init__(self, asked: _sets.Asked, crop: float) -> None:
+        self._asked, self._crop = asked, crop
+        self._embed, self.protocol = _embedding(asked)
+        self.stories: list[dict[str, Any]] = []
+        self.queries: dict[str, np.ndarray] = {}
+        self.pictures: dict[str, np.ndarray] = {}
+
+    def of(self, operand: str, top: int) -> Nearest:
+        """The queries, ready to be compared."""
+        import torch
+
+        from gantools.evaluation.neighbours import Nearest
+
+        keys: list[str] = []
+        rows: list[Tensor] = []
+        for some, pixels, features in self._embedded(operand):
+            for key, picture in zip(some, pixels, strict=True):
+                if len(self.queries) < SHOWN:
+                    self.queries[key] = picture
+            keys += some
+            rows.append(features)
+        return Nearest(keys, torch.cat(rows), top)
+
+    def through(self, operand: str, nearest: Nearest) -> None:
+        """The set: every picture once."""
+        for keys, pixels, features in self._embedded(operand):
+            kept = nearest.add(keys, features)
+            self.pictures |= {k: p for k, p in zip(keys, pixels, strict=True) if k in kept}
+            wanted = {n.key for q in self.queries for n in nearest.results()[q]}
+            self.pictures = {k: p for k, p in self.pictures.items() if k in wanted}
+
+    def _embedded(self, operand: str) -> Iterator[tuple[list[str], list[np.ndarray], Tensor]]:
+        """(keys, pixels, features) of neighbours of one size. Usage where there is no picture."""
+        import numpy as np
+        import torch
+
+        from gantools.evaluation.neighbours import centre
+
+        source = _sets.open_source(operand, self._asked, keyed=True)
+        self.stories.append(source.story)
+        source.story["count"] = 0
+        on = options.pick_device(self._asked.device)
+        for group in _pairs.of_one_size(_sets.sized(source), self._asked.batch):
+            keys = [key for key, _ in group]
+            pixels = [_pairs.in_colour(picture) for _, picture in group]
+            middles = [np.ascontiguousarray(centre(p, self._crop)) for p in pixels]
+            with torch.inference_mode():
+                features = self._embed(_pairs.stacked(middles, on)).float()
+            source.story["count"] += len(keys)
+            yield keys, pixels, features
+        if not source.story["count"]:
+            raise Usage(f"{source.story['source']}: no picture could be read")
+
+
+def _embedding(asked: _sets.Asked) -> tuple[Embedding, dict[str, Any]]:
+    """What distances are of, and its protocol."""
+    if asked.features != "vgg19":
+        return asked.extractor, asked.extractor.protocol()
+    import torch
+
+    from gantools.evaluation.features import resized
+    from gantools.inversion import perceptual
+    from gantools.io import weights
+
+    net = perceptual.vgg19().to(options.pick_device(asked.device))
+
+    def run(images: Tensor) -> Tensor:
+        maps = net(resized(images, (VGG_SIDE, VGG_SIDE)) / 127.5 - 1)
+        return torch.cat([m.flatten(1) for m in maps], dim=1)
+
+    story = {
+        "features": "vgg19 relu1_2 relu2_2 relu3_4, unit channels, spatial mean",
+        "features_sha256": weights.KNOWN["vgg19"].sha256,
+        "resize": f"bilinear, antialiased, stretched to {VGG_SIDE}x{VGG_SIDE}",
+        "alpha": "laid on white",
+    }
+    return run, story

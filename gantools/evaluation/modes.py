@@ -1,0 +1,83 @@
+"""Modes of stacked MNIST: three digits in R, G and B, a thousand combinations (S1.22)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gantools.evaluation.features import resized
+from gantools.report import SampleError, Usage
+
+COUNT = 1000
+SIDE = 32  # what LeNet sees
+PROTOCOL = {
+    "resize": f"bilinear, antialiased, stretched to {SIDE}x{SIDE}",
+    "code": "digits of R + 10 G + 100 B",
+}
+"""How pictures are read, for a protocol."""
+
+
+def lenet() -> nn.Sequential:
+    """LeNet-5 with tanh and max pooling: [N, 1, 32, 32] in 0..1 -> logits [N, 10]."""
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5),
+        nn.Tanh(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5),
+        nn.Tanh(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 120, 5),
+        nn.Tanh(),
+        nn.Flatten(),
+        nn.Linear(120, 84),
+        nn.Tanh(),
+        nn.Linear(84, 10),
+    )
+
+
+NAMES = {"convnet.c1": 0, "convnet.c3": 3, "convnet.c5": 6, "fc.f6": 9, "fc.f7": 11}
+
+
+def load(path: Path) -> nn.Sequential:
+    """LeNet with the weights of a file of abdulfatir/gan-metrics-pytorch's names.
+
+    Usage where tensors are missing or of other shapes.
+    """
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    net = lenet()
+    own = {f"{at}.{part}": f"{name}.{part}" for name, at in NAMES.items()
+           for part in ("weight", "bias")}  # fmt: skip
+    try:
+        net.load_state_dict({mine: state[theirs] for mine, theirs in own.items()})
+    except (KeyError, RuntimeError, TypeError) as e:
+        raise Usage(f"{path.name}: no LeNet of digits ({e})") from None
+    return net.eval().requires_grad_(False)
+
+
+def codes(images: Tensor, digits: Callable[[Tensor], Tensor]) -> np.ndarray:
+    """d_R + 10 d_G + 100 d_B [N] of uint8 pictures [N, 3, H, W], each channel its own digit.
+
+    SampleError for pictures of another number of channels.
+    """
+    if images.shape[1] != 3:
+        raise SampleError(f"{images.shape[1]} channels, where stacked digits have 3")
+    single = resized(images, (SIDE, SIDE)).flatten(0, 1)[:, None] / 255
+    found = digits(single).argmax(1).view(-1, 3).cpu().numpy()
+    return found @ np.array([1, 10, 100])
+
+
+@dataclass(frozen=True)
+class Modes:
+    """How often each of the 1000 codes was there: counts [1000]."""
+
+    counts: np.ndarray
+
+    def results(self) -> dict[str, float | int]:
+        """modes: codes that were there at all. kl: Σ p ln(1000 p), of the codes from uniform."""
+        p = self.counts[self.counts > 0] / self.counts.sum()
+        return {"modes": len(p), "kl": float((p * np.log(COUNT * p)).sum())}
