@@ -134,6 +134,28 @@ def test_order_batch_and_form_do_not_matter(gt: Callable, folders, tmp_path: Pat
             np.testing.assert_allclose(other[key], found[0][key], rtol=1e-12)
 
 
+def test_a_named_pipe_is_read_once(gt: Callable, folders, tmp_path: Path) -> None:
+    """A result that comes through a pipe of the file system is whole, its head included."""
+    import os
+    import tarfile
+    from threading import Thread
+
+    target, result = folders
+    with tarfile.open(tmp_path / "r.tar", "w") as tar:
+        tar.add(result / "0.webp", "0.webp")
+        tar.add(result / "1.webp", "1.webp")
+    for path in sorted(target.iterdir())[2:]:
+        path.unlink()
+    os.mkfifo(tmp_path / "pipe")
+    data = (tmp_path / "r.tar").read_bytes()
+    writer = Thread(target=lambda: (tmp_path / "pipe").write_bytes(data), daemon=True)
+    writer.start()
+    done = gt("metrics", "recon", target, tmp_path / "pipe", "--json")
+    writer.join(10)
+    assert done.code == 0, done.err
+    assert json.loads(done.text)["protocol"]["pairs"] == 2
+
+
 def test_what_has_no_partner_is_named(gt: Callable, folders, tmp_path: Path) -> None:
     """Missing keys, other sizes, damage: a line each, exit 1, the rest measured; a plot."""
     target, result = folders

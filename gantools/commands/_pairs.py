@@ -38,14 +38,16 @@ def open_pairs(
 def _matched(target: str, result: str) -> Iterator[Match]:
     """Samples of one key, as soon as both are there; then what has no partner is reported.
 
-    Two single pictures are a pair whatever they are called.
+    Two files of one picture are a pair whatever they are called.
     """
     from gantools.io.source import known_keys, samples
 
     broken: set[str] = set()
     texts = (target, result)
-    keys = [known_keys([text]) for text in texts]
-    if all(k is not None and len(k) == 1 for k in keys):
+    # What can be read only once, such as a named pipe, is not looked into beforehand.
+    files = all(Path(text).is_file() for text in texts)
+    keys = [known_keys([text]) for text in texts] if files else []
+    if files and all(k is not None and len(k) == 1 for k in keys):
         both = [next(samples([text]), None) for text in texts]
         if both[0] is not None and both[1] is not None:
             yield both[0].key, both[0], both[1]
