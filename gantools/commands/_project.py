@@ -69,6 +69,7 @@ class Item:
     name: str
     pixels: np.ndarray
     crop: dict[str, Any]
+    start: Latent  # of the optimisation
     photo: np.ndarray | None  # kept for --paste alone
 
 
@@ -182,16 +183,15 @@ class Run:
         photo = image.decode_channels(sample.data, self.network.channels)
         pixels, quad = self.cropper(photo)
         height, width = pixels.shape[:2]
-        canvas = projector.canvas((height, width))
-        if not isinstance(projector.init, str):  # a start that does not fit fails its sample alone
-            projector.start(canvas, sample.key, pixels)
+        # Here, so that a start that is not there, or does not fit, fails its sample alone.
+        start = projector.start(projector.canvas((height, width)), sample.key, pixels)
         crop = {
             "quad": [[round(float(v), 3) for v in corner] for corner in quad],
             "size": height if height == width else [height, width],
             "source": [photo.shape[1], photo.shape[0]],
         }
         kept = photo if self.wishes.paste is not None else None
-        return Item(sample.key, sample.name, pixels, crop, kept)
+        return Item(sample.key, sample.name, pixels, crop, start, kept)
 
     def _converted(self, latent: Latent) -> Latent:
         from gantools.latents import spaces
@@ -240,7 +240,8 @@ class Run:
                     shown = [alpha.on_white(target) for target in targets]
                     self.film.frame(shown, now if now.shape[3] == 3 else now.repeat(3, 3))
 
-            latents = self.projector.run([item.key for item in items], targets, watch)
+            starts = [item.start for item in items]
+            latents = self.projector.run([item.key for item in items], targets, watch, starts)
         for item, latent in zip(items, latents, strict=True):
             if not math.isfinite(latent.header["projection"]["loss"]):
                 report.failed(item.name, "the optimisation diverged: lower --lr")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,7 +20,6 @@ from gantools.commands import (
     metrics_stats,
     metrics_swd,
 )
-from gantools.report import Usage
 
 app = typer.Typer(
     help="Measures of pictures and of latents, each with its protocol.",
@@ -242,8 +240,7 @@ def positions(
         default_num=64,
     )
     asked.check_num(pictures, "PICTURES")
-    if pictures not in (None, "-") and not Path(str(pictures)).exists():
-        raise Usage(f"{pictures}: no such file or folder")
+    _sets.check_operands(pictures)
     options.set_threads(threads)
     import numpy as np
 

@@ -183,8 +183,7 @@ def _check(
         raise Usage(f"--features {asked.classifier}: expected inception or mobilenet")
     asked.check_num(pictures[0] if pictures else None, "PICTURES")
     for name in pictures or []:
-        if name != "-" and not Path(name).exists():
-            raise Usage(f"{name}: no such file or folder")
+        _sets.exists(name)
     count = len(pictures or [])
     if (pictures or []).count("-") > 1:
         raise Usage("standard input (-) can be one of the sets, once")

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gantools.inversion.optimise import Tensors
-from gantools.io.space import Size, scaled, split
+from gantools.io.space import Size, scaled, split, told
 from gantools.latents.spatial import tiled
 from gantools.networks.network import Network
 from gantools.networks.stylegan2_blocks import State, first, picture_from
@@ -67,8 +67,8 @@ class Canvas:
         if any(n % k or n * SMALLEST < m for n, k, m in zip(self.size, step, own, strict=True)):
             least = own[0] // SMALLEST, own[1] // SMALLEST
             raise SampleError(
-                f"{_text(self.size)} px, and pictures of {self.space} are multiples of "
-                f"{_text(step)}, from {_text(least)} on"
+                f"{told(self.size)} px, and pictures of {self.space} are multiples of "
+                f"{told(step)}, from {told(least)} on"
             )
 
     @property
@@ -144,7 +144,3 @@ class Canvas:
             return State(self.first, tensors["f"], tensors.get("r"))
         count = len(next(iter(tensors.values())))
         return first(self.network.g.synthesis, count)
-
-
-def _text(size: Size) -> str:
-    return f"{size[0]}x{size[1]}"

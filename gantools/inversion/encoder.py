@@ -21,6 +21,7 @@ from gantools.io import encoder as files
 from gantools.io import network as networks
 from gantools.io.encoder import EncoderFile
 from gantools.io.latent import Latent
+from gantools.io.space import told
 from gantools.networks.layers import entries
 from gantools.networks.network import Network, fill, numbers
 from gantools.networks.stylegan2_blocks import Row, table
@@ -219,9 +220,7 @@ def _head(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
 
 
 def _no_map(config: EncoderConfig, seen: tuple[int, int], strides: list[int]) -> str:
-    wanted = "x".join(map(str, config.f[1:])) + (
-        " and " + "x".join(map(str, config.r[1:])) if config.r else ""
-    )
+    wanted = told(config.f[1:]) + (" and " + told(config.r[1:]) if config.r else "")
     there = ", ".join(f"{seen[0] // s}x{seen[1] // s}" for s in strides)
     return (
         f"--first {config.first}: f and r are {wanted}, and --backbone {config.backbone} has maps "

@@ -137,12 +137,17 @@ class Projector:
         return self.starts(canvas, key, to_tensor([pixels], self.network))
 
     def run(
-        self, keys: Sequence[str], pixels: Sequence[np.ndarray], watch: Watch | None = None
+        self,
+        keys: Sequence[str],
+        pixels: Sequence[np.ndarray],
+        watch: Watch | None = None,
+        starts: Sequence[Latent] | None = None,
     ) -> list[Latent]:
-        """Project pictures uint8 [H,W,3 or 4] of one size, all at once."""
+        """Project pictures uint8 [H,W,3 or 4] of one size, all at once; starts as from `start`."""
         target = to_tensor(pixels, self.network)
         canvas = self.canvas((target.shape[2], target.shape[3]))
-        starts = [self.start(canvas, k, x) for k, x in zip(keys, pixels, strict=True)]
+        if starts is None:
+            starts = [self.start(canvas, k, x) for k, x in zip(keys, pixels, strict=True)]
         free = canvas.reduced(self._stacked(starts))
         result = optimise(
             free,

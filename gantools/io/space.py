@@ -41,6 +41,11 @@ def level(index: int) -> int:
     return (index - 1) // 2
 
 
+def told(size: tuple[int, ...]) -> str:
+    """`16x32`, as messages have it."""
+    return "x".join(map(str, size))
+
+
 def scaled(size: Size, start: int, index: int) -> Size:
     """The size of F_index where F_start has `size`; ValueError where that is no whole number."""
     up = level(index) - level(start)

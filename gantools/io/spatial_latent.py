@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gantools.io.space import Size, scaled, split
+from gantools.io.space import Size, scaled, split, told
 from gantools.report import SampleError
 
 Tensors = Mapping[str, np.ndarray]
@@ -70,7 +70,7 @@ def _expected(space: str, kind: str, first: int, features: bool, tensors: Tensor
 def _check_half(r: np.ndarray, size: Size) -> None:
     if (2 * r.shape[1], 2 * r.shape[2]) != size:
         raise SampleError(
-            f"its r is {_text(r.shape[1:])} and its f {_text(size)}: r is half as high and wide"
+            f"its r is {told(r.shape[1:])} and its f {told(size)}: r is half as high and wide"
         )
 
 
@@ -83,9 +83,5 @@ def _check_size(name: str, value: np.ndarray, size: Size, first: int) -> None:
     if value.shape[1:] != wanted or (letter == "n" and len(value) != 1):
         what = "style map" if letter == "s" else "noise map"
         raise SampleError(
-            f"its {what} {name} is {_text(value.shape[1:])}, and its place is {_text(wanted)}"
+            f"its {what} {name} is {told(value.shape[1:])}, and its place is {told(wanted)}"
         )
-
-
-def _text(size: tuple[int, ...]) -> str:
-    return "x".join(map(str, size))
