@@ -179,8 +179,13 @@ class _NoBar:
     def close(self) -> None: ...
 
 
-def progress_bar(*, total: int | None = None, unit: str = "it", desc: str = "") -> Any:
-    """A bar moved by hand (`update(n)`, `set_postfix_str`, `close`), or one that is silent."""
+def progress_bar(
+    *, total: int | None = None, unit: str = "it", desc: str = "", scale: bool = False
+) -> Any:
+    """A bar moved by hand (`update(n)`, `set_postfix_str`, `close`), or one that is silent.
+
+    scale: whether large numbers are shown in thousands and millions of the unit.
+    """
     if not _shows_progress():
         return _NoBar()
     from tqdm import tqdm
@@ -194,4 +199,5 @@ def progress_bar(*, total: int | None = None, unit: str = "it", desc: str = "") 
             super().close()
 
     outer, _state.write_above_bar = _state.write_above_bar, write
-    return Bar(total=total, unit=unit, desc=desc or _state.command, file=sys.stderr, leave=False)
+    name = desc or _state.command
+    return Bar(total=total, unit=unit, unit_scale=scale, desc=name, file=sys.stderr, leave=False)

@@ -1,4 +1,4 @@
-"""gantools model: what a network file is, conversion into our format, what there is."""
+"""gantools model: what a network file is, conversion into our format, what there is, downloads."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from gantools import options, report
+from gantools.commands import model_fetch
 from gantools.report import Usage
 
 app = typer.Typer(
-    help="Network files of any project: what they are, conversion, what there is.",
+    help="Network files of any project: what they are, conversion, what there is, downloads.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -201,3 +202,6 @@ def _pixels(size: list[int] | None) -> str | int | None:
     if size is None:
         return None
     return size[0] if size[0] == size[1] else f"{size[0]}x{size[1]}"
+
+
+app.command("fetch")(model_fetch.fetch)

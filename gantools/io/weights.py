@@ -1,7 +1,8 @@
 """Weights from outside (VGG, LPIPS heads, EfficientNet …): where they lie, and their sha256.
 
-Nothing is downloaded here and nothing is replaced in silence: a file that is missing, or that
-is not the published one, is one line that says its name, its sha256 and where to put it.
+Nothing is downloaded here (io.fetch does, for `model fetch` alone) and nothing is replaced in
+silence: a file that is missing, or that is not the published one, is one line that says its name,
+its sha256 and how to get it.
 """
 
 from __future__ import annotations
@@ -9,83 +10,13 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
+from gantools.io.published import KNOWN, Weights
 from gantools.report import Usage
 
-
-@dataclass(frozen=True)
-class Weights:
-    """A published file: its path below a weights folder, its sha256, what it is."""
-
-    file: str
-    sha256: str
-    what: str
-
-
-KNOWN = {
-    "vgg16": Weights(
-        "vgg16-397923af.pth",
-        "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-        "torchvision's VGG16",
-    ),
-    "alexnet": Weights(
-        "alexnet-owt-7be5be79.pth",
-        "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
-        "torchvision's AlexNet",
-    ),
-    "squeezenet": Weights(
-        "squeezenet1_1-b8a52dc0.pth",
-        "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
-        "torchvision's SqueezeNet 1.1",
-    ),
-    "lpips-vgg": Weights(
-        "lpips_lin/vgg.pth",
-        "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
-        "LPIPS 0.1 heads for VGG16",
-    ),
-    "lpips-alex": Weights(
-        "lpips_lin/alex.pth",
-        "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
-        "LPIPS 0.1 heads for AlexNet",
-    ),
-    "lpips-squeeze": Weights(
-        "lpips_lin/squeeze.pth",
-        "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76",
-        "LPIPS 0.1 heads for SqueezeNet",
-    ),
-    "inception": Weights(
-        "weights-inception-2015-12-05-6726825d.pth",
-        "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
-        "torch-fidelity's Inception of TensorFlow",
-    ),
-    "inception-pytorch-fid": Weights(
-        "pt_inception-2015-12-05-6726825d.pth",
-        "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
-        "the same file under the name that pytorch-fid gives it",
-    ),
-    "mobilenet": Weights(
-        "mobilenet_v2_imagenet_int8.npz",
-        "8119765a7bd5a4d8df567fb230f0529803b79a001993795969c9528dff52f70b",
-        "MobileNetV2 1.0 224 of ImageNet",
-    ),
-    "vgg19": Weights(
-        "vgg19_conv1-3_f16.npz",
-        "136f66fafa5db2b8d1c01162d7b873c374d3bbadb7d276f9213ba2c3e7040e95",
-        "VGG19 conv1_1 to conv3_4 in half precision",
-    ),
-    "mnist-lenet": Weights(
-        "mnist_lenet.pth",
-        "e4bed3817dd7723c605580e7b7393538a5dfc3508aacc4890b07e7f07c16bebf",
-        "LeNet-5 of MNIST, of abdulfatir/gan-metrics-pytorch",
-    ),
-    "efficientnet-b0": Weights(
-        "efficientnet_b0_rwightman-7f5810bc.pth",
-        "7f5810bc96def8f7552d5b7e68d53c4786f81167d28291b21c0d90e1fca14934",
-        "torchvision's EfficientNet-B0 of ImageNet",
-    ),
-}
+__all__ = ["KNOWN", "Weights", "data_folder", "folders", "home", "hub_folder", "locate",
+           "present", "sha256"]  # fmt: skip
 
 
 def data_folder() -> Path:
@@ -109,6 +40,8 @@ def folders() -> list[Path]:
 def _candidates(name: str) -> list[Path]:
     file = Path(KNOWN[name].file)
     places = [folder / part for folder in folders() for part in (file, Path(file.name))]
+    if name == "facenet":  # where facenet-pytorch puts it
+        places.append(hub_folder().parents[1] / "checkpoints" / file.name)
     if name.startswith("lpips-"):  # the package lpips carries its heads
         package = importlib.util.find_spec("lpips")
         for folder in (package.submodule_search_locations or []) if package else []:
@@ -134,10 +67,22 @@ def locate(name: str) -> Path:
                 return path
             wrong = wrong or path
     why = f"{wrong.name} in {wrong.parent} is another file" if wrong else "missing"
-    raise Usage(
-        f"weights {name} ({wanted.what}): {why}; put {wanted.file} (sha256 {wanted.sha256}) "
-        f"into $GANTOOLS_WEIGHTS, {data_folder() / 'weights'} or {hub_folder()}"
+    get = "" if wanted.url is None else f"gantools model fetch {name}, or "
+    raise Usage(f"weights {name} ({wanted.what}): {why}; {get}{_put(wanted)}")
+
+
+def _put(wanted: Weights) -> str:
+    return (
+        f"put {wanted.file} (sha256 {wanted.sha256}) into $GANTOOLS_WEIGHTS, "
+        f"{data_folder() / 'weights'} or {hub_folder()}"
     )
+
+
+def home() -> Path:
+    """Where new weights go: the first folder of $GANTOOLS_WEIGHTS that can be written, or ours."""
+    named = folders()[:-2]
+    ours = data_folder() / "weights"
+    return next((f for f in named if f.is_dir() and os.access(f, os.W_OK | os.X_OK)), ours)
 
 
 def sha256(path: Path) -> str:
