@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gantools.io.sample import Sample
     from gantools.networks.network import Network
 
-FEATURES = ("inception", "mobilenet", "discriminator")
+FEATURES = ("inception", "mobilenet", "vgg16", "discriminator")
 NOISE = "random"  # S0.16: the noise of generated pictures is drawn anew for each
 
 QUANTISATION = "8 bits; generated pictures are rounded half to even"

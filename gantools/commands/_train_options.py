@@ -198,7 +198,8 @@ Features = Annotated[
     number(
         "--features",
         "NAME",
-        "Network whose features --metric compares: inception or mobilenet. Default: inception.",
+        "Network whose features --metric compares: inception, mobilenet or vgg16. Default: "
+        "inception.",
     ),
 ]
 Labels = Annotated[

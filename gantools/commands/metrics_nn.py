@@ -33,8 +33,9 @@ Features = Annotated[
     typer.Option(
         "--features",
         metavar="NAME",
-        help="What distances are of: inception, mobilenet, discriminator (of --net), or vgg19 "
-        "(its first three blocks, unit channels). Nothing replaces one whose weights are missing.",
+        help="What distances are of: inception, mobilenet, vgg16, discriminator (of --net), or "
+        "vgg19 (its first three blocks, unit channels). Nothing replaces one whose weights are "
+        "missing.",
     ),
 ]
 Top = Annotated[int, typer.Option("--top", metavar="K", min=1, help="Neighbours of each query.")]

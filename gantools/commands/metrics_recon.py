@@ -78,6 +78,14 @@ CropOption = Annotated[
         "every side.",
     ),
 ]
+IdentityOption = Annotated[
+    bool,
+    typer.Option(
+        "--identity",
+        help="Also whether it is the same person: the cosine of FaceNet's embeddings of the face "
+        "in TARGET and of the same place in RESULT (needs gantools model fetch facenet).",
+    ),
+]
 Each = Annotated[bool, typer.Option("--each", help="Also the measures of each pair, by its key.")]
 SHOWN = 8  # worst pairs on a plot
 
@@ -89,6 +97,7 @@ def recon(
     size: Size = None,
     crop: CropOption = Crop.full,
     lpips: LpipsOption = None,
+    identity: IdentityOption = False,
     each: Each = False,
     net: options.Net = None,
     seed: options.Seed = 0,
@@ -100,7 +109,7 @@ def recon(
     output: options.PlotOutputs = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """How near results are to their targets: PSNR, SSIM, MS-SSIM, LPIPS, MSE, cosine.
+    """How near results are to their targets: PSNR, SSIM, MS-SSIM, LPIPS, MSE, cosine, identity.
 
     Pictures are paired by key (two single files are a pair). Every measure is a mean over the
     pairs with its 95 % bootstrap interval: psnr in dB of 8 bits that are rounded, psnr_trunc of
@@ -130,7 +139,7 @@ def recon(
     )
     options.set_threads(threads)
     pairs = _pairs.open_pairs(target, result, asked, lambda x: _fit(x, wanted, crop))
-    measuring = _Measuring(options.pick_device(device), _trunk(lpips))
+    measuring = _Measuring(options.pick_device(device), _trunk(lpips), identity)
     plots_wanted = any(results.is_plot(out) for out in output or [])
     measuring.run(report.progress(pairs, unit="pairs"), batch, shown=SHOWN if plots_wanted else 0)
     measured = measuring.results(seed)
@@ -184,18 +193,22 @@ class _Measuring:
 
     device: str
     trunk: str | None
+    identity: bool = False
     values: dict[str, dict[str, float]] = field(default_factory=dict)
     worst: list[tuple[float, str, np.ndarray, np.ndarray]] = field(default_factory=list)
     sizes: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        from gantools.commands._identity import Identity
+
         self._lpips = _distance(self.trunk, self.device) if self.trunk else None
+        self._identity = Identity(self.device) if self.identity else None
 
     def run(self, pairs: Iterator[_pairs.Pair], batch: int, shown: int) -> None:
         """Measure them all; `shown` of the worst are kept. Usage where there is none."""
-        for group in _pairs.grouped(pairs, batch):
+        for group, identities in self._of_faces(_pairs.grouped(pairs, batch)):
             try:
-                table = self._measured(group)
+                table = {**self._measured(group), **identities}
             except SampleError as e:
                 for key, *_ in group:
                     report.failed(key, e)
@@ -209,6 +222,19 @@ class _Measuring:
                     heapq.heapify(self.worst)
         if not self.values:
             raise Usage("no pair could be measured")
+
+    def _of_faces(
+        self, groups: Iterator[list[_pairs.Pair]]
+    ) -> Iterator[tuple[list[_pairs.Pair], dict[str, list[float]]]]:
+        """The groups and, with --identity, its column; there without pairs that have no face."""
+        for group in groups:
+            if self._identity is None:
+                yield group, {}
+                continue
+            found = self._identity(group)
+            seen = [pair for pair in group if pair[0] in found]
+            if seen:
+                yield seen, {"identity": [found[key] for key, *_ in seen]}
 
     def _measured(self, group: list[_pairs.Pair]) -> dict[str, list[float]]:
         import torch
@@ -262,6 +288,11 @@ class _Measuring:
             names = (TRUNKS[self.trunk], f"lpips-{self.trunk}")
             story["lpips"] = f"0.1, {self.trunk}; pictures below {SMALLEST} pixels enlarged"
             story["lpips_sha256"] = " ".join(weights.KNOWN[name].sha256 for name in names)
+        if self.identity:
+            from gantools.commands._identity import PROTOCOL
+
+            story["identity"] = PROTOCOL
+            story["identity_sha256"] = weights.KNOWN["facenet"].sha256
         return {**story, "interval": f"{bootstrap.NAMED} of the pairs"}
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gantools import report
-from gantools.evaluation import mobilenet
+from gantools.evaluation import mobilenet, vgg16
 from gantools.io import weights
 from gantools.io.alpha import on_white
 from gantools.networks.network import Network
@@ -69,19 +69,22 @@ class Extractor:
 def extractor(
     name: str, device: str = "cpu", network: Network | None = None, layer: Layer = "pool"
 ) -> Extractor:
-    """The extractor `inception`, `mobilenet` or `discriminator` (the network's own, pool alone).
+    """The extractor `inception`, `mobilenet`, `vgg16` or `discriminator` (the network's own).
 
-    Usage where its weights are not there: none is replaced by another.
+    layer: of inception and mobilenet; the others have none but their features. Usage where its
+    weights are not there: none is replaced by another.
     """
     if name == "mobilenet":
         return mobilenet_v2(device, layer)
     if name == "inception":
         return inception(device, layer)
+    if name == "vgg16" and layer == "pool":
+        return vgg16_fc2(device)
     if name == "discriminator" and layer == "pool":
         if network is None:
             raise Usage("features of a discriminator need a network: --net FILE")
         return discriminator(network)
-    raise Usage(f"features {name}: expected inception, mobilenet or discriminator")
+    raise Usage(f"features {name}: expected inception, mobilenet, vgg16 or discriminator")
 
 
 def weights_of(name: str) -> Path:
@@ -89,8 +92,8 @@ def weights_of(name: str) -> Path:
     names = [name]
     if name == "inception":  # one file, two names in circulation
         names.append("inception-pytorch-fid")
-    if name not in ("inception", "mobilenet"):
-        raise Usage(f"features {name}: expected inception or mobilenet")
+    if name not in ("inception", "mobilenet", "vgg16"):
+        raise Usage(f"features {name}: expected inception, mobilenet or vgg16")
     return weights.locate(next((n for n in names if weights.present(n)), name))
 
 
@@ -131,6 +134,15 @@ def inception(device: str = "cpu", layer: Layer = "pool") -> Extractor:
     resize = "bilinear as in TensorFlow 1, not antialiased, stretched to 299x299"
     sha256, dim = weights.KNOWN["inception"].sha256, 2048 if layer == "pool" else 1008
     return Extractor(_named("inception", layer), sha256, dim, resize, device, run)
+
+
+def vgg16_fc2(device: str = "cpu") -> Extractor:
+    """The 4096 features of VGG16's last hidden layer, after its relu (torchvision's weights)."""
+    net = vgg16.load(weights_of("vgg16")).to(device)
+    side = vgg16.SIDE
+    resize = f"bilinear as in TensorFlow 1, not antialiased, stretched to {side}x{side}"
+    sha256 = weights.KNOWN["vgg16"].sha256
+    return Extractor("vgg16's fc2 after relu", sha256, vgg16.DIM, resize, device, net)
 
 
 def _named(name: str, layer: Layer) -> str:
