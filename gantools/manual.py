@@ -45,7 +45,12 @@ the network where \\-\\-net is not given
 a folder with networks from outside (LPIPS, Inception, \\&...), found by their file names
 .TP
 .B XDG_DATA_HOME
-networks by name are found in $XDG_DATA_HOME/gantools/networks
+networks by name are found in $XDG_DATA_HOME/gantools/networks, weights from outside in
+$XDG_DATA_HOME/gantools/weights
+.TP
+.B XDG_CACHE_HOME
+features that metrics have computed are kept in $XDG_CACHE_HOME/gantools/features.sqlite, which may
+be deleted at any time
 .TP
 .B GANTOOLS_DEBUG
 1 shows tracebacks

@@ -21,6 +21,7 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 FIXTURES = Path(__file__).parent / "fixtures"
+MATPLOTLIB = os.environ.get("MPLCONFIGDIR") or str(Path.home() / ".cache" / "matplotlib")
 
 
 @dataclass
@@ -80,9 +81,11 @@ def shared() -> Path:
 def _no_surprises(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """No test reads the user's own networks or weights."""
+    """No test reads the user's own networks, weights or features."""
     empty = tmp_path_factory.getbasetemp() / "no-user-data"
     monkeypatch.setenv("XDG_DATA_HOME", str(empty))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("MPLCONFIGDIR", MATPLOTLIB)  # finding all fonts again takes seconds
     for name in ("GANTOOLS_NET", "GANTOOLS_WEIGHTS", "GANTOOLS_DEBUG"):
         monkeypatch.delenv(name, raising=False)
 

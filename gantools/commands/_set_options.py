@@ -79,3 +79,11 @@ Splits = Annotated[
         help="Add a 95 % interval from K parts of each set; 0 leaves it out.",
     ),
 ]
+NoCache = Annotated[
+    bool,
+    typer.Option(
+        "--no-cache",
+        help="Compute all features now. Otherwise those of files that were seen before are read "
+        "from $XDG_CACHE_HOME/gantools, the same to the bit, and new ones are kept there.",
+    ),
+]

@@ -43,6 +43,7 @@ class Drawn:
     features: str | None = None
     noise: str | None = NOISE  # None: as the latents themselves say
     shard: str | None = None
+    cache: bool = True  # features of operands are kept, and read where they were
 
     @property
     def num(self) -> int:
@@ -53,6 +54,10 @@ class Drawn:
     def psi(self) -> float:
         """Their truncation."""
         return 1.0 if self.given_psi is None else self.given_psi
+
+    def keeps_features_of(self, source: Source) -> bool:
+        """Whether they go through the cache: not those that a network makes, of no end."""
+        return self.cache and not source.generated
 
     def check_num(self, operand: str | None, name: str) -> None:
         """Usage where --num or --psi are given beside pictures, the operand `name`."""
@@ -258,6 +263,7 @@ class Source:
     pictures: Iterator[Picture]
     story: dict[str, Any]
     total: int | None = None
+    generated: bool = False
 
 
 def _of_pictures(source: Source, asked: Asked, mirror: bool) -> Set:
@@ -265,7 +271,13 @@ def _of_pictures(source: Source, asked: Asked, mirror: bool) -> Set:
 
     story, extract = source.story, asked.extractor
     story["mirror"] = mirror
-    blocks = features.of_pictures(sized(source), extract, batch=asked.batch, mirror=mirror)
+    blocks = features.of_pictures(
+        sized(source),
+        extract,
+        batch=asked.batch,
+        mirror=mirror,
+        cached=asked.keeps_features_of(source),
+    )
     return Set(extract.dim, _counted(blocks, story), story)
 
 
@@ -367,7 +379,8 @@ def _generated(asked: Drawn) -> Source:
     index, count = parse_shard(asked.shard)
     numbers = range(index, asked.num, count)
     latents = (_drawn(network, asked, i) for i in numbers)
-    return Source(_rendered(latents, asked), {**story, **_shard(asked)}, len(numbers))
+    pictures = _rendered(latents, asked)
+    return Source(pictures, {**story, **_shard(asked)}, len(numbers), generated=True)
 
 
 def _drawn(network: Network, asked: Drawn, i: int) -> Latent:

@@ -93,6 +93,7 @@ def fid(
     device: options.Device = "auto",
     dtype: options.DtypeOption = options.Dtype.fp32,
     threads: options.Threads = 0,
+    no_cache: given.NoCache = False,
     json: options.Json = False,
     output: options.TextOutputs = None,
     quiet: options.Quiet = False,
@@ -123,6 +124,7 @@ def fid(
         dtype=dtype.value,
         splits=splits,
         threads=threads,
+        cache=not no_cache,
     )
     asked.check(fake[0] if fake else None, output)
     from gantools.evaluation import frechet
@@ -153,6 +155,7 @@ def kid(
     device: options.Device = "auto",
     dtype: options.DtypeOption = options.Dtype.fp32,
     threads: options.Threads = 0,
+    no_cache: given.NoCache = False,
     json: options.Json = False,
     output: options.TextOutputs = None,
     quiet: options.Quiet = False,
@@ -179,6 +182,7 @@ def kid(
         dtype=dtype.value,
         splits=splits,
         threads=threads,
+        cache=not no_cache,
     )
     asked.check(fake, output)
     from gantools.evaluation import kernel

@@ -131,6 +131,7 @@ def inception(
     device: options.Device = "auto",
     dtype: options.DtypeOption = options.Dtype.fp32,
     threads: options.Threads = 0,
+    no_cache: given.NoCache = False,
     json: options.Json = False,
     output: options.TextOutputs = None,
     quiet: options.Quiet = False,
@@ -158,6 +159,7 @@ def inception(
         device=device,
         dtype=dtype.value,
         threads=threads,
+        cache=not no_cache,
         classifier=features,
         bias=bias,
         splits=splits,
@@ -212,7 +214,9 @@ def _measured(name: str | None, asked: _Asked) -> _Measured:
         protocol.setdefault("features", "of a file that does not name its network")
     else:
         source, extract = _sets.open_source(name, asked), asked.extractor()
-        blocks = [*features.of_pictures(_sets.sized(source), extract, batch=asked.batch)]
+        cached = asked.keeps_features_of(source)
+        stream = _sets.sized(source)
+        blocks = [*features.of_pictures(stream, extract, batch=asked.batch, cached=cached)]
         logits = np.concatenate([*blocks, np.zeros((0, extract.dim), np.float32)])
         source.story["count"] = len(logits)
         protocol = {**extract.protocol(), "pictures": source.story}

@@ -38,6 +38,7 @@ def pr(
     device: options.Device = "auto",
     dtype: options.DtypeOption = options.Dtype.fp32,
     threads: options.Threads = 0,
+    no_cache: given.NoCache = False,
     json: options.Json = False,
     output: options.PlotOutputs = None,
     quiet: options.Quiet = False,
@@ -67,6 +68,7 @@ def pr(
         dtype=dtype.value,
         splits=splits,
         threads=threads,
+        cache=not no_cache,
     )
     asked.check(fake, output, plots=True)
     from gantools.evaluation import manifolds, plots

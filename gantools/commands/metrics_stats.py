@@ -60,6 +60,7 @@ def stats(
     device: options.Device = "auto",
     dtype: options.DtypeOption = options.Dtype.fp32,
     threads: options.Threads = 0,
+    no_cache: given.NoCache = False,
     json: options.Json = False,
     output: Output = None,
     no_clobber: options.NoClobber = False,
@@ -91,6 +92,7 @@ def stats(
         dtype=dtype.value,
         splits=0,
         threads=threads,
+        cache=not no_cache,
         shard=shard,
     )
     asked.check(inputs[0] if inputs else None, None, name="INPUT")

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from gantools import report
 from gantools.evaluation import mobilenet, vgg16
+from gantools.evaluation.feature_cache import FeatureCache
 from gantools.io import weights
 from gantools.io.alpha import on_white
 from gantools.networks.network import Network
@@ -178,17 +179,26 @@ def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def of_pictures(
-    pictures: Iterable[Picture], extract: Extractor, *, batch: int = 64, mirror: bool = False
+    pictures: Iterable[Picture],
+    extract: Extractor,
+    *,
+    batch: int = 64,
+    mirror: bool = False,
+    cached: bool = False,
 ) -> Iterator[np.ndarray]:
     """Features of a stream of pictures, in its order, in blocks [n, dim].
 
-    mirror: each picture is followed by its mirror image. A picture of one flat colour, or one
-    whose features are not finite, is named with `report.failed` and left out.
+    mirror: each picture is followed by its mirror image. cached: features that were computed
+    before are read, and new ones kept, by the pictures' content (`feature_cache`). A picture of
+    one flat colour, or one whose features are not finite, is named with `report.failed` and left
+    out.
     """
     rows: list[np.ndarray] = []
+    story = {**extract.protocol(), "device": extract.device.partition(":")[0]}
+    cache = FeatureCache(story, extract.dim) if cached else None
     for names, images in _batches(_not_flat(pictures), batch):
         both = [images, images.flip(3)] if mirror else [images]
-        features = torch.stack([extract(x) for x in both], dim=1).cpu().numpy()  # [n, 1 or 2, D]
+        features = np.stack([_through(x, extract, cache) for x in both], axis=1)  # [n, 1 or 2, D]
         finite = np.isfinite(features).all(axis=(1, 2))
         for i in np.flatnonzero(~finite):
             report.failed(names[i], "its features are not finite; it is left out")
@@ -198,6 +208,13 @@ def of_pictures(
             rows = []
     if rows:
         yield np.concatenate(rows)
+
+
+def _through(images: Tensor, extract: Extractor, cache: FeatureCache | None) -> np.ndarray:
+    if cache is None:
+        return extract(images).cpu().numpy()
+    pictures = [*images.permute(0, 2, 3, 1).numpy()]
+    return cache.through(pictures, lambda new: extract(images[new]).cpu().numpy())
 
 
 def _not_flat(pictures: Iterable[Picture]) -> Iterator[Picture]:
