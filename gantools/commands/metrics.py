@@ -15,6 +15,7 @@ from gantools.commands import (
     metrics_modes,
     metrics_msssim,
     metrics_nn,
+    metrics_ppl,
     metrics_pr,
     metrics_recon,
     metrics_stats,
@@ -268,5 +269,6 @@ app.command("pr")(metrics_pr.pr)
 app.command("msssim")(metrics_msssim.msssim)
 app.command("modes")(metrics_modes.modes)
 app.command("nn")(metrics_nn.nn)
+app.command("ppl")(metrics_ppl.ppl)
 app.command("is")(metrics_is.inception)
 app.command("stats")(metrics_stats.stats)

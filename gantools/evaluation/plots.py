@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gantools.evaluation import path_length
 from gantools.evaluation.latents import BINS, FIRST, Statistics
 from gantools.evaluation.manifolds import MEASURES, Manifolds
 from gantools.evaluation.positions import Layouts
@@ -215,4 +216,33 @@ def of_neighbours(
             axes.imshow(pictures[neighbour.key], interpolation="nearest")
             title = f"{neighbour.key[-14:]}\n{neighbour.distance:.4g}"
             axes.set_title(title, fontsize=7, parse_math=False)
+    return _encoded(figure, kind)
+
+
+def of_paths(columns: Mapping[str, np.ndarray], kind: str) -> bytes:
+    """Histograms of the distances of each path, logarithmic, and the percentiles that cut them."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
+    across = min(2, len(columns))
+    figure = _figure(5.5 * across, 3.2 * -(-len(columns) // across))
+    cells = figure.subplots(-(-len(columns) // across), across, squeeze=False).ravel()
+    for axes in cells[len(columns) :]:
+        axes.set_axis_off()
+    for (name, distances), axes in zip(columns.items(), cells, strict=False):
+        low, high = path_length.cuts(distances)
+        found = path_length.path_length(distances)
+        floor = max(low / 100, np.finfo(np.float64).tiny)
+        shown = np.log10(np.maximum(distances, floor))
+        heights, edges = np.histogram(shown, bins=min(80, 4 + len(distances) // 8))
+        _stairs(axes, 10.0**edges, heights, filled=True)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        for cut, label in ((low, "1 %"), (high, "99 %")):
+            if cut > 0:
+                axes.axvline(cut, color="C3", linestyle=":", label=f"{label}: {cut:.4g}")
+        axes.axvline(max(found, floor), color="C1", label=f"ppl_{name}: {found:.5g}")
+        axes.legend(fontsize=8)
+        axes.set_title(f"{name}: distances / epsilon² of {len(distances)} pairs", fontsize=9)
     return _encoded(figure, kind)
