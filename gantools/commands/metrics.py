@@ -12,6 +12,7 @@ from gantools.commands import (
     _sets,
     metrics_is,
     metrics_latents,
+    metrics_ls,
     metrics_modes,
     metrics_msssim,
     metrics_nn,
@@ -269,6 +270,7 @@ app.command("pr")(metrics_pr.pr)
 app.command("msssim")(metrics_msssim.msssim)
 app.command("modes")(metrics_modes.modes)
 app.command("nn")(metrics_nn.nn)
+app.command("ls")(metrics_ls.ls)
 app.command("ppl")(metrics_ppl.ppl)
 app.command("is")(metrics_is.inception)
 app.command("stats")(metrics_stats.stats)

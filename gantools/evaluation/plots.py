@@ -246,3 +246,24 @@ def of_paths(columns: Mapping[str, np.ndarray], kind: str) -> bytes:
         axes.legend(fontsize=8)
         axes.set_title(f"{name}: distances / epsilon² of {len(distances)} pairs", fontsize=9)
     return _encoded(figure, kind)
+
+
+def of_entropies(found: Mapping[str, Mapping[str, float]], kind: str) -> bytes:
+    """Bars of each attribute's H(Y|X) in bits, of every space, and what they make together."""
+    names = [*next(iter(found.values()))]
+    figure = _figure(7, 1.6 + 0.28 * len(names))
+    axes = figure.subplots()
+    places = np.arange(len(names))
+    height = 0.8 / len(found)
+    for i, (space, entropies) in enumerate(found.items()):
+        label = f"{space}: 2^{sum(entropies.values()):.4g} = {2 ** sum(entropies.values()):.4g}"
+        at = places + (i - (len(found) - 1) / 2) * height
+        axes.barh(at, [entropies[name] for name in names], height, label=label, alpha=0.7)
+    axes.set_yticks(places, [name[:24] for name in names], fontsize=8, parse_math=False)
+    axes.invert_yaxis()
+    largest = max(max(entropies.values()) for entropies in found.values())
+    axes.set_xlim(0, max(1.1 * largest, 0.01))
+    axes.set_xlabel("H(Y|X) in bits")
+    axes.set_title("0: a hyperplane tells the attribute", fontsize=9)
+    axes.legend(fontsize=8)
+    return _encoded(figure, kind)
