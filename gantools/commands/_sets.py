@@ -378,12 +378,13 @@ def _generated(asked: Drawn) -> Source:
         story["classes"] = "uniform"
     index, count = parse_shard(asked.shard)
     numbers = range(index, asked.num, count)
-    latents = (_drawn(network, asked, i) for i in numbers)
+    latents = (drawn(network, asked, i) for i in numbers)
     pictures = _rendered(latents, asked)
     return Source(pictures, {**story, **_shard(asked)}, len(numbers), generated=True)
 
 
-def _drawn(network: Network, asked: Drawn, i: int) -> Latent:
+def drawn(network: Network, asked: Drawn, i: int) -> Latent:
+    """The latent of the i-th picture that the network makes: of the seed --seed + i."""
     import numpy as np
 
     from gantools.io.latent import Latent

@@ -12,9 +12,11 @@ from gantools.commands import (
     _sets,
     metrics_is,
     metrics_latents,
+    metrics_ls,
     metrics_modes,
     metrics_msssim,
     metrics_nn,
+    metrics_ppl,
     metrics_pr,
     metrics_recon,
     metrics_stats,
@@ -272,5 +274,7 @@ app.command("pr")(metrics_pr.pr)
 app.command("msssim")(metrics_msssim.msssim)
 app.command("modes")(metrics_modes.modes)
 app.command("nn")(metrics_nn.nn)
+app.command("ls")(metrics_ls.ls)
+app.command("ppl")(metrics_ppl.ppl)
 app.command("is")(metrics_is.inception)
 app.command("stats")(metrics_stats.stats)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from gantools.io.seeds import derive
@@ -15,14 +17,22 @@ def intervals(values: np.ndarray, seed: int = 0) -> np.ndarray:
 
     Infinite values make infinite ends: an end is a resample's mean, never between two.
     """
-    count = len(values)
+    means = [values[chosen].mean(0) for chosen in resamples(len(values), seed)]
+    return ends(np.array(means).reshape(RESAMPLES, -1))
+
+
+def resamples(count: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """The indices [count] of every resample: drawn with replacement."""
     generator = np.random.default_rng(derive(seed, "bootstrap"))
-    means = np.empty((RESAMPLES, values.shape[1]))
-    for i in range(RESAMPLES):
-        means[i] = values[generator.integers(count, size=count)].mean(0)
-    means.sort(axis=0)
+    for _ in range(RESAMPLES):
+        yield generator.integers(count, size=count)
+
+
+def ends(found: np.ndarray) -> np.ndarray:
+    """95 % intervals [K, 2] of K statistics [resamples, K]."""
+    ordered = np.sort(found, axis=0)
     cut = RESAMPLES // 40
-    return np.stack([means[cut - 1], means[-cut]], axis=1)
+    return np.stack([ordered[cut - 1], ordered[-cut]], axis=1)
 
 
 def summary(name: str, values: np.ndarray, seed: int = 0) -> dict[str, float | list[float]]:

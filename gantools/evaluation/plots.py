@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gantools.evaluation import path_length
 from gantools.evaluation.latents import BINS, FIRST, Statistics
 from gantools.evaluation.manifolds import MEASURES, Manifolds
 from gantools.evaluation.positions import Layouts
@@ -215,4 +216,54 @@ def of_neighbours(
             axes.imshow(pictures[neighbour.key], interpolation="nearest")
             title = f"{neighbour.key[-14:]}\n{neighbour.distance:.4g}"
             axes.set_title(title, fontsize=7, parse_math=False)
+    return _encoded(figure, kind)
+
+
+def of_paths(columns: Mapping[str, np.ndarray], kind: str) -> bytes:
+    """Histograms of the distances of each path, logarithmic, and the percentiles that cut them."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
+    across = min(2, len(columns))
+    figure = _figure(5.5 * across, 3.2 * -(-len(columns) // across))
+    cells = figure.subplots(-(-len(columns) // across), across, squeeze=False).ravel()
+    for axes in cells[len(columns) :]:
+        axes.set_axis_off()
+    for (name, distances), axes in zip(columns.items(), cells, strict=False):
+        low, high = path_length.cuts(distances)
+        found = path_length.path_length(distances)
+        floor = max(low / 100, np.finfo(np.float64).tiny)
+        shown = np.log10(np.maximum(distances, floor))
+        heights, edges = np.histogram(shown, bins=min(80, 4 + len(distances) // 8))
+        _stairs(axes, 10.0**edges, heights, filled=True)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        for cut, label in ((low, "1 %"), (high, "99 %")):
+            if cut > 0:
+                axes.axvline(cut, color="C3", linestyle=":", label=f"{label}: {cut:.4g}")
+        axes.axvline(max(found, floor), color="C1", label=f"ppl_{name}: {found:.5g}")
+        axes.legend(fontsize=8)
+        axes.set_title(f"{name}: distances / epsilon² of {len(distances)} pairs", fontsize=9)
+    return _encoded(figure, kind)
+
+
+def of_entropies(found: Mapping[str, Mapping[str, float]], kind: str) -> bytes:
+    """Bars of each attribute's H(Y|X) in bits, of every space, and what they make together."""
+    names = [*next(iter(found.values()))]
+    figure = _figure(7, 1.6 + 0.28 * len(names))
+    axes = figure.subplots()
+    places = np.arange(len(names))
+    height = 0.8 / len(found)
+    for i, (space, entropies) in enumerate(found.items()):
+        label = f"{space}: 2^{sum(entropies.values()):.4g} = {2 ** sum(entropies.values()):.4g}"
+        at = places + (i - (len(found) - 1) / 2) * height
+        axes.barh(at, [entropies[name] for name in names], height, label=label, alpha=0.7)
+    axes.set_yticks(places, [name[:24] for name in names], fontsize=8, parse_math=False)
+    axes.invert_yaxis()
+    largest = max(max(entropies.values()) for entropies in found.values())
+    axes.set_xlim(0, max(1.1 * largest, 0.01))
+    axes.set_xlabel("H(Y|X) in bits")
+    axes.set_title("0: a hyperplane tells the attribute", fontsize=9)
+    axes.legend(fontsize=8)
     return _encoded(figure, kind)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from gantools.evaluation import shards
 from gantools.evaluation.frechet import Gaussian, Moments
 from gantools.io import tensorfile
 from gantools.report import Usage
@@ -92,10 +93,7 @@ def merged(parts: Sequence[Statistics]) -> Statistics:
 
 def missing(parts: Sequence[dict[str, Any]]) -> list[str]:
     """The shards I/N that no part has, of every N that one has."""
-    there = {str(part["shard"]) for part in parts if "shard" in part}
-    counts = sorted({int(shard.partition("/")[2]) for shard in there})
-    every = [f"{i}/{n}" for n in counts for i in range(n)]
-    return [shard for shard in every if shard not in there]
+    return shards.missing(str(part["shard"]) for part in parts if "shard" in part)
 
 
 # ---------------------------------------------------------------------------- files

@@ -201,10 +201,11 @@ def on_black_and_white(embed: Embed, *, premultiplied: bool) -> Embed:
     return laid
 
 
-def at_photograph_size(embed: Embed, resolution: int) -> Embed:
+def at_photograph_size(embed: Embed, resolution: int, smallest: int = SMALLEST) -> Embed:
     """What a network of that resolution makes, shrunk by max(1, resolution/256), by area (S2.14).
 
-    So a network sees the same of a face in a picture of any size. What is below 64 px is enlarged.
+    So a network sees the same of a face in a picture of any size. What is below `smallest` px is
+    enlarged.
     """
     factor = max(1, resolution // LARGEST)
 
@@ -214,8 +215,8 @@ def at_photograph_size(embed: Embed, resolution: int) -> Embed:
         if factor > 1:
             images = functional.avg_pool2d(images, factor)
         side = min(images.shape[2:])
-        if side < SMALLEST:
-            images = functional.interpolate(images, scale_factor=SMALLEST / side, mode="bilinear")
+        if side < smallest:
+            images = functional.interpolate(images, scale_factor=smallest / side, mode="bilinear")
         return embed(images)
 
     return resized

@@ -46,8 +46,18 @@ def default_perceptual(has_discriminator: bool) -> str:
     return "discriminator" if has_discriminator else "pyramid"
 
 
-def embedding(name: str, network: Network) -> Embed:
-    """The perceptual space of that name; Usage where its weights are missing."""
+def embedding(
+    name: str,
+    network: Network,
+    *,
+    resolution: int | None = None,
+    smallest: int = perceptual.SMALLEST,
+) -> Embed:
+    """The perceptual space of that name; Usage where its weights are missing.
+
+    Networks of photographs see pictures of `resolution`, by default the network's own, as
+    `perceptual.at_photograph_size` says; what is below `smallest` px is enlarged for them.
+    """
     module: torch.nn.Module
     if name == "pyramid":
         return perceptual.pyramid
@@ -56,7 +66,8 @@ def embedding(name: str, network: Network) -> Embed:
             raise Usage(f"--perceptual discriminator: {network.name} holds no discriminator")
         return perceptual.of_discriminator(network.d.features)
     module = perceptual.vgg19() if name == "vgg19" else perceptual.lpips(_backbone(name))
-    embed = perceptual.at_photograph_size(module.to(network.device), min(network.size))
+    side = resolution or min(network.size)
+    embed = perceptual.at_photograph_size(module.to(network.device), side, smallest)
     return perceptual.on_black_and_white(embed, premultiplied=network.premultiplied)
 
 
