@@ -8,7 +8,7 @@ import typer
 
 from gantools import options, report
 from gantools.commands import _set_options as given
-from gantools.commands import _sets, _spectra
+from gantools.commands import _sets, _spectra, spectrum_toyset
 from gantools.report import Usage
 
 if TYPE_CHECKING:
@@ -271,3 +271,6 @@ def _energy(a: np.ndarray, b: np.ndarray, device: str) -> np.ndarray:
     with torch.inference_mode():
         x, y = (_pairs.stacked([p], device).double() for p in (a, b))
         return energy(x - y)[0].cpu().numpy()
+
+
+app.command("toyset")(spectrum_toyset.toyset)
