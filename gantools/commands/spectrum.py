@@ -8,7 +8,7 @@ import typer
 
 from gantools import options, report
 from gantools.commands import _set_options as given
-from gantools.commands import _sets, _spectra, spectrum_toyset
+from gantools.commands import _sets, _spectra, spectrum_classify, spectrum_toyset
 from gantools.report import Usage
 
 if TYPE_CHECKING:
@@ -274,3 +274,4 @@ def _energy(a: np.ndarray, b: np.ndarray, device: str) -> np.ndarray:
 
 
 app.command("toyset")(spectrum_toyset.toyset)
+app.command("classify")(spectrum_classify.classify)
