@@ -89,10 +89,13 @@ def drawn(
 
 def is_network(name: str) -> bool:
     """Whether an operand is a network file of ours."""
-    from gantools.io import network
+    from gantools.io import sample
 
     path = Path(name)
-    return path.is_file() and network.header(path).get("kind") == "network"
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return sample.kind(file.read(sample.HEAD)) == "network"
 
 
 def measured(operand: str | None, asked: _sets.Drawn, average: Average) -> Measured:
