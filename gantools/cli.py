@@ -21,6 +21,7 @@ from gantools.commands import (
     model,
     prefilter,
     project,
+    spectrum,
     train,
     train_attribute,
     train_direction,
@@ -67,6 +68,7 @@ app.command()(project.project)
 app.command()(mix.mix)
 app.command()(edit.edit)
 app.add_typer(metrics.app, name="metrics")
+app.add_typer(spectrum.app, name="spectrum")
 app.add_typer(model.app, name="model")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,33 +11,15 @@ from gantools.evaluation import path_length
 from gantools.evaluation.latents import BINS, FIRST, Statistics
 from gantools.evaluation.manifolds import MEASURES, Manifolds
 from gantools.evaluation.positions import Layouts
+from gantools.io.figures import encoded as _encoded
+from gantools.io.figures import figure as _figure
 from gantools.ops.quantiles import Distribution
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from gantools.evaluation.modes import Modes
     from gantools.evaluation.neighbours import Neighbour
-
-DPI = 120
-
-
-def _encoded(figure: Figure, kind: str) -> bytes:
-    """The bytes of a PNG, SVG or PDF: without a date or a random name, so that they repeat."""
-    import matplotlib as mpl
-
-    dates = {"png": {"Software": "gantools"}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    out = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "gantools"}):
-        figure.savefig(out, format=kind, dpi=DPI, metadata=dates[kind])
-    return out.getvalue()
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _stairs(

@@ -1,0 +1,209 @@
+"""What every verb of spectrum shares: its options, and the spectrum of an operand (S3.2)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gantools import __version__, options, report
+from gantools.commands import _sets
+from gantools.report import Usage
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gantools.evaluation.features import Picture
+    from gantools.spectra.profile import Spectrum
+
+Size = tuple[int, int]  # height, width
+MADE = 1000  # pictures of a network, where --num says nothing
+
+
+class Average(StrEnum):
+    """Of a set's spectra."""
+
+    mean = "mean"
+    logmean = "logmean"
+
+
+AverageOption = Annotated[
+    Average,
+    typer.Option(
+        "--average",
+        help="mean: E[S], as paper 003; logmean: exp E[log S], which spikes of few pictures move "
+        "less, and common faint ones more.",
+    ),
+]
+Num = Annotated[
+    int | None,
+    typer.Option(
+        "--num",
+        metavar="N",
+        min=1,
+        help=f"Pictures that a network makes. Default: {MADE}.",
+        show_default=False,
+    ),
+]
+
+
+@dataclass
+class Measured:
+    """The spectrum of one set, what it is called, and its story."""
+
+    name: str
+    spectrum: Spectrum
+    story: dict[str, Any]
+
+
+def drawn(
+    *,
+    net: str | None,
+    num: int | None,
+    psi: float | None,
+    seed: int,
+    batch: int,
+    device: str,
+    dtype: options.Dtype,
+    threads: int,
+) -> _sets.Drawn:
+    """What the flags say about pictures that a network makes; sets the threads."""
+    options.set_threads(threads)
+    return _sets.Drawn(
+        net=net,
+        given_num=num,
+        given_psi=psi,
+        seed=seed,
+        batch=batch,
+        device=device,
+        dtype=dtype.value,
+        threads=threads,
+        default_num=MADE,
+    )
+
+
+def is_network(name: str) -> bool:
+    """Whether an operand is a network file of ours."""
+    from gantools.io import sample
+
+    path = Path(name)
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return sample.kind(file.read(sample.HEAD)) == "network"
+
+
+def measured(operand: str | None, asked: _sets.Drawn, average: Average) -> Measured:
+    """The spectrum of an operand: pictures, latents, a network, or what profile wrote.
+
+    None is the network of --net. Usage where nothing could be measured.
+    """
+    if operand is not None and is_network(operand):
+        asked, operand = replace(asked, net=operand), None
+    earlier = None if operand in (None, "-") else _earlier(Path(str(operand)))
+    if earlier is not None:
+        return earlier
+    from gantools.spectra.profile import Profile
+
+    source = _sets.open_source(operand, asked)
+    name = str(source.story.get("source") or source.story["network"])
+    profile = Profile()
+    for spectra, size in _blocks(source, asked):
+        profile.add(spectra, size)
+    if not profile.count:
+        raise Usage(f"{name}: no picture could be measured")
+    found = profile.spectrum(average.value)
+    story = {**source.story, "count": found.count, "size": size_name(found.size)}
+    return Measured(name, found, story)
+
+
+def protocol(average: str) -> dict[str, Any]:
+    """How spectra are measured: what has to be equal before two of them compare."""
+    return {
+        "average": average,
+        "spectrum": "|DFT|², not normalised, mean over rings of radius 1, pixels in [-1, 1]",
+        "colour": "sRGB, mean of the spectra of R, G and B",
+        "window": "none",
+        "quantisation": _sets.QUANTISATION,
+        "version": f"gantools {__version__}",
+    }
+
+
+def unique(sets: Sequence[Measured]) -> dict[str, Spectrum]:
+    """Spectra by their sets' names, a number added to what is there twice."""
+    found: dict[str, Spectrum] = {}
+    for one in sets:
+        name, i = one.name, 2
+        while name in found:
+            name, i = f"{one.name} ({i})", i + 1
+        found[name] = one.spectrum
+    return found
+
+
+def size_name(size: Size) -> str:
+    """`64x48`, width first, as protocols have it."""
+    return f"{size[1]}x{size[0]}"
+
+
+def _blocks(source: _sets.Source, asked: _sets.Drawn) -> Iterator[tuple[np.ndarray, Size]]:
+    """(spectra [n, bins], size) of neighbours."""
+    from gantools.commands import _pairs
+
+    device = options.pick_device(asked.device)
+    for group in _pairs.of_one_size(of_first_size(_sets.sized(source)), asked.batch):
+        height, width = group[0][1].shape[:2]
+        yield spectra_of([pixels for _, pixels in group], device), (height, width)
+
+
+def of_first_size(pictures: Iterable[Picture], wanted: Size | None = None) -> Iterator[Picture]:
+    """Those of the first one's size, or of `wanted`; the others are reported."""
+    known = "those of the classifier" if wanted else "the pictures before it"
+    for name, pixels in pictures:
+        size = (pixels.shape[0], pixels.shape[1])
+        wanted = wanted or size
+        if size == wanted:
+            yield name, pixels
+        else:
+            report.failed(
+                name,
+                f"{size_name(size)} pixels, {known} {size_name(wanted)}: "
+                "prefilter --size brings all to one size",
+            )
+
+
+def spectra_of(pictures: Sequence[np.ndarray], device: str) -> np.ndarray:
+    """S of uint8 pictures of one size, [n, bins]; in float64, where no batch can be seen."""
+    import torch
+
+    from gantools.commands import _pairs
+    from gantools.ops.spectrum import reduced
+
+    with torch.inference_mode():
+        x = _pairs.stacked([_pairs.in_colour(p) for p in pictures], device)
+        return reduced(x.double() / 127.5 - 1).cpu().numpy()
+
+
+def _earlier(path: Path) -> Measured | None:
+    """What an x.json of spectrum profile says; None for any other file."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        if file.read(1) != b"{":
+            return None
+    from gantools.spectra.profile import restored
+
+    try:
+        told = json.loads(path.read_bytes())
+    except ValueError:
+        raise Usage(f"{path.name}: no result of spectrum profile") from None
+    return Measured(path.stem, restored(told, path.name), {"source": path.name, **_told(told)})
+
+
+def _told(told: dict[str, Any]) -> dict[str, Any]:
+    kept = ("count", "size", "network", "psi", "seeds")
+    return {name: told["protocol"][name] for name in kept if name in told["protocol"]}

@@ -1,0 +1,151 @@
+"""gantools spectrum toyset: pictures for the testbeds of paper 003 (S3.4, S3.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from functools import partial
+from itertools import count, islice
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gantools import __version__, options, report
+from gantools.report import SampleError, Usage
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Make = Callable[[], "np.ndarray"]
+
+
+class Kind(StrEnum):
+    """What is drawn."""
+
+    clean = "clean"
+    official = "official"
+    pink = "pink"
+
+
+Photographs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PHOTOGRAPH]...",
+        help="Photographs to take in the place of drawn pictures: their middle square, reduced to "
+        "--size (Lanczos). Files, folders, archives, - for a stream.",
+        show_default=False,
+    ),
+]
+KindOption = Annotated[
+    Kind | None,
+    typer.Option(
+        "--kind",
+        help="clean: two rings of frequencies, as paper 003 says; official: as its authors' script "
+        "draws them, with its folded phases, the same pixels up to a level; pink: 1/f noise. "
+        "Default: clean.",
+        show_default=False,
+    ),
+]
+Num = Annotated[
+    int, typer.Option("--num", metavar="N", min=1, help="Pictures; of photographs the first N.")
+]
+Size = Annotated[
+    int, typer.Option("--size", metavar="N", min=8, max=4096, help="Pixels along a side, even.")
+]
+HighPass = Annotated[
+    bool,
+    typer.Option(
+        "--high-pass",
+        help="Filter them by [[1, -1], [-1, 1]], as the high frequencies of the paper's teaser.",
+    ),
+]
+
+
+def toyset(
+    photographs: Photographs = None,
+    *,
+    kind: KindOption = None,
+    num: Num = 100,
+    size: Size = 64,
+    high_pass: HighPass = False,
+    seed: options.Seed = 0,
+    output: options.Output = None,
+    no_clobber: options.NoClobber = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Pictures with known spectra: what a generator or a discriminator is given to learn by heart.
+
+    Every drawn picture has two peaks of equal power, at a random 0.05 to 0.15 and 0.75 to 0.85 of
+    the highest frequency. Photographs have nearly all of theirs at low frequencies, filtered ones
+    at high ones.
+
+    $ gantools spectrum toyset -o toys/
+
+    $ gantools spectrum toyset --kind official --num 10 | gantools spectrum profile - -o peaks.png
+
+    $ gantools spectrum toyset photo.jpg --num 1 --size 128 --high-pass -o teaser.png
+    """
+    report.begin("spectrum toyset", quiet=quiet)
+    if size % 2:
+        raise Usage(f"--size {size}: an even number is needed")
+    if photographs and kind is not None:
+        raise Usage("--kind is for drawn pictures: leave it or the photographs out")
+    from gantools.io.sink import open_sink
+
+    drawn = kind or Kind.clean
+    args: dict[str, Any] = {"kind": drawn.value, "size": size, "seed": seed}
+    if photographs:
+        args = {"kind": "photograph", "size": size}
+    if high_pass:
+        args["high_pass"] = True
+    history = [{"command": "spectrum toyset", "args": args, "version": __version__}]
+    made = _photographs(photographs, size) if photographs else _drawn(drawn, size, seed)
+    with open_sink(output, own="image", no_clobber=no_clobber) as sink:
+        for key, make in report.progress(islice(made, num), total=num, unit="pictures"):
+            if not sink.wanted(key):
+                continue
+            try:
+                pixels = _filtered(make()) if high_pass else make()
+                sink.put_frame(key, pixels, {"key": key, "history": history})
+            except SampleError as e:
+                report.failed(key, e)
+
+
+def _filtered(pixels: np.ndarray) -> np.ndarray:
+    from gantools.spectra.toyset import high_passed
+
+    return high_passed(pixels)
+
+
+def _drawn(kind: Kind, size: int, seed: int) -> Iterator[tuple[str, Make]]:
+    """Keys, and what makes the pictures: each of its own generator, `official` of one for all."""
+    import numpy as np
+    import torch
+
+    from gantools.io.seeds import derive
+    from gantools.spectra import toyset as draw
+
+    one_by_one = draw.official(size, seed)
+    for i in count():
+        key = f"{kind.value}{i:06d}"
+        if kind is Kind.official:
+            pixels = next(one_by_one)
+            yield key, partial(np.copy, pixels)
+        else:
+            make = draw.clean if kind is Kind.clean else draw.pink
+            own = torch.Generator().manual_seed(derive(seed, key))
+            yield key, partial(make, size, own)
+
+
+def _photographs(operands: list[str], size: int) -> Iterator[tuple[str, Make]]:
+    from gantools.io.source import samples
+
+    for sample in samples(operands, kinds=("image",)):
+        yield sample.key, partial(_square, sample.data, size)
+
+
+def _square(data: bytes, size: int) -> np.ndarray:
+    from gantools.faces.centre import centred
+    from gantools.io.image import decode
+
+    return centred(decode(data), (size, size))[0]
