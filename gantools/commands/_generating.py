@@ -16,6 +16,7 @@ from gantools.commands._origins import Maker, Origin
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
+    from gantools.io.image import Pixels
     from gantools.io.latent import Latent
     from gantools.io.sink import Sink
     from gantools.latents.pictures import Look, Picture
@@ -99,7 +100,7 @@ class Plan:
         if first is None:
             return
         network = self.origin.network.open
-        pictures = rendered(network, chain([first], wanted), batch)
+        pictures = rendered(network, chain([first], wanted), batch, strips=sink.takes_strips)
         total = None if self.grid or self.figure else self.origin.count()
         pictures = report.progress(pictures, total=total, unit="img")
         encoders = 0 if self.frames else _encoders(network.device)
@@ -166,9 +167,9 @@ class Plan:
                 f"a {latent.space} latent: {network.name} starts from sampled features, which "
                 f"--space fnz gives, and {self.space} has none"
             )
-        from gantools.latents.sampled import writable
+        from gantools.latents.sampled import whole, writable
 
-        return writable(latent).to_bytes()
+        return writable(whole(network, latent)).to_bytes()
 
     # -- pictures ---------------------------------------------------------------------------------
 
@@ -227,9 +228,12 @@ class Plan:
 
     def _story(self, latent: Latent) -> dict[str, Any]:
         """The latent's, and which noise the picture has."""
+        from gantools.latents.drawn import DrawnLatent
+
         story = latent.with_history("generate", self._args()).story()
         if self.origin.network.open.g.noise_shapes:
-            mode = self.noise or ("own" if latent.noise else "const")
+            own = latent.noise or isinstance(latent, DrawnLatent)
+            mode = self.noise or ("own" if own else "const")
             noise = {"mode": mode, "layers": self._look.noise_layers}
             story["noise"] = {n: v for n, v in noise.items() if v is not None}
         return story
@@ -252,11 +256,11 @@ def _encoders(device: str) -> int:
 
 def _puts(sink: Sink, pictures: Iterable[Picture], encoders: int) -> Iterator[tuple[str, Put]]:
     """(key, what writes it) for every picture in order; encoded ahead by so many threads."""
-    made = ((picture, picture.pixels()) for picture in pictures)
-    there = ((picture, pixels) for picture, pixels in made if pixels is not None)
+    there = ((picture, None if picture.strips else picture.pixels()) for picture in pictures)
     if not encoders:
         for picture, pixels in there:
-            yield picture.key, partial(sink.put_frame, picture.key, pixels, picture.story)
+            if picture.strips is not None or pixels is not None:
+                yield picture.key, _put_of(sink, picture, pixels)
         return
     from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -266,15 +270,27 @@ def _puts(sink: Sink, pictures: Iterable[Picture], encoders: int) -> Iterator[tu
     pool = ThreadPoolExecutor(encoders)
     try:
         for picture, pixels in there:
-            encoding = pool.submit(image.encode, pixels, sink.image_format, picture.story)
-            waiting.append((picture.key, encoding))
-            while waiting and (len(waiting) > 2 * encoders or waiting[0][1].done()):
+            most = 0 if picture.strips else 2 * encoders
+            if pixels is not None:
+                encoding = pool.submit(image.encode, pixels, sink.image_format, picture.story)
+                waiting.append((picture.key, encoding))
+            while waiting and (len(waiting) > most or waiting[0][1].done()):
                 key, encoded = waiting.popleft()
                 yield key, partial(sink.put, key, encoded.result())
+            if picture.strips is not None:
+                yield picture.key, _put_of(sink, picture, None)
         for key, encoded in waiting:
             yield key, partial(sink.put, key, encoded.result())
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _put_of(sink: Sink, picture: Picture, pixels: Pixels | None) -> Put:
+    if picture.strips is not None:
+        strips = picture.strips
+        return partial(sink.put_strips, picture.key, strips.shape, strips, picture.story)
+    assert pixels is not None
+    return partial(sink.put_frame, picture.key, pixels, picture.story)
 
 
 def _put(key: str, put: Put) -> None:

@@ -191,7 +191,7 @@ class Origin:
         """In fnzI, of a network that starts from sampled features (S2.20); else as it is."""
         from gantools.latents import sampled
 
-        return sampled.completed(
+        return sampled.drawn(
             self.network.open,
             latent,
             noise=self.noise or "random",

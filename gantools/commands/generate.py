@@ -121,7 +121,9 @@ Tile = Annotated[
         metavar="N",
         min=1,
         help="Make larger pictures in tiles of at most N pixels a side: less memory, the same "
-        "picture without seams. Default: 512, or the network's own size if that is more.",
+        "picture without seams. Default: 512, or the network's own size if that is more. PNG files "
+        "are written row by row of tiles, whatever their size in the memory of a tile and of the "
+        "8-bit pixels of such a row; JPEG and WebP, streams and sheets need those of the picture.",
         show_default=False,
     ),
 ]

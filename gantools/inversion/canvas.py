@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from gantools.inversion.optimise import Tensors
 from gantools.io.space import Size, scaled, split, told
-from gantools.latents.spatial import tiled
+from gantools.latents.spatial import laid
 from gantools.networks.network import Network
 from gantools.networks.stylegan2_blocks import State, first, picture_from
 from gantools.networks.stylegan2_tiles import cell
@@ -60,7 +60,7 @@ class Canvas:
             stored = self.network.g.synthesis.layers()[self.first - cfg.first :]
             shapes = self.noise_sizes.values()
             pairs = zip(stored, shapes, strict=True)
-            self._const = [tiled(x.noise_const, shape)[None] for x, shape in pairs]
+            self._const = [laid(x.noise_const, ((0, h), (0, w))) for x, (h, w) in pairs]
 
     def _check_size(self) -> None:
         own, step = self.network.size, unit(self.network, self.space)

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -145,5 +146,11 @@ class AtomicFile:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a whole file atomically; Usage where that fails."""
+    write_parts(path, [data])
+
+
+def write_parts(path: Path, parts: Iterable[bytes]) -> None:
+    """`write_bytes` of what is still being made: nothing is left of it where that ends early."""
     with AtomicFile(path) as out:
-        out.write(data)
+        for part in parts:
+            out.write(part)

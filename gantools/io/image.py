@@ -12,7 +12,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from gantools.io import colour, sample
+from gantools.io import colour, png, sample
 from gantools.io.alpha import on_white
 from gantools.report import SampleError
 
@@ -242,14 +242,26 @@ def through_jpeg(pixels: Pixels, quality: int) -> Pixels:
     return decode(out.getvalue())
 
 
+def encode_strips(
+    shape: tuple[int, int, int], strips: Iterable[Pixels], story: dict[str, Any] | None = None
+) -> Iterator[bytes]:
+    """The PNG that `encode` makes, pixel for pixel, of strips [h, W, C]: its bytes as they come."""
+    text = b"" if story is None else png.itxt(KEYWORD, _told(story))
+    return png.written(shape, strips, text)
+
+
 def _text(story: dict[str, Any] | None) -> PngInfo | None:
     if story is None:
         return None
     info = PngInfo()
+    info.add_itxt(KEYWORD, _told(story))
+    return info
+
+
+def _told(story: dict[str, Any]) -> str:
     text = json.dumps(story, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     # A key of a file name that is not UTF-8 holds surrogates: JSON's own \udcff stands for them.
-    info.add_itxt(KEYWORD, text.encode("utf-8", "backslashreplace").decode())
-    return info
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def encode_exact(pixels: NDArray[Any]) -> bytes:
@@ -262,21 +274,16 @@ def encode_exact(pixels: NDArray[Any]) -> bytes:
     height, width, channels = pixels.shape
     if pixels.dtype == np.uint8 and channels < 4:
         return b"P%d %d %d 255\n" % (6 if channels == 3 else 5, width, height) + pixels.tobytes()
-    bits = 8 * pixels.dtype.itemsize
-    model = {1: 0, 3: 2, 4: 6}[channels]
-    head = struct.pack(">IIBBBBB", width, height, bits, model, 0, 0, 0)
+    head = png.header(height, width, channels, 8 * pixels.dtype.itemsize)
     rows = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder(">")))
     rows = rows.view(np.uint8).reshape(height, -1)
     body = zlib.compress(np.pad(rows, ((0, 0), (1, 0))).tobytes(), 1)
-    chunks = ((b"IHDR", head), (b"IDAT", body), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in chunks
-    )
+    return png.SIGNATURE + head + png.chunk(b"IDAT", body) + png.chunk(b"IEND", b"")
 
 
 def story(data: bytes) -> dict[str, Any] | None:
     """The story in a PNG's iTXt chunk, or None."""
-    at = 8 if data.startswith(b"\x89PNG\r\n\x1a\n") else len(data)
+    at = 8 if data.startswith(png.SIGNATURE) else len(data)
     while at + 12 <= len(data):
         size, name = struct.unpack_from(">I4s", data, at)
         if name == b"iTXt" and data[at + 8 : at + 17] == KEYWORD.encode() + b"\0":

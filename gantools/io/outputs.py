@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, cast
 
@@ -102,13 +103,18 @@ class Bare:
 
 
 class Single:
-    """Exactly one sample in a file: it is kept until the end, when there was no second one."""
+    """Exactly one sample in a file: it takes its name at the end, when there was no second one."""
 
     def __init__(self, path: Path, shown: str, no_clobber: bool) -> None:
         self._path = path
         self._shown = shown
         self._skip = no_clobber and path.exists()
-        self._first: tuple[str, bytes] | None = None
+        self._first: tuple[str, bytes | atomic.AtomicFile] | None = None
+
+    @property
+    def takes_parts(self) -> bool:
+        """Whether `put_parts` leaves nothing behind where there is a second sample."""
+        return not atomic.is_special(self._path)
 
     def begin(self) -> None: ...
 
@@ -118,22 +124,42 @@ class Single:
     def put(self, key: str, data: bytes) -> None:
         if self._skip:
             return
+        self._check_alone(key)
+        self._first = (key, data)
+
+    def put_parts(self, key: str, parts: Iterable[bytes]) -> None:
+        """`put` of what is still being made: it goes into the temporary file at once."""
+        self._check_alone(key)
+        file = atomic.AtomicFile(self._path)
+        try:
+            for part in parts:
+                file.write(part)
+        except BaseException:
+            file.abort()
+            raise
+        self._first = (key, file)
+
+    def _check_alone(self, key: str) -> None:
         if self._first is not None:
             raise report.Usage(
                 f"{self._shown} takes one sample, and there are more ({self._first[0]}, {key}): "
                 f"nothing was written; use a folder (-o DIR/ or -o 'DIR/{{}}{self._path.suffix}')"
             )
-        self._first = (key, data)
 
     def finish(self) -> None:
         if self._skip:
             return
-        if self._first is not None:
+        if self._first is None:
+            if not report.failures():
+                report.failed(self._shown, "not written: there was no sample")
+        elif isinstance(self._first[1], bytes):
             atomic.write_bytes(self._path, self._first[1])
-        elif not report.failures():
-            report.failed(self._shown, "not written: there was no sample")
+        else:
+            self._first[1].commit()
 
-    def abort(self) -> None: ...
+    def abort(self) -> None:
+        if self._first is not None and not isinstance(self._first[1], bytes):
+            self._first[1].abort()
 
 
 class PerKey:
@@ -157,13 +183,18 @@ class PerKey:
     def wanted(self, key: str) -> bool:
         return not (self._no_clobber and self._is_there(key))
 
+    takes_parts = True
+
     def put(self, key: str, data: bytes) -> None:
-        if not self.wanted(key):
-            return
+        if self.wanted(key):
+            self.put_parts(key, [data])
+
+    def put_parts(self, key: str, parts: Iterable[bytes]) -> None:
+        """`put` of what is still being made."""
         path = self._path(key)
         try:
             self._make(path.parent)
-            atomic.write_bytes(path, data)
+            atomic.write_parts(path, parts)
         except report.Usage as e:
             if atomic.is_of_the_name(e.__cause__):
                 raise report.SampleError(e) from e

@@ -11,6 +11,7 @@ DIR/{}.png                           a file per sample, {} is the key
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -65,6 +66,27 @@ class Sink:
         from gantools.io import image
 
         self._output.put(key, image.encode(pixels, self.image_format, story))
+
+    @property
+    def takes_strips(self) -> bool:
+        """Whether `put_strips` writes a picture of which nobody ever has all pixels: PNG files."""
+        if not isinstance(self._output, outputs.Single | outputs.PerKey):
+            return False
+        return self.image_format == "png" and self._output.takes_parts
+
+    def put_strips(
+        self,
+        key: str,
+        shape: tuple[int, int, int],
+        strips: Iterable[Pixels],
+        story: dict[str, Any] | None = None,
+    ) -> None:
+        """`put_frame` of a picture of shape (H, W, C) that is made while it is written."""
+        key = self._new(key)
+        assert isinstance(self._output, outputs.Single | outputs.PerKey)
+        from gantools.io import image
+
+        self._output.put_parts(key, image.encode_strips(shape, strips, story))
 
     def _in_format(self, data: bytes) -> bytes:
         """A picture of another format becomes what its name will say."""

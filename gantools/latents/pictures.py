@@ -16,7 +16,7 @@ from gantools.latents import spatial
 from gantools.latents.figures import sheet
 from gantools.latents.inputs import styles
 from gantools.latents.render import check_z, images
-from gantools.latents.sampled import completed
+from gantools.latents.sampled import drawn
 from gantools.networks.network import Network
 from gantools.networks.stylegan2 import truncate
 from gantools.report import SampleError
@@ -53,6 +53,50 @@ class Cell:
     look: Look
 
 
+@dataclass(frozen=True, slots=True)
+class Strips:
+    """A picture of `shape` (H, W, C) that is made row by row of tiles, each time it is gone over.
+
+    Its memory is that of a tile, and of 8 bits for each pixel as high as a tile and W wide.
+    """
+
+    network: Network
+    cell: Cell
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C)."""
+        return *spatial.picture_size(self.network, self.cell.latent), self.network.channels
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """uint8 [h, W, C] from top to bottom."""
+        look, (_, width, channels) = self.cell.look, self.shape
+        made = spatial.tiles(
+            self.network,
+            self.cell.latent,
+            look.noise or "const",
+            look.seed,
+            look.noise_layers,
+            tile=look.tile,
+            taps=look.taps,
+        )
+        strip = np.empty((0, width, channels), np.uint8)
+        for ((top, bottom), (left, right)), part in made:
+            if left == 0:
+                strip = np.empty((bottom - top, width, channels), np.uint8)
+            strip[:, left:right] = self.network.pixels(part)[0]
+            if right == width:
+                yield strip
+
+    def whole(self) -> np.ndarray:
+        """uint8 [H, W, C]."""
+        made, row = np.empty(self.shape, np.uint8), 0
+        for strip in self:
+            made[row : row + len(strip)] = strip
+            row += len(strip)
+        return made
+
+
 @dataclass(slots=True)
 class Picture:
     """A cell, or a sheet of cells in `columns`, where None and what could not be made are white."""
@@ -61,6 +105,7 @@ class Picture:
     cells: Sequence[Cell | None]
     columns: int = 0
     story: dict[str, Any] | None = None
+    strips: Strips | None = None  # of a large picture that `rendered` has left to who writes it
     _pixels: dict[int, np.ndarray] = field(default_factory=dict)
     _left: int = 0
 
@@ -82,8 +127,8 @@ def truncated(network: Network, latent: Latent, look: Look) -> Latent:
     so, fnz becomes fnw+; a z of a network that starts from sampled features gets them first.
     SampleError where the latent does not fit the network.
     """
-    latent = completed(network, latent, noise=look.noise or "random", seed=look.seed)
-    network.check(latent)
+    latent = drawn(network, latent, noise=look.noise or "random", seed=look.seed)
+    spatial.check(network, latent)
     if not network.has_w:
         check_z(network, latent, look.psi)
         return latent
@@ -110,11 +155,17 @@ def _truncated_spatial(network: Network, latent: Latent, look: Look) -> Latent:
 
 
 def rendered(
-    network: Network, pictures: Iterable[Picture], batch: int, *, exact: bool = True
+    network: Network,
+    pictures: Iterable[Picture],
+    batch: int,
+    *,
+    exact: bool = True,
+    strips: bool = False,
 ) -> Iterator[Picture]:
     """The pictures in order, with pixels; what cannot be made is reported, its cell white.
 
-    exact: the same pictures whatever the batch, on a GPU too, where that costs speed.
+    exact: the same pictures whatever the batch, on a GPU too, where that costs speed. strips: a
+    large one has `Picture.strips` instead of pixels, unless it is a sheet.
     """
     waiting: deque[Picture] = deque()
     group: list[_Place] = []
@@ -122,6 +173,9 @@ def rendered(
         for picture in pictures:
             waiting.append(picture)
             for place in _places(network, picture):
+                if strips and not picture.columns and place.large(network):
+                    picture.strips, picture._left = Strips(network, place.cell), 0
+                    continue
                 if group and group[0].alike != place.alike:
                     _fill(network, group, exact)
                 group.append(place)
@@ -184,34 +238,13 @@ def _fill(network: Network, group: list[_Place], exact: bool) -> None:
     at_once = [latents] if whole else [[latent] for latent in latents]
     look = group[0].cell.look
     if latents[0].spatial:
-        pixels = [_of_strips(network, latent, look) for latent in latents]
+        pixels = [Strips(network, place.cell).whole() for place in group]
     else:
         pixels = [p for part in at_once for p in _pixels(network, part, look)]
     for place, picture in zip(group, pixels, strict=True):
         place.picture._pixels[place.index] = picture
         place.picture._left -= 1
     group.clear()
-
-
-def _of_strips(network: Network, latent: Latent, look: Look) -> np.ndarray:
-    """One picture of a latent with features or style maps, uint8: its floats are never together."""
-    made = spatial.strips(
-        network,
-        latent,
-        look.noise or "const",
-        look.seed,
-        look.noise_layers,
-        tile=look.tile,
-        taps=look.taps,
-    )
-    height, width = spatial.picture_size(network, latent)
-    pixels = np.empty((height, width, network.channels), np.uint8)
-    row = 0
-    for strip in made:
-        rows = strip.shape[2]
-        pixels[row : row + rows] = network.pixels(strip)[0]
-        row += rows
-    return pixels
 
 
 def _pixels(network: Network, latents: Sequence[Latent], look: Look) -> np.ndarray:

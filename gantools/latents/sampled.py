@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 
 from gantools.io.latent import Latent
 from gantools.io.seeds import derive
 from gantools.io.space import Size, scaled
+from gantools.latents.drawn import Draw, DrawnLatent, features
 from gantools.latents.spatial import noise_maps
 from gantools.networks.network import Network
 from gantools.networks.stylegan2_tiles import cell
 from gantools.report import SampleError, Usage
 
 
-@torch.no_grad()
 def completed(
     network: Network,
     latent: Latent,
@@ -28,26 +26,59 @@ def completed(
 ) -> Latent:
     """A z latent of a network that starts from features in fnzI; every other latent as it is.
 
-    f is drawn from (seed, key) as in training, r is 0, and the noise maps are those of the mode.
+    As in `drawn`, and all of it there.
+    """
+    return whole(network, drawn(network, latent, noise=noise, seed=seed, size=size, key=key))
+
+
+def drawn(
+    network: Network,
+    latent: Latent,
+    *,
+    noise: str = "random",
+    seed: int = 0,
+    size: Size | None = None,
+    key: str | None = None,
+) -> Latent:
+    """A z latent of a network that starts from features in fnzI; every other latent as it is.
+
+    f follows from (seed, key) as in training, r is 0, and the noise maps are those of the mode;
+    nothing of them is there yet where they have another size than the network's.
     size: of the picture in cells of f; None is the network's own. key: whose f and noise it has, by
     default its own.
     """
     if not network.starts_from_features or latent.space not in {"z", "zy"}:
         return latent
     network.check(latent)
-    first = network.g.cfg.fnz
-    named = replace(latent, space=f"fnz{first}", key=key or latent.key)
-    generator = torch.Generator().manual_seed(derive(seed, named.key, "features"))
-    f = network.g.sampled(1, generator, size)[0].numpy()
-    tensors = {**latent.tensors, "f": f}
-    if first > 2 and not (f.shape[1] % 2 or f.shape[2] % 2):
-        half = (f.shape[1] // 2, f.shape[2] // 2)
-        tensors["r"] = np.zeros((network.channels, *half), np.float32)
-    named = replace(named, tensors=tensors)
-    for j, n in enumerate(noise_maps(network, named, noise, seed), first):
-        shape = scaled((f.shape[1], f.shape[2]), first, j + 1)
+    cfg = network.g.cfg
+    own = cfg.features[1:]
+    draw = Draw(seed, key or latent.key, size or own, noise)
+    space = f"fnz{cfg.fnz}"
+    made = DrawnLatent(latent.key, space, latent.tensors, latent.header, draw=draw)
+    return whole(network, made) if draw.size == own else made
+
+
+@torch.no_grad()
+def whole(network: Network, latent: Latent) -> Latent:
+    """A drawn latent in fnzI with all of its f, r and noise maps; every other latent as it is."""
+    if not isinstance(latent, DrawnLatent):
+        return latent
+    draw, first, (height, width) = latent.draw, latent.first, latent.draw.size
+    tensors = {**latent.tensors, "f": _features(network, draw)}
+    if first > 2 and not (height % 2 or width % 2):
+        tensors["r"] = np.zeros((network.channels, height // 2, width // 2), np.float32)
+    for j, n in enumerate(noise_maps(network, latent), first):
+        shape = scaled(draw.size, first, j + 1)
         tensors[f"n.{j}"] = np.zeros((1, *shape), np.float32) if n is None else n[0].cpu().numpy()
-    return replace(named, key=latent.key)
+    return Latent(latent.key, latent.space, tensors, latent.header)
+
+
+def _features(network: Network, draw: Draw) -> np.ndarray:
+    if draw.size != network.g.cfg.features[1:]:
+        height, width = draw.size
+        return features(network, draw.seed, draw.key, ((0, height), (0, width)))[0].numpy()
+    generator = torch.Generator().manual_seed(derive(draw.seed, draw.key, "features"))
+    return network.g.sampled(1, generator)[0].numpy()
 
 
 def writable(latent: Latent) -> Latent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,20 +12,30 @@ from torch import Tensor
 
 from gantools import report
 from gantools.io.latent import Latent
-from gantools.io.seeds import derive
 from gantools.io.space import Size, scaled
 from gantools.io.space import without_noise as plain
+from gantools.latents.drawn import Draw, DrawnLatent, features
+from gantools.latents.drawn import noise as part_of_noise
 from gantools.latents.inputs import drawn, styles
-from gantools.networks import stylegan2_tiles as tiles
+from gantools.networks import stylegan2_tiles
 from gantools.networks.network import Network
-from gantools.networks.stylegan2_blocks import State, advance, picture_from
+from gantools.networks.stylegan2_blocks import State, advance
+from gantools.networks.stylegan2_tiles import Canvas, Map, Window, cut
 from gantools.report import SampleError
 
 
 def size_of(latent: Latent) -> Size:
     """(height, width) of the features in front of its first block."""
+    if isinstance(latent, DrawnLatent):
+        return latent.draw.size
     anchor = latent.tensors["f" if "f" in latent.tensors else "s.1"]
     return int(anchor.shape[1]), int(anchor.shape[2])
+
+
+def check(network: Network, latent: Latent) -> None:
+    """SampleError where the latent does not fit; what is drawn does, its z has been checked."""
+    if not isinstance(latent, DrawnLatent):
+        network.check(latent)
 
 
 def noise_maps(
@@ -40,45 +51,59 @@ def noise_maps(
     random: N(0, 1) from (seed, key), at the network's own size the same as for its w; none.
     `layers` (0-based) keeps noise in these layers only.
     """
-    first, count = latent.first, network.g.num_ws - 1
-    size = size_of(latent)
-    shapes = [scaled(size, first, j + 1) for j in range(first, count + 1)]
-    own = latent.noise
-    by_mode = _by_mode(network, latent, mode, seed, shapes)
-    maps: list[Tensor | None] = []
-    for j, other in enumerate(by_mode, first):
-        found = _tensor(own[j], network) if j in own else other
-        keep = layers is None or j - 1 in layers
-        maps.append(found[None] if found is not None and keep else None)
+    maps = _noise(network, latent, mode, seed, layers)
+    shapes = _shapes(network, latent)
+    return [
+        n if n is None or isinstance(n, Tensor) else n(((0, h), (0, w)))
+        for n, (h, w) in zip(maps, shapes, strict=True)
+    ]
+
+
+def _shapes(network: Network, latent: Latent) -> list[Size]:
+    size, first = size_of(latent), latent.first
+    return [scaled(size, first, j + 1) for j in range(first, network.g.num_ws)]
+
+
+def _noise(
+    network: Network, latent: Latent, mode: str, seed: int, layers: Sequence[int] | None
+) -> list[Map | None]:
+    """`noise_maps`, where what is larger than the network's own is made window by window."""
+    key, own = latent.key, latent.noise
+    if isinstance(latent, DrawnLatent) and "n" in latent.space:
+        mode, seed, key = latent.draw.noise, latent.draw.seed, latent.draw.key
+    by_mode = _by_mode(network, key, mode, seed, _shapes(network, latent), latent.first)
+    maps: list[Map | None] = []
+    for j, other in enumerate(by_mode, latent.first):
+        found = _tensor(own[j], network)[None] if j in own else other
+        maps.append(found if layers is None or j - 1 in layers else None)
     return maps
 
 
 def _by_mode(
-    network: Network, latent: Latent, mode: str, seed: int, shapes: Sequence[Size]
-) -> list[Tensor | None]:
-    first = latent.first
+    network: Network, key: str, mode: str, seed: int, shapes: Sequence[Size], first: int
+) -> list[Map | None]:
     if mode == "const":
         stored = network.g.synthesis.layers()[first - network.g.cfg.first :]
-        return [tiled(x.noise_const, shape) for x, shape in zip(stored, shapes, strict=True)]
+        return [partial(laid, layer.noise_const) for layer in stored]
     if mode == "none":
         return [None] * len(shapes)
     if list(shapes) == network.g.noise_shapes[first - 1 :]:
-        return [n.to(network.device) for n in drawn(network, latent.key, seed)[first - 1 :]]
-    return [
-        _of_block(latent.key, seed, j, s).to(network.device) for j, s in enumerate(shapes, first)
-    ]
+        return [n[None].to(network.device) for n in drawn(network, key, seed)[first - 1 :]]
+    return [partial(_drawn_noise, network, key, seed, j) for j in range(first, network.g.num_ws)]
 
 
 # By block, so that a latent keeps its later maps when its first blocks have been run.
-def _of_block(key: str, seed: int, j: int, shape: Size) -> Tensor:
-    generator = torch.Generator().manual_seed(derive(seed, key, f"noise {j}"))
-    return torch.randn(1, *shape, generator=generator)
+def _drawn_noise(network: Network, key: str, seed: int, j: int, window: Window) -> Tensor:
+    return part_of_noise(seed, key, j, window).to(network.device)
 
 
-def tiled(noise: Tensor, shape: Size) -> Tensor:
-    """A stored noise map [H, W] as [1, *shape]: laid side by side, or cut."""
-    times = [-(-wanted // have) for wanted, have in zip(shape, noise.shape, strict=True)]
-    return noise.repeat(*times)[None, : shape[0], : shape[1]]
+def laid(noise: Tensor, window: Window) -> Tensor:
+    """The window [1, 1, h, w] of a stored noise map [H, W] that is laid side by side."""
+    rows, columns = (
+        torch.arange(*span, device=noise.device) % n
+        for span, n in zip(window, noise.shape, strict=True)
+    )
+    return noise[rows[:, None], columns][None, None]
 
 
 def _tensor(value: np.ndarray, network: Network) -> Tensor:
@@ -116,6 +141,18 @@ def state_of(network: Network, latent: Latent) -> State:
     return State(latent.first, start[None], None if r is None else _tensor(r, network)[None])
 
 
+def _canvas(network: Network, latent: Latent, noise: Sequence[Map | None]) -> Canvas:
+    ws, first, size = styles_of(network, latent), latent.first, size_of(latent)
+    if isinstance(latent, DrawnLatent):
+        return Canvas(first, size, partial(_drawn_features, network, latent.draw), None, ws, noise)
+    state = state_of(network, latent)
+    return Canvas(first, size, state.f, state.r, ws, noise)
+
+
+def _drawn_features(network: Network, draw: Draw, window: Window) -> Tensor:
+    return features(network, draw.seed, draw.key, window).to(network.device)
+
+
 def styles_of(network: Network, latent: Latent, count: int | None = None) -> list[Tensor]:
     """The first `count` styles, by default all: vectors [1, w_dim] or maps [1, w_dim, h, w]."""
     w = latent.tensors.get("w")
@@ -136,13 +173,16 @@ def picture(
     tile: int | None = None,
     taps: bool = False,
 ) -> Tensor:
-    """The picture [1, C, H, W] of one latent, as large as its features say; as in `strips`."""
-    made = strips(network, latent, noise, seed, layers, tile=tile, taps=taps)
-    return torch.cat(list(made), dim=2)
+    """The picture [1, C, H, W] of one latent, as large as its features say; as in `tiles`."""
+    size, made = picture_size(network, latent), torch.empty(0)
+    for place, part in tiles(network, latent, noise, seed, layers, tile=tile, taps=taps):
+        made = made if made.numel() else part.new_empty(1, part.shape[1], *size)
+        cut(made, place).copy_(part)
+    return made
 
 
 @torch.no_grad()
-def strips(
+def tiles(
     network: Network,
     latent: Latent,
     noise: str = "const",
@@ -151,33 +191,27 @@ def strips(
     *,
     tile: int | None = None,
     taps: bool = False,
-) -> Iterator[Tensor]:
-    """The picture from top to bottom, [1, C, h, W] each; noise, seed and layers as in `noise_maps`.
+) -> Iterator[tuple[Window, Tensor]]:
+    """The picture by rows of tiles: where each stands in pixels, and [1, C, h, w].
 
-    A large one is made in tiles of `tile` pixels a side (S2.22), with a bar. taps: as in
-    ops.modulate, for style maps (S2.3).
+    noise, seed and layers as in `noise_maps`. tile: pixels a side at most (S2.22); where there are
+    several, they have a bar. taps: as in ops.modulate, for style maps (S2.3).
     """
-    network.check(latent)
+    check(network, latent)
     latent = with_w(network, latent)
-    maps = noise_maps(network, latent, noise, seed, layers)
-    state, ws = state_of(network, latent), styles_of(network, latent)
-    synthesis, size = network.g.synthesis, size_of(latent)
-    number = tiles.count(synthesis.cfg, latent.first, size, tile)
+    synthesis = network.g.synthesis
+    canvas = _canvas(network, latent, _noise(network, latent, noise, seed, layers))
+    number = stylegan2_tiles.count(synthesis.cfg, latent.first, canvas.size, tile)
+    made = stylegan2_tiles.tiles(synthesis, canvas, tile=tile, dtype=network.dtype, taps=taps)
     if number == 1:
-        yield picture_from(synthesis, state, ws, maps, dtype=network.dtype, taps=taps)
-        return
-    bar = report.progress_bar(total=number, unit="tile", desc=latent.key)
-    try:
-        yield from tiles.strips(
-            synthesis, state, ws, maps, tile=tile, dtype=network.dtype, taps=taps, done=bar.update
-        )
-    finally:
-        bar.close()
+        yield from made
+    else:
+        yield from report.progress(made, total=number, unit="tile", desc=latent.key)
 
 
 def picture_size(network: Network, latent: Latent) -> Size:
     """(height, width) of its picture in pixels."""
-    each = tiles.cell(network.g.synthesis.cfg, latent.first)
+    each = stylegan2_tiles.cell(network.g.synthesis.cfg, latent.first)
     height, width = size_of(latent)
     return height * each, width * each
 
@@ -185,7 +219,7 @@ def picture_size(network: Network, latent: Latent) -> Size:
 def is_large(network: Network, latent: Latent, tile: int | None = None) -> bool:
     """Whether the picture of a latent with features or style maps is made in several tiles."""
     cfg, size = network.g.synthesis.cfg, size_of(latent)
-    return tiles.count(cfg, latent.first, size, tile) > 1
+    return stylegan2_tiles.count(cfg, latent.first, size, tile) > 1
 
 
 @torch.no_grad()

@@ -473,15 +473,11 @@ class Generator(nn.Module):
         """z [N, z_dim] -> image [N, C, H, W]; f as in Synthesis.forward."""
         return self.synthesis(self.mapping(z, label, psi, cutoff), noise, dtype, f=f)
 
-    def sampled(
-        self, count: int, generator: torch.Generator, size: tuple[int, int] | None = None
-    ) -> Tensor:
+    def sampled(self, count: int, generator: torch.Generator) -> Tensor:
         """f [count, C, h, w] for FNZ_i, as it was trained with, on the generator's device (S2.21).
 
-        size: (h, w) in cells; None is that of its own pictures. The blur is in cells: the features
-        of a larger picture are not smoother ones.
+        Those of pictures of another size are drawn by `latents.drawn`.
         """
-        channels, *own = self.cfg.features
-        height, width = size or own
+        channels, height, width = self.cfg.features
         shape = (count, channels, height, width)
         return blurred_noise(shape, self.cfg.noise_blur, generator)

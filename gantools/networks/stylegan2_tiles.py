@@ -8,8 +8,8 @@ where windows meet, each pixel has been computed from the same numbers as in one
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,13 +21,6 @@ from gantools.networks.stylegan2_blocks import State, picture_from
 SIDE = 512
 """Pixels along a side of a tile, if nobody says otherwise; more where the network's own have."""
 KERNEL = 3
-
-
-class Span(NamedTuple):
-    """From `start` to before `stop` along one axis, in cells of the features."""
-
-    start: int
-    stop: int
 
 
 def cell(cfg: GeneratorConfig, first: int) -> int:
@@ -78,58 +71,96 @@ def _step(cfg: GeneratorConfig, first: int, tile: int | None) -> int:
     return max(side(cfg, tile) // cell(cfg, first) // 2 * 2, 2)
 
 
-def strips(
+Window = tuple[tuple[int, int], tuple[int, int]]
+"""Rows and columns, from the first to before the last."""
+Map = Tensor | Callable[[Window], Tensor]
+"""[N, C, H, W], or what gives the window of one that nobody holds as a whole."""
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What a picture is made of: all that `picture_from` takes, of any size, windows cut out of it.
+
+    size: of f, in cells. r is None for zeros. styles: vectors or maps; noise of blocks first … L-1.
+    """
+
+    first: int
+    size: Size
+    f: Map
+    r: Tensor | None
+    styles: Sequence[Tensor]
+    noise: Sequence[Map | None]
+
+    @property
+    def all(self) -> Window:
+        """The window of the whole picture, in cells."""
+        return (0, self.size[0]), (0, self.size[1])
+
+    def part(self, window: Window) -> tuple[State, list[Tensor], list[Tensor | None]]:
+        """State, styles and noise of the window, which begins at even cells where r is there."""
+        blocks = range(self.first, self.first + len(self.styles))
+        r = None if self.r is None else _cut(self.r, window, -1)
+        styles = [
+            w if w.ndim == 2 else _cut(w, window, level(j) - level(self.first))
+            for j, w in zip(blocks, self.styles, strict=True)
+        ]
+        noise = [
+            None if n is None else _cut(n, window, level(j + 1) - level(self.first))
+            for j, n in zip(blocks[:-1], self.noise, strict=True)
+        ]
+        return State(self.first, _cut(self.f, window, 0), r), styles, noise
+
+
+def tiles(
     synthesis: Synthesis,
-    state: State,
-    styles: Sequence[Tensor],
-    noise: Sequence[Tensor | None],
+    canvas: Canvas,
     *,
     tile: int | None = None,
     dtype: torch.dtype | None = None,
     taps: bool = False,
-    done: Callable[[], object] = lambda: None,
-) -> Iterator[Tensor]:
-    """The picture of `picture_from` from top to bottom, [N, C, h, W] each, tile beside tile.
+) -> Iterator[tuple[Window, Tensor]]:
+    """The picture of `picture_from`, row by row of tiles: where each stands, and [N, C, h, w].
 
-    tile: at most so many pixels along a side of one (None: `side`); `done` is called behind each.
+    tile: at most so many pixels along a side of one (None: `side`).
     """
-    cfg, first = synthesis.cfg, state.index
+    cfg, first = synthesis.cfg, canvas.first
     step, margin, pixels = _step(cfg, first, tile), halo(cfg, first), cell(cfg, first)
-    height, width = state.f.shape[2:]
-    r = state.r
+    height, width = canvas.size
     for rows in _spans(height, step):
-        made = []
         for columns in _spans(width, step):
-            spans = (rows, columns)
             window = (_wider(rows, margin, height), _wider(columns, margin, width))
-            part = picture_from(
-                synthesis,
-                State(first, _cut(state.f, window, 1), r if r is None else _cut(r, window, 0.5)),
-                [w if w.ndim == 2 else _cut(w, window, w.shape[2] / height) for w in styles],
-                [None if n is None else _cut(n, window, n.shape[2] / height) for n in noise],
-                dtype=dtype,
-                taps=taps,
+            part = picture_from(synthesis, *canvas.part(window), dtype=dtype, taps=taps)
+            top, left = rows[0] - window[0][0], columns[0] - window[1][0]
+            inner = (
+                (top * pixels, (top + rows[1] - rows[0]) * pixels),
+                (left * pixels, (left + columns[1] - columns[0]) * pixels),
             )
-            inner = [
-                Span(own.start - wide.start, own.stop - wide.start)
-                for own, wide in zip(spans, window, strict=True)
-            ]
-            made.append(_cut(part, (inner[0], inner[1]), pixels).clone())
-            done()
-        yield torch.cat(made, dim=3)
+            place = (
+                (rows[0] * pixels, rows[1] * pixels),
+                (columns[0] * pixels, columns[1] * pixels),
+            )
+            yield place, cut(part, inner)
 
 
-def _spans(length: int, step: int) -> list[Span]:
-    return [Span(*pair) for pair in pairwise([*range(0, length, step), length])]
-
-
-def _wider(span: Span, margin: int, length: int) -> Span:
-    """With the margin, and even where R's cells begin."""
-    start = max(span.start - margin, 0) // 2 * 2
-    return Span(start, min(span.stop + margin + margin % 2, length))
-
-
-def _cut(x: Tensor, window: tuple[Span, Span], scale: float) -> Tensor:
-    """The window of a map that has `scale` cells along each of the features'."""
-    (top, bottom), (left, right) = ((round(n * scale) for n in span) for span in window)
+def cut(x: Tensor, window: Window) -> Tensor:
+    """The window of a map."""
+    (top, bottom), (left, right) = window
     return x[:, :, top:bottom, left:right]
+
+
+def _cut(x: Map, window: Window, up: int) -> Tensor:
+    """The window, in cells of f, of a map that has been doubled `up` times since."""
+    scale = 2.0**up
+    (top, bottom), (left, right) = ((int(a * scale), int(b * scale)) for a, b in window)
+    own = ((top, bottom), (left, right))
+    return cut(x, own) if isinstance(x, Tensor) else x(own)
+
+
+def _spans(length: int, step: int) -> list[tuple[int, int]]:
+    return list(pairwise([*range(0, length, step), length]))
+
+
+def _wider(span: tuple[int, int], margin: int, length: int) -> tuple[int, int]:
+    """With the margin, and even where R's cells begin."""
+    start = max(span[0] - margin, 0) // 2 * 2
+    return start, min(span[1] + margin + margin % 2, length)
