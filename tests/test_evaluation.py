@@ -14,7 +14,8 @@ import torch
 from safetensors.numpy import load_file
 
 from gantools import report
-from gantools.evaluation import features, frechet, kernel, mobilenet
+from gantools.evaluation import features, frechet, kernel, matrices, mobilenet
+from gantools.evaluation.frechet import Gaussian
 from gantools.io import weights
 
 
@@ -54,7 +55,7 @@ def test_fid_of_gaussians_closed_form_s0_16() -> None:
     """S0.16, X.3: diagonal covariances: Σ (m1 - m2)² + Σ (s1 - s2)²."""
     m1, m2 = np.arange(5.0), np.array([1.0, 1, 3, 3, 3])
     s1, s2 = np.array([0.0, 1, 2, 3, 4]), np.array([1.0, 1, 0, 5, 1e-4])
-    distance = frechet.frechet_distance(m1, np.diag(s1**2), m2, np.diag(s2**2))
+    distance = frechet.fid(Gaussian(m1, np.diag(s1**2)), Gaussian(m2, np.diag(s2**2)))
     expected = ((m1 - m2) ** 2).sum() + ((s1 - s2) ** 2).sum()
     assert distance == pytest.approx(expected, rel=1e-12)
 
@@ -109,7 +110,9 @@ def test_moments_merge_free_of_order_to_1e_10(rng: np.random.Generator) -> None:
     """Partial sums of shards merge in any order and cut to what the whole set gives, to 1e-10."""
     x = (rng.standard_normal((500, 12)) * 3 + 1000).astype(np.float32)  # a mean that cancels
     whole = frechet.Moments.of(x)
-    np.testing.assert_allclose(whole.covariance(), np.cov(x.astype(float), rowvar=False), rtol=1e-9)
+    np.testing.assert_allclose(
+        np.divide(*whole.divided()), np.cov(x.astype(float), rowvar=False), rtol=1e-9
+    )
     for cuts in ([1, 2, 450], [250], [7, 7, 499]):
         parts = [frechet.Moments.of(p) for p in np.split(x, cuts)]
         for order in (parts, parts[::-1]):
@@ -193,6 +196,23 @@ def test_kid_equals_torch_fidelity(rng: np.random.Generator) -> None:
     assert kernel.mmd2(real, fake) == pytest.approx(theirs, rel=1e-6)
 
 
+def test_kid_of_float32_equals_torch_fidelity_in_float64(rng: np.random.Generator) -> None:
+    """Pooled features in float32, the same subsets: torch-fidelity's MMD in float64, to 1e-6."""
+    from torch_fidelity.metric_kid import kernel_mmd
+
+    mixing = rng.standard_normal((16, 512)).astype(np.float32)
+    real, fake = (
+        np.maximum(rng.standard_normal((900, 16), np.float32) @ mixing * scale, 0)
+        for scale in (0.25, 0.27)
+    )
+    subsets = [(rng.permutation(900)[:600], rng.permutation(900)[:600]) for _ in range(3)]
+    theirs = [
+        kernel_mmd(real[i].astype(float), fake[j].astype(float), kid_kernel="poly")
+        for i, j in subsets
+    ]
+    np.testing.assert_allclose(kernel.kid(real, fake, subsets), theirs, rtol=1e-6)
+
+
 def test_mmd2_by_hand_and_in_blocks(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,7 +226,7 @@ def test_mmd2_by_hand_and_in_blocks(
     yy = np.mean([k(a, b) for i, a in enumerate(y) for j, b in enumerate(y) if i != j])
     expected = xx + yy - 2 * np.mean([k(a, b) for a in x for b in y])
     assert kernel.mmd2(x, y) == pytest.approx(expected, rel=1e-12)
-    monkeypatch.setattr(kernel, "BLOCK", 3)
+    monkeypatch.setattr(matrices, "TILE", 3)
     assert kernel.mmd2(x, y) == pytest.approx(expected, rel=1e-12)
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from gantools import report
 from gantools.report import Usage
 
+ROWS = 2048  # of features that are float64 at once
+PANEL = 256  # columns of a matrix that are computed aside before they replace others
 DDOF = 1
 """Divisor N - 1 as in pytorch-fid, torch-fidelity and StyleGAN1; NVIDIA's later code has 0."""
 
@@ -39,12 +41,11 @@ class Moments:
 
     def update(self, features: np.ndarray) -> None:
         """Take in features [N, D], N from 0."""
-        if len(features) == 0:
-            return
-        x = features.astype(np.float64)
-        mean = x.mean(axis=0)
-        x -= mean
-        self._merge(len(x), mean, x.T @ x)
+        for start in range(0, len(features), ROWS):
+            x = features[start : start + ROWS].astype(np.float64)
+            mean = x.mean(axis=0)
+            x -= mean
+            self._merge(len(x), mean, x.T @ x)
 
     def merge(self, other: Moments) -> None:
         """Take in what another process has counted."""
@@ -56,7 +57,7 @@ class Moments:
         delta = mean - self.mean
         self.mean = self.mean + delta * (count / total)
         self.scatter += scatter
-        self.scatter += np.outer(delta, delta * (self.count * count / total))
+        _add_outer(self.scatter, delta, self.count * count / total)
         self.count = total
 
     def without(self, part: Moments) -> Moments:
@@ -66,14 +67,21 @@ class Moments:
         rest.mean = (self.count * self.mean - part.count * part.mean) / rest.count
         delta = rest.mean - part.mean
         rest.scatter = self.scatter - part.scatter
-        rest.scatter -= np.outer(delta, delta * (rest.count * part.count / self.count))
+        _add_outer(rest.scatter, delta, -rest.count * part.count / self.count)
         return rest
 
-    def covariance(self, ddof: int = DDOF) -> np.ndarray:
-        """[D, D], divided by the count - ddof; Usage where there are too few features."""
+    def divided(self, ddof: int = DDOF) -> tuple[np.ndarray, float]:
+        """(S [D, D], n) of the covariance S / n, n = count - ddof; Usage for too few features."""
         if self.count < 2:
             raise Usage(f"a covariance needs two pictures or more, here are {self.count}")
-        return self.scatter / (self.count - ddof)
+        return self.scatter, self.count - ddof
+
+
+# matrix [D, D] += weight · v vᵀ, in place
+def _add_outer(matrix: np.ndarray, v: np.ndarray, weight: float) -> None:
+    for start in range(0, len(v), PANEL):
+        rows = slice(start, start + PANEL)
+        matrix[rows] += np.outer(v[rows] * weight, v)
 
 
 @dataclass(frozen=True)
@@ -83,11 +91,11 @@ class Gaussian:
     mean: np.ndarray
     matrix: np.ndarray
 
-    def covariance(self, ddof: int = DDOF) -> np.ndarray:
-        """[D, D]; Usage for another ddof than 1, which the count would be needed for."""
+    def divided(self, ddof: int = DDOF) -> tuple[np.ndarray, float]:
+        """(Σ, 1); Usage for another ddof than 1, which the count would be needed for."""
         if ddof != DDOF:
             raise Usage("--ddof 0 needs a count, which statistics of mu and sigma do not have")
-        return self.matrix
+        return self.matrix, 1.0
 
 
 def accumulate(blocks: Iterable[np.ndarray], dim: int, parts: int = 1) -> list[Moments]:
@@ -110,8 +118,12 @@ def total(parts: Sequence[Moments]) -> Moments:
 
 
 def fid(real: Moments | Gaussian, fake: Moments | Gaussian, ddof: int = DDOF) -> float:
-    """The Fréchet distance of two sets; symmetric, and 0 for a set and itself."""
-    return frechet_distance(real.mean, real.covariance(ddof), fake.mean, fake.covariance(ddof))
+    """‖μ1 − μ2‖² + Tr Σ1 + Tr Σ2 − 2 Tr (Σ1 Σ2)^½; symmetric, and 0 for a set and itself."""
+    (s1, n1), (s2, n2) = real.divided(ddof), fake.divided(ddof)
+    difference = real.mean - fake.mean
+    root = trace_of_root(s1, s2) / np.sqrt(n1 * n2)
+    spread = np.trace(s1) / n1 + np.trace(s2) / n2 - 2 * root
+    return float(difference @ difference + max(spread, 0.0))  # below 0 by rounding only
 
 
 def fid_from_features(real: np.ndarray, fake: np.ndarray, ddof: int = DDOF) -> float:
@@ -119,41 +131,47 @@ def fid_from_features(real: np.ndarray, fake: np.ndarray, ddof: int = DDOF) -> f
     return fid(Moments.of(real), Moments.of(fake), ddof)
 
 
-def frechet_distance(
-    mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov2: np.ndarray
-) -> float:
-    """‖μ1 − μ2‖² + Tr Σ1 + Tr Σ2 − 2 Tr (Σ1 Σ2)^½ of means [D] and covariances [D, D]."""
-    difference = mean1 - mean2
-    spread = np.trace(cov1) + np.trace(cov2) - 2 * trace_of_root(cov1, cov2)
-    return float(difference @ difference + max(spread, 0.0))  # below 0 by rounding only
-
-
 def trace_of_root(cov1: np.ndarray, cov2: np.ndarray) -> float:
     """Tr (Σ1 Σ2)^½ of symmetric positive semidefinite matrices, also of singular ones.
 
     With Σ = L Lᵀ it is the sum of the singular values of L1ᵀ L2. They are the roots of the
     eigenvalues of the smaller Gram matrix; where one is so small that squaring would drown it in
-    rounding (sets with less rank than dimensions), the slower singular values decide.
+    rounding (sets with less rank than dimensions), the slower singular values decide. Memory: two
+    matrices besides those given.
     """
-    product = factor(cov1).T @ factor(cov2)
+    from scipy.linalg import eigvalsh, svdvals
+
+    product = _product(factor(cov1), factor(cov2))
     if product.size == 0:
         return 0.0
     if product.shape[0] < product.shape[1]:
         product = product.T
-    eigenvalues = np.linalg.eigvalsh(product.T @ product)
+    gram = product.T @ product
+    eigenvalues = eigvalsh(gram.T, overwrite_a=True, check_finite=False)
     if eigenvalues[0] > 1e-12 * eigenvalues[-1]:
         return float(np.sqrt(eigenvalues).sum())
-    return float(np.linalg.svd(product, compute_uv=False).sum())
+    return float(svdvals(product, overwrite_a=True, check_finite=False).sum())
 
 
 def factor(cov: np.ndarray) -> np.ndarray:
     """L [D, rank] with L Lᵀ = Σ, by Cholesky with pivots: the rank is where rounding begins."""
     from scipy.linalg import lapack
 
-    lower, pivots, rank, _ = lapack.dpstrf(cov, lower=1)
-    factored = np.empty((len(cov), rank))
-    factored[pivots - 1] = np.tril(lower)[:, :rank]
+    lower, pivots, rank, _ = lapack.dpstrf(np.array(cov, order="F"), lower=1, overwrite_a=1)
+    for start in range(0, rank, PANEL):
+        panel = slice(start, min(start + PANEL, rank))
+        lower[pivots - 1, panel] = np.tril(lower[:, panel], -start)
+    factored: np.ndarray = lower[:, :rank]
     return factored
+
+
+# L1ᵀ L2 [rank1, rank2] in the place of L2, which has as many rows or more.
+def _product(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    rank = first.shape[1]
+    for start in range(0, second.shape[1], PANEL):
+        panel = slice(start, start + PANEL)
+        second[:rank, panel] = first.T @ second[:, panel]
+    return second[:rank]
 
 
 def interval(

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from gantools.evaluation import matrices
 from gantools.io.seeds import derive
 from gantools.report import Usage
 
 SUBSETS = 100
 SUBSET_SIZE = 1000
-BLOCK = 512  # rows of a kernel matrix held at once
 
 Subset = tuple[np.ndarray, np.ndarray]  # indices into the real and into the generated set
 
 
 def kid(real: np.ndarray, fake: np.ndarray, subsets: Iterable[Subset]) -> np.ndarray:
-    """MMD² of each pair of subsets of features [N, D] and [M, D]; the mean of them is the KID."""
-    return np.array([mmd2(real[i], fake[j]) for i, j in subsets])
+    """MMD² of each pair of subsets of features [N, D] and [M, D]; the mean of them is the KID.
+
+    As `mmd2`. Memory above the features: one subset.
+    """
+    x, y = _centred(real, fake)
+    return np.array([_mmd2(replace(x, chosen=i), replace(y, chosen=j)) for i, j in subsets])
 
 
 def draw_subsets(
@@ -40,16 +47,13 @@ def draw_subsets(
 
 
 def mmd2(real: np.ndarray, fake: np.ndarray) -> float:
-    """The unbiased estimate of MMD² between [N, D] and [M, D], exact over all pairs, in float64.
+    """The unbiased estimate of MMD² between [N, D] and [M, D], over all pairs.
 
-    Memory: one block of 512 rows of a kernel matrix.
+    Products are taken in the precision of the features, of their differences from a centre; the
+    rest in float64. Of float32 features it is off by some 1e-10 of the mean of the kernel.
     """
     _enough(min(len(real), len(fake)))
-    x, y = real.astype(np.float64), fake.astype(np.float64)
-    n, m = len(x), len(y)
-    within = _sum_off_diagonal(x) / (n * (n - 1)) + _sum_off_diagonal(y) / (m * (m - 1))
-    across = sum(_kernel(rows, y).sum() for rows in _blocks(x)) / (n * m)
-    return float(within - 2 * across)
+    return _mmd2(*_centred(real, fake))
 
 
 def _enough(count: int) -> None:
@@ -57,22 +61,81 @@ def _enough(count: int) -> None:
         raise Usage(f"the kernel distance needs two pictures or more, here are {count}")
 
 
-def _sum_off_diagonal(x: np.ndarray) -> float:
-    everything = sum(_kernel(rows, x).sum() for rows in _blocks(x))
-    diagonal = (np.einsum("nd,nd->n", x, x) / x.shape[1] + 1) ** 3
-    return float(everything - diagonal.sum())
+@dataclass(frozen=True)
+class _Tile:
+    """Rows [n, D] less a centre c, and what is missing in their products, float64 [n].
+
+    x·y = (x - c)·(y - c) + (x·c - c·c/2) + (y·c - c·c/2): what is large is exact, and what is
+    rounded is small.
+    """
+
+    rows: Tensor
+    lost: Tensor
 
 
-def _blocks(x: np.ndarray) -> Iterator[np.ndarray]:
-    return (x[start : start + BLOCK] for start in range(0, len(x), BLOCK))
+@dataclass(frozen=True)
+class _Centred:
+    """Features [N, D] and what their tiles are made of; those that are chosen, in their order."""
+
+    features: np.ndarray
+    centre: np.ndarray
+    lost: np.ndarray
+    chosen: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __iter__(self) -> Iterator[_Tile]:
+        for part in matrices.spans(len(self)):
+            rows = self.features[self.chosen[part]]
+            rows -= self.centre
+            yield _Tile(matrices.tile(rows), torch.from_numpy(self.lost[self.chosen[part]]))
 
 
-# k(x, y) = (x·y/D + 1)³
-def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    k = x @ y.T
-    k /= x.shape[1]
-    k += 1
-    return k * k * k  # numpy's power is several times slower
+# The centre is between the two means: sets that are far from each other stay near to it.
+def _centred(real: np.ndarray, fake: np.ndarray) -> tuple[_Centred, _Centred]:
+    means = [of_set.mean(axis=0, dtype=np.float64) for of_set in (real, fake)]
+    centre = ((means[0] + means[1]) / 2).astype(real.dtype)
+    x, y = (
+        _Centred(of_set, centre, _lost(of_set, centre), np.arange(len(of_set)))
+        for of_set in (real, fake)
+    )
+    return x, y
+
+
+def _lost(features: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    c = centre.astype(np.float64)
+    parts = [features[rows].astype(np.float64) @ c for rows in matrices.spans(len(features))]
+    return np.concatenate(parts) - c @ c / 2
+
+
+# One of the two sets is held at a time.
+def _mmd2(x: _Centred, y: _Centred) -> float:
+    n, m = len(x), len(y)
+    held = [*x]
+    across = sum(float(_kernel(a, b).sum()) for b in y for a in held)
+    within = _sum_off_diagonal(held) / (n * (n - 1))
+    held.clear()
+    held.extend(y)
+    return within + _sum_off_diagonal(held) / (m * (m - 1)) - 2 * across / (n * m)
+
+
+# The matrix is symmetric: tiles beyond its diagonal count twice.
+def _sum_off_diagonal(x: list[_Tile]) -> float:
+    total = 0.0
+    for i, a in enumerate(x):
+        own = _kernel(a, a)
+        total += float(own.sum() - own.diagonal().sum())
+        total += 2 * sum(float(_kernel(a, b).sum()) for b in x[i + 1 :])
+    return total
+
+
+# k(x, y) = (x·y/D + 1)³ of all pairs of two tiles, float64 [n, m]
+def _kernel(a: _Tile, b: _Tile) -> Tensor:
+    k = matrices.product(a.rows, b.rows).double()
+    k.add_(a.lost[:, None]).add_(b.lost)
+    k.div_(a.rows.shape[1]).add_(1)
+    return k.square().mul_(k)
 
 
 def interval(real: np.ndarray, fake: np.ndarray, splits: int) -> tuple[float, float]:
@@ -100,7 +163,7 @@ def measure(
 
     subsets 0: one estimate over all pairs, without kid_std. Usage where a set is too small.
     """
-    x, y = (np.concatenate([*blocks] or [np.zeros((0, 1))]) for blocks in (real, fake))
+    x, y = (matrices.whole(blocks) for blocks in (real, fake))
     fewest = min(len(x), len(y))
     _enough(fewest)
     protocol: dict[str, Any] = {"kernel": "(x·y/D + 1)³, unbiased", "subsets": subsets}

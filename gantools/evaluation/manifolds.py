@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gantools.evaluation import matrices
 from gantools.report import Usage
 
 K = 3
@@ -232,7 +233,7 @@ def measure(
     values: precision, recall, density, coverage, and <name>_ci for splits. Usage where a set is too
     small.
     """
-    x, y = (np.concatenate([*blocks] or [np.zeros((0, 1))]) for blocks in (real, fake))
+    x, y = (matrices.whole(blocks) for blocks in (real, fake))
     fewest = min(len(x), len(y))
     if splits and fewest < splits * (k + 1):
         raise Usage(f"{splits} parts need {splits * (k + 1)} pictures or more, here are {fewest}")
