@@ -43,6 +43,7 @@ class _State:
         self.quiet = False
         self.hushed = False
         self.failures = 0
+        self.noted: set[str] = set()
         self.litter: dict[Path, None] = {}
         self.write_above_bar: Callable[[str], None] | None = None
 
@@ -89,8 +90,11 @@ def say(text: object) -> None:
         print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
-def note(text: object) -> None:
-    """A remark on stderr; silent under --quiet."""
+def note(text: object, *, once: bool = False) -> None:
+    """A remark on stderr; silent under --quiet. once: not again in this run."""
+    if once and str(text) in _state.noted:
+        return
+    _state.noted.add(str(text))
     if not (_state.quiet or _state.hushed):
         say(text)
 

@@ -87,3 +87,24 @@ NoCache = Annotated[
         "from $XDG_CACHE_HOME/gantools, the same to the bit, and new ones are kept there.",
     ),
 ]
+Snapshots = Annotated[
+    str | None,
+    typer.Option(
+        "--snapshots",
+        metavar="RUN",
+        help="Measure every network-*.safetensors (or .pkl) of this run folder against REAL, "
+        "--num pictures of each, and name the best, the earliest of equal ones.",
+        show_default=False,
+    ),
+]
+Outputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="Where the result goes: x.json, x.tsv, - for standard output; with --snapshots also "
+        "a curve: x.png, x.svg, x.pdf. Repeatable.",
+        show_default=False,
+    ),
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -147,17 +147,24 @@ class Pair:
 
 
 def open_pair(
-    real: str, fake: str | Sequence[str] | None, asked: Asked, *, statistics: bool = False
+    real: str,
+    fake: str | Sequence[str] | None,
+    asked: Asked,
+    *,
+    statistics: bool = False,
+    made: Set | None = None,
 ) -> Pair:
     """Both sets, ready to be read; everything that can be refused is refused here (Usage).
 
-    statistics: whether files of them are taken, of FAKE any number that are merged.
+    statistics: whether files of them are taken, of FAKE any number that are merged. made: the
+    second set, in the place of FAKE.
     """
     fakes = [fake] if isinstance(fake, str) else [*(fake or [])]
     check_operands(real, *fakes)
     options.set_threads(asked.threads)
     names: list[list[str] | None] = [[real], fakes or None]
     stored = [_of_files(names_of, asked, statistics) for names_of in names]
+    stored[1] = stored[1] if made is None else made
     if asked.mirror and stored[0] is not None:
         raise Usage(f"--mirror is for pictures: {Path(real).name} holds what was made of them")
     sources = [
@@ -179,6 +186,14 @@ def open_pair(
         raise Usage(f"features of {first.dim} and of {second.dim} dimensions do not compare")
     unknown = {"features": "of files that do not name their network", "dimensions": first.dim}
     return Pair(first, second, stories[0] if stories else unknown)
+
+
+def of_network(net: str, asked: Asked) -> Set:
+    """--num pictures of another network than that of --net; its story has its extractor."""
+    drawn = {each.name: getattr(asked, each.name) for each in fields(Drawn)}
+    made = _of_pictures(_generated(Drawn(**{**drawn, "net": net, "features": None})), asked, False)
+    made.story["extractor"] = asked.extractor.protocol()
+    return made
 
 
 def open_set(name: str | None, asked: Asked) -> Set:

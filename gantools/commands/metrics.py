@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +11,7 @@ from gantools import __version__, options, report
 from gantools.commands import _set_options as given
 from gantools.commands import (
     _sets,
+    _snapshots,
     metrics_is,
     metrics_latents,
     metrics_ls,
@@ -22,6 +24,9 @@ from gantools.commands import (
     metrics_stats,
     metrics_swd,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
 
 app = typer.Typer(
     help="Measures of pictures and of latents, each with its protocol.",
@@ -90,6 +95,7 @@ def fid(
     mirror: given.Mirror = False,
     ddof: Ddof = 1,
     splits: given.Splits = 0,
+    snapshots: given.Snapshots = None,
     seed: options.Seed = 0,
     batch: options.Batch = 64,
     device: options.Device = "auto",
@@ -97,7 +103,7 @@ def fid(
     threads: options.Threads = 0,
     no_cache: given.NoCache = False,
     json: options.Json = False,
-    output: options.TextOutputs = None,
+    output: given.Outputs = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Fréchet distance (FID) between real and generated pictures, with its protocol.
@@ -105,9 +111,11 @@ def fid(
     FID is above the true distance by an amount that falls with the number of pictures: compare
     only figures of the same counts and features. Memory does not grow with that number. REAL and
     FAKE may be statistics: what metrics stats wrote, of FAKE any number of parts, or an .npz with
-    mu and sigma.
+    mu and sigma. --snapshots measures all networks of a run.
 
     $ gantools metrics fid photos/ --net faces64 --num 50000 --json
+
+    $ gantools metrics fid photos/ --snapshots run/ --num 5000 -o curve.png -o curve.json
 
     $ gantools metrics fid photos.safetensors part-*.safetensors
 
@@ -128,15 +136,21 @@ def fid(
         threads=threads,
         cache=not no_cache,
     )
-    asked.check(fake[0] if fake else None, output)
+    asked.check(fake[0] if fake else None, output, plots=snapshots is not None)
+    _snapshots.check(snapshots, fake, asked)
     from gantools.evaluation import frechet
     from gantools.io import results
 
+    def measure(one: frechet.Measurable, other: _sets.Set) -> tuple[dict[str, Any], dict[str, Any]]:
+        return frechet.measure(one, other.measurable, other.dim, ddof=ddof, splits=splits)
+
+    if snapshots is not None:
+        run = _snapshots.open_run(snapshots)
+        best = _snapshots.measured(run, real, asked, "fid", measure, sums=not splits)
+        return _snapshots.write(best, "fid", output, as_json=json)
     pair = _sets.open_pair(real, fake, asked, statistics=True)
-    found, how = frechet.measure(
-        pair.real.measurable, pair.fake.measurable, pair.real.dim, ddof=ddof, splits=splits
-    )
-    results.write({**found, "protocol": pair.protocol(how)}, output, as_json=json)
+    found, how = measure(pair.real.measurable, pair.fake)
+    return results.write({**found, "protocol": pair.protocol(how)}, output, as_json=json)
 
 
 @app.command("kid")
@@ -152,6 +166,7 @@ def kid(
     subsets: Subsets = 100,
     subset_size: SubsetSize = 1000,
     splits: given.Splits = 0,
+    snapshots: given.Snapshots = None,
     seed: options.Seed = 0,
     batch: options.Batch = 64,
     device: options.Device = "auto",
@@ -159,7 +174,7 @@ def kid(
     threads: options.Threads = 0,
     no_cache: given.NoCache = False,
     json: options.Json = False,
-    output: options.TextOutputs = None,
+    output: given.Outputs = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Kernel distance (KID) between real and generated pictures, with its protocol.
@@ -186,20 +201,24 @@ def kid(
         threads=threads,
         cache=not no_cache,
     )
-    asked.check(fake, output)
+    asked.check(fake, output, plots=snapshots is not None)
+    _snapshots.check(snapshots, fake, asked)
     from gantools.evaluation import kernel
     from gantools.io import results
 
+    def measure(
+        one: Iterable[np.ndarray], other: _sets.Set
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        how = {"subsets": subsets, "size": subset_size, "splits": splits, "seed": seed}
+        return kernel.measure(one, other.blocks, **how)
+
+    if snapshots is not None:
+        run = _snapshots.open_run(snapshots)
+        best = _snapshots.measured(run, real, asked, "kid", measure)
+        return _snapshots.write(best, "kid", output, as_json=json)
     pair = _sets.open_pair(real, fake, asked)
-    found, how = kernel.measure(
-        pair.real.blocks,
-        pair.fake.blocks,
-        subsets=subsets,
-        size=subset_size,
-        splits=splits,
-        seed=seed,
-    )
-    results.write({**found, "protocol": pair.protocol(how)}, output, as_json=json)
+    found, how = measure(pair.real.blocks, pair.fake)
+    return results.write({**found, "protocol": pair.protocol(how)}, output, as_json=json)
 
 
 @app.command("positions")

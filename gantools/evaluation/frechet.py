@@ -220,7 +220,8 @@ def measure(
         values["fid_ci"] = list(interval(parts[0], parts[1], ddof))
         protocol["interval"] = f"95 %, jackknife over {splits} parts of each set"
     if fewest < dim:
-        report.note(f"{fewest} pictures for {dim} dimensions: this FID is far above that of many")
+        few = f"{fewest} pictures for {dim} dimensions"
+        report.note(f"{few}: this FID is far above that of many", once=True)
     return values, protocol
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -247,4 +247,22 @@ def of_entropies(found: Mapping[str, Mapping[str, float]], kind: str) -> bytes:
     axes.set_xlabel("H(Y|X) in bits")
     axes.set_title("0: a hyperplane tells the attribute", fontsize=9)
     axes.legend(fontsize=8)
+
+
+def of_snapshots(each: Sequence[Mapping[str, Any]], key: str, best: int, kind: str) -> bytes:
+    """The measure `key` of each snapshot over the images it had seen, the best one marked."""
+    figure = _figure(7, 4)
+    axes = figure.subplots()
+    images = [row["images"] / 1000 for row in each]
+    values = [row[key] for row in each]
+    if all(f"{key}_ci" in row for row in each):
+        low, high = zip(*(row[f"{key}_ci"] for row in each), strict=True)
+        axes.fill_between(images, low, high, alpha=0.2, label="95 %")
+    axes.plot(images, values, marker=".")
+    found = next(row for row in each if row["images"] == best)
+    label = f"best: {found['snapshot']}, {found[key]:.4g}"
+    axes.plot([best / 1000], [found[key]], "o", color="C1", label=label)
+    axes.legend()
+    axes.set_xlabel("thousands of images shown")
+    axes.set_ylabel(key.upper())
     return _encoded(figure, kind)
