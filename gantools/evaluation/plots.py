@@ -247,6 +247,7 @@ def of_entropies(found: Mapping[str, Mapping[str, float]], kind: str) -> bytes:
     axes.set_xlabel("H(Y|X) in bits")
     axes.set_title("0: a hyperplane tells the attribute", fontsize=9)
     axes.legend(fontsize=8)
+    return _encoded(figure, kind)
 
 
 def of_snapshots(each: Sequence[Mapping[str, Any]], key: str, best: int, kind: str) -> bytes:
