@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageSequence
 
 from gantools import report
-from gantools.io import atomic, image
+from gantools.io import atomic, image, outputs
 from gantools.io.sink import Sink, open_sink
 from gantools.io.source import samples
 from gantools.report import SampleError, Usage
@@ -409,6 +409,25 @@ def test_a_real_limit_of_the_system(name: str) -> None:
     assert done.returncode == 1 and done.stderr.startswith("usage: "), done.stderr
     assert len(done.stderr.splitlines()) == 1 and done.stderr.count(name.rstrip("/")) == 1
     assert files(Path()) == []
+
+
+def test_stdout_without_a_buffer_is_written_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PYTHONUNBUFFERED: a write may take a part only, as where the reader of a pipe goes away."""
+    taken = io.BytesIO()
+
+    class Raw(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: object) -> int:
+            return taken.write(bytes(memoryview(data)[:7]))  # type: ignore[call-overload]
+
+    class Text:
+        buffer = Raw()
+
+    monkeypatch.setattr(sys, "stdout", Text())
+    assert outputs.Stdout().write(bytes(range(100))) == 100
+    assert taken.getvalue() == bytes(range(100))
 
 
 def test_stdout_on_a_full_disk_is_usage(monkeypatch: pytest.MonkeyPatch) -> None:

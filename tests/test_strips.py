@@ -137,7 +137,9 @@ def test_s2_22_strips_are_the_whole_picture(gt: Run, net: Path, tmp_path: Path) 
         data = (tmp_path / name).read_bytes()
         assert (image.decode(data) == whole).all()
         assert image.story(data) == image.story(bare)
-    assert (image.story(bare) or {})["space"] == "fnz5"
+    story = image.story(bare) or {}
+    assert story["space"] == "fnz5" and story["noise"] == {"mode": "own"}
+    assert story["history"][-1]["args"] == {"seed": 0, "size": [64, 150]}
 
 
 def test_s2_22_batch_shard_and_tile_change_nothing(gt: Run, net: Path, tmp_path: Path) -> None:

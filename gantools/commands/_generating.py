@@ -111,9 +111,10 @@ class Plan:
         index, count = self.shard
         return islice(items, index, None, count)
 
-    def _args(self) -> dict[str, Any]:
-        """What the history tells of the command line."""
+    def _args(self, *, features: bool) -> dict[str, Any]:
+        """What the history tells of the command line; features: --seed draws them."""
         walk = self.origin.walk
+        seeded = features or self.noise == "random" or walk
         args = {
             "psi": self.psis,
             "cutoff": self.origin.cutoff,
@@ -121,7 +122,7 @@ class Plan:
             "noise_mode": self.noise,
             "noise_layers": self.noise_layers,
             "taps": self.taps or None,
-            "seed": self.origin.seed if self.noise == "random" or walk else None,
+            "seed": self.origin.seed if seeded else None,
             "walk": walk and [walk.seconds, walk.fps, walk.smoothing],
             "grid": self.grid,
             "figure": self.figure,
@@ -138,7 +139,9 @@ class Plan:
 
     def _latent(self, make: Maker) -> bytes:
         """The latent in --space, truncated in w and w+; only z is converted."""
-        latent = make().with_history("generate", self._args())
+        latent = make()
+        args = self._args(features=latent.space.startswith("fnz"))
+        latent = latent.with_history("generate", args)
         if "z" not in latent.tensors and (self.psis or self.origin.cutoff is not None):
             raise SampleError(f"a {latent.space} latent: --psi and --cutoff truncate z alone here")
         if latent.space == self.space or (latent.space == "zy" and self.space == "z"):
@@ -172,6 +175,10 @@ class Plan:
         return writable(whole(network, latent)).to_bytes()
 
     # -- pictures ---------------------------------------------------------------------------------
+
+    @cached_property
+    def _picture_args(self) -> dict[str, Any]:
+        return self._args(features=self.origin.network.open.starts_from_features)
 
     @cached_property
     def _look(self) -> Look:
@@ -213,7 +220,7 @@ class Plan:
         elif self.grid is not None:
             from gantools.commands._sheets import Sheets
 
-            yield from Sheets(self.origin, self._look, self._args()).grid(self.grid)
+            yield from Sheets(self.origin, self._look, self._picture_args).grid(self.grid)
         else:
             for key, make in self.origin:
                 yield key, partial(self._plain, make)
@@ -230,7 +237,7 @@ class Plan:
         """The latent's, and which noise the picture has."""
         from gantools.latents.drawn import DrawnLatent
 
-        story = latent.with_history("generate", self._args()).story()
+        story = latent.with_history("generate", self._picture_args).story()
         if self.origin.network.open.g.noise_shapes:
             own = latent.noise or isinstance(latent, DrawnLatent)
             mode = self.noise or ("own" if own else "const")
@@ -241,7 +248,7 @@ class Plan:
     def _figure(self) -> Picture:
         from gantools.commands._sheets import Sheets
 
-        sheets = Sheets(self.origin, self._look, self._args())
+        sheets = Sheets(self.origin, self._look, self._picture_args)
         if self.figure == "truncation":
             return sheets.truncation(self.psis)
         if self.figure == "noise":

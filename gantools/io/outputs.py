@@ -28,11 +28,14 @@ class Stdout:
     def write(self, data: bytes) -> int:
         """Append bytes. Usage where the disk behind a redirection is full."""
         try:
-            return self._file.write(data)
+            left = memoryview(data)
+            while left:  # without a buffer (PYTHONUNBUFFERED) a write may take a part only
+                left = left[self._file.write(left) :]
         except BrokenPipeError:
             raise
         except OSError as e:
             raise report.Usage(f"cannot write standard output: {e.strerror or e}") from e
+        return len(data)
 
     def flush(self) -> None:
         """Hand what was written to the reader."""

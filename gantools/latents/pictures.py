@@ -69,7 +69,7 @@ class Strips:
         return *spatial.picture_size(self.network, self.cell.latent), self.network.channels
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """uint8 [h, W, C] from top to bottom."""
+        """uint8 [h, W, C] from top to bottom, each in the place of the last one."""
         look, (_, width, channels) = self.cell.look, self.shape
         made = spatial.tiles(
             self.network,
@@ -82,11 +82,12 @@ class Strips:
         )
         strip = np.empty((0, width, channels), np.uint8)
         for ((top, bottom), (left, right)), part in made:
-            if left == 0:
-                strip = np.empty((bottom - top, width, channels), np.uint8)
-            strip[:, left:right] = self.network.pixels(part)[0]
+            rows = bottom - top
+            if rows > len(strip):  # the first: none is higher
+                strip = np.empty((rows, width, channels), np.uint8)
+            strip[:rows, left:right] = self.network.pixels(part)[0]
             if right == width:
-                yield strip
+                yield strip[:rows]
 
     def whole(self) -> np.ndarray:
         """uint8 [H, W, C]."""
