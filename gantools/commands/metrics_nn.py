@@ -32,10 +32,10 @@ Features = Annotated[
     str,
     typer.Option(
         "--features",
-        metavar="NAME",
-        help="What distances are of: inception, mobilenet, vgg16, discriminator (of --net), or "
-        "vgg19 (its first three blocks, unit channels). Nothing replaces one whose weights are "
-        "missing.",
+        metavar="NAME|FILE",
+        help="What distances are of: inception, mobilenet, vgg16, discriminator (of --net, "
+        "or of a network FILE), or vgg19 (its first three blocks, unit channels). Nothing replaces "
+        "one whose weights are missing.",
     ),
 ]
 Top = Annotated[int, typer.Option("--top", metavar="K", min=1, help="Neighbours of each query.")]
@@ -86,9 +86,7 @@ def nn(
     from gantools.io import results
 
     results.check(output, plots=True)
-    if features not in (*_sets.FEATURES, "vgg19"):
-        expected = ", ".join((*_sets.FEATURES, "vgg19"))
-        raise Usage(f"--features {features}: expected {expected}")
+    _sets.check_features(features, ["vgg19"])
     _sets.check_operands(queries, pictures)
     asked = _sets.Asked(
         features=features,
