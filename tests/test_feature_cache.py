@@ -124,6 +124,12 @@ def test_what_is_not_finite_is_not_kept() -> None:
 # ---------------------------------------------------------------------------- damage
 
 
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    """What other tests' commands said or failed is not this one's."""
+    report.reset()
+
+
 def path() -> Path:
     return feature_cache.folder() / "features.sqlite"
 
