@@ -191,8 +191,7 @@ def of_pictures(
     out.
     """
     rows: list[np.ndarray] = []
-    story = {**extract.protocol(), "device": extract.device.partition(":")[0]}
-    cache = FeatureCache(story, extract.dim) if cached else None
+    cache = cache_of(extract) if cached else None
     for names, images in _batches(_not_flat(pictures), batch):
         both = [images, images.flip(3)] if mirror else [images]
         features = np.stack([_through(x, extract, cache) for x in both], axis=1)  # [n, 1 or 2, D]
@@ -205,6 +204,12 @@ def of_pictures(
             rows = []
     if rows:
         yield np.concatenate(rows)
+
+
+def cache_of(extract: Extractor) -> FeatureCache:
+    """Where the features of an extractor are kept; kinds of devices round differently."""
+    story = {**extract.protocol(), "device": extract.device.partition(":")[0]}
+    return FeatureCache(story, extract.dim)
 
 
 def _through(images: Tensor, extract: Extractor, cache: FeatureCache | None) -> np.ndarray:
