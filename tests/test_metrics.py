@@ -140,6 +140,26 @@ def test_network_as_fake_set_s0_16(gt: Callable, folder: Path, tiny_network: Pat
     assert {"features", "dimensions", "resize", "quantisation", "ddof", "version"} <= set(protocol)
 
 
+def test_features_of_another_networks_discriminator(
+    gt: Callable, folder: Path, tiny_network: Path, tmp_path: Path
+) -> None:
+    """--features FILE: two networks' pictures, seen by the discriminator of a third."""
+    from conftest import make_network
+
+    other = make_network(tmp_path / "other.safetensors", seed=5)
+    found = []
+    for net in (tiny_network, other):
+        argv = ("metrics", "kid", folder, "--net", net, "--num", 8, "--features", tiny_network)
+        done = gt(*argv, "--json")
+        assert done.code == 0, done.err
+        found.append(json.loads(done.text))
+    own = ("metrics", "kid", folder, "--net", tiny_network, "--num", 8, *D, "--json")
+    assert json.loads(gt(*own).text)["kid"] == pytest.approx(found[0]["kid"], rel=1e-9)
+    one, two = (each["protocol"]["features_sha256"] for each in found)
+    assert one == two == open_network(str(tiny_network)).id
+    assert found[0]["kid"] != found[1]["kid"]
+
+
 def test_latents_are_rendered(gt: Callable, tmp_path: Path, folder: Path, tiny_network) -> None:
     """Latents stand for their pictures, beside pictures in one folder."""
     from gantools.io.latent import Latent
@@ -224,6 +244,8 @@ def test_usage(gt: Callable, files, folder: Path, tmp_path: Path, monkeypatch) -
     cases = [
         (("-", "-"), "one of the two sets, not both"),
         ((x, y, "--features", "x.npz"), "a file of features is an operand"),
+        ((folder, folder, "--features", x), "a file of features is an operand"),
+        ((folder, folder, "--features", folder / "1.png"), "no network file"),
         ((x, y, "--splits", 1), "two parts or more"),
         ((x, y, "--splits", 30), "30 parts need 60 pictures"),
         ((x, y, "--num", 5), "leave FAKE out"),

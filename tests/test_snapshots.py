@@ -56,9 +56,9 @@ def test_each_snapshot_is_what_it_is_alone(
     gt: Callable, run: Path, real: Path, eyes: Path, verb: str, tmp_path: Path
 ) -> None:
     """S0.15: the best is found; every value is that of the network given as FAKE's."""
-    common = (verb, real, "--features", "discriminator", "--num", 20)
+    common = (verb, real, "--features", eyes, "--num", 20)
     out = ("-o", tmp_path / "x.json", "-o", tmp_path / "x.png", "-o", "-")
-    done = gt("metrics", *common, "--net", eyes, "--snapshots", run, *out)
+    done = gt("metrics", *common, "--snapshots", run, *out)
     assert done.code == 0, done.err
     found = json.loads((tmp_path / "x.json").read_text())
     names = [f"network-{kimg:06d}.safetensors" for kimg in (8, 16, 24)]
@@ -77,7 +77,7 @@ def test_each_snapshot_is_what_it_is_alone(
     # alone, through pictures in a folder
     net = ("--net", run / names[2], "--seeds", "0-19", "--noise-mode", "random")
     assert gt("generate", *net, "-o", f"{tmp_path}/alone/").code == 0
-    alone = gt("metrics", verb, real, tmp_path / "alone", *common[2:4], "--net", eyes, "--json")
+    alone = gt("metrics", verb, real, tmp_path / "alone", *common[2:4], "--json")
     assert alone.code == 0, alone.err
     assert json.loads(alone.text)[verb] == pytest.approx(found["each"][2][verb], rel=1e-4)
 
@@ -86,7 +86,7 @@ def test_real_is_read_once_whatever_it_is(
     gt: Callable, run: Path, real: Path, eyes: Path, tmp_path: Path, monkeypatch
 ) -> None:
     """Statistics and features in the place of pictures; intervals from splits."""
-    eye = ("--features", "discriminator", "--net", eyes)
+    eye = ("--features", eyes)
     assert gt("metrics", "stats", real, *eye, "-o", tmp_path / "s.safetensors").code == 0
     seen: list[int] = []
     call = features.Extractor.__call__
@@ -120,7 +120,7 @@ def test_a_damaged_snapshot_is_named(
     """Exit status 1; the others are measured."""
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "network-000016.safetensors").write_bytes(b"no network")
-    argv = ("metrics", "fid", real, "--features", "discriminator", "--net", eyes, "--num", 8)
+    argv = ("metrics", "fid", real, "--features", eyes, "--num", 8)
     done = gt(*argv, "--snapshots", tmp_path / "run", "--json")
     assert done.code == 1 and "network-000016.safetensors" in done.err
     assert len(json.loads(done.text)["each"]) == 2
@@ -136,9 +136,9 @@ def test_usage(gt: Callable, run: Path, real: Path, eyes: Path, tmp_path: Path) 
     cases = [
         ((real, "--snapshots", run), "leave FAKE out"),
         (("--snapshots", run, "--net", eyes), "leave --net out"),
-        (("--snapshots", run, *d), "--net names the network whose discriminator"),
-        (("--snapshots", tmp_path / "no", *d, "--net", eyes), "no such folder"),
-        (("--snapshots", tmp_path, *d, "--net", eyes), "no network-*.safetensors in it"),
+        (("--snapshots", run, *d), "one discriminator has to see them all: --features FILE"),
+        (("--snapshots", tmp_path / "no", "--features", eyes), "no such folder"),
+        (("--snapshots", tmp_path, "--features", eyes), "no network-*.safetensors in it"),
         (("-o", tmp_path / "x.png"), "text results go to"),
     ]
     for argv, why in cases:

@@ -38,10 +38,11 @@ Features = Annotated[
     str,
     typer.Option(
         "--features",
-        metavar="NAME",
+        metavar="NAME|FILE",
         help="The network that sees the pictures: inception (published figures use it), "
-        "mobilenet, vgg16 (published precision and recall), or discriminator (of --net). Nothing "
-        "replaces one whose weights are missing: gantools model fetch NAME.",
+        "mobilenet, vgg16 (published precision and recall), discriminator (of --net), or a network "
+        "file, whose discriminator it is. Nothing replaces one whose weights are missing: gantools "
+        "model fetch NAME.",
     ),
 ]
 Num = Annotated[

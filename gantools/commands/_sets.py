@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gantools.networks.network import Network
 
 FEATURES = ("inception", "mobilenet", "vgg16", "discriminator")
+OPERAND = "a file of features is an operand, in the place of its pictures"
 NOISE = "random"  # S0.16: the noise of generated pictures is drawn anew for each
 
 QUANTISATION = "8 bits; generated pictures are rounded half to even"
@@ -96,11 +97,7 @@ class Asked(Drawn):
         from gantools.io import results
 
         results.check(output, plots=plots)
-        if self.features not in FEATURES:
-            raise Usage(
-                f"--features {self.features}: expected {', '.join(FEATURES)}; a file of features "
-                "is an operand, in the place of its pictures"
-            )
+        check_features(self.features)
         self.check_num(fake, name)
         if self.splits == 1:
             raise Usage("--splits 1: an interval needs two parts or more")
@@ -110,8 +107,27 @@ class Asked(Drawn):
         """The extractor of --features."""
         from gantools.evaluation import features
 
+        device = options.pick_device(self.device)
+        if self.features not in FEATURES:
+            return features.discriminator(self._other(device))
         network = self.network if self.features == "discriminator" else None
-        return features.extractor(self.features, options.pick_device(self.device), network)
+        return features.extractor(self.features, device, network)
+
+    def _other(self, device: str) -> Network:
+        """The network of --features FILE."""
+        from gantools.networks.network import open_network
+
+        if _holds_features(self.features):
+            raise Usage(f"--features {self.features}: {OPERAND}")
+        return open_network(self.features, device=device, dtype=self.dtype, discriminator=True)
+
+
+def check_features(name: str, more: Sequence[str] = ()) -> None:
+    """Usage for a --features that is neither one of the names (FEATURES and more) nor a file."""
+    names = (*FEATURES, *more)
+    if name not in names and not Path(name).is_file():
+        expected = f"expected {', '.join(names)} or a network file"
+        raise Usage(f"--features {name}: {expected}; {OPERAND}")
 
 
 @dataclass

@@ -38,10 +38,10 @@ def check(run: str | None, fake: object, asked: _sets.Asked) -> None:
         return
     if fake:
         raise Usage("--snapshots: the networks make the pictures, leave FAKE out")
-    if asked.net is not None and asked.features != "discriminator":
+    if asked.net is not None:
         raise Usage("--snapshots: the networks are RUN's, leave --net out")
-    if asked.net is None and asked.features == "discriminator":
-        raise Usage("--snapshots: --net names the network whose discriminator sees all of them")
+    if asked.features == "discriminator":
+        raise Usage("--snapshots: one discriminator has to see them all: --features FILE")
 
 
 def open_run(folder: str) -> Run:

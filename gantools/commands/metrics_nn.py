@@ -9,12 +9,14 @@ import typer
 
 from gantools import __version__, options, report
 from gantools.commands import _pairs, _sets
+from gantools.commands import _set_options as given
 from gantools.report import Usage
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from gantools.evaluation.feature_cache import FeatureCache
     from gantools.evaluation.neighbours import Embedding, Nearest, Neighbour
 
 Queries = Annotated[
@@ -32,10 +34,10 @@ Features = Annotated[
     str,
     typer.Option(
         "--features",
-        metavar="NAME",
-        help="What distances are of: inception, mobilenet, vgg16, discriminator (of --net), or "
-        "vgg19 (its first three blocks, unit channels). Nothing replaces one whose weights are "
-        "missing.",
+        metavar="NAME|FILE",
+        help="What distances are of: inception, mobilenet, vgg16, discriminator (of --net, "
+        "or of a network FILE), or vgg19 (its first three blocks, unit channels). Nothing replaces "
+        "one whose weights are missing.",
     ),
 ]
 Top = Annotated[int, typer.Option("--top", metavar="K", min=1, help="Neighbours of each query.")]
@@ -68,6 +70,7 @@ def nn(
     device: options.Device = "auto",
     dtype: options.DtypeOption = options.Dtype.fp32,
     threads: options.Threads = 0,
+    no_cache: given.NoCache = False,
     json: options.Json = False,
     output: options.PlotOutputs = None,
     quiet: options.Quiet = False,
@@ -86,9 +89,7 @@ def nn(
     from gantools.io import results
 
     results.check(output, plots=True)
-    if features not in (*_sets.FEATURES, "vgg19"):
-        expected = ", ".join((*_sets.FEATURES, "vgg19"))
-        raise Usage(f"--features {features}: expected {expected}")
+    _sets.check_features(features, ["vgg19"])
     _sets.check_operands(queries, pictures)
     asked = _sets.Asked(
         features=features,
@@ -103,6 +104,7 @@ def nn(
         splits=0,
         threads=threads,
         noise=None,
+        cache=not no_cache,
     )
     options.set_threads(threads)
     search = _Search(asked, crop)
@@ -146,6 +148,7 @@ class _Search:
     def __init__(self, asked: _sets.Asked, crop: float) -> None:
         self._asked, self._crop = asked, crop
         self._embed, self.protocol = _embedding(asked)
+        self._cache = _cache(asked)
         self.stories: list[dict[str, Any]] = []
         self.queries: dict[str, np.ndarray] = {}
         self.pictures: dict[str, np.ndarray] = {}
@@ -177,24 +180,43 @@ class _Search:
     def _embedded(self, operand: str) -> Iterator[tuple[list[str], list[np.ndarray], Tensor]]:
         """(keys, pixels, features) of neighbours of one size. Usage where there is no picture."""
         import numpy as np
-        import torch
 
         from gantools.evaluation.neighbours import centre
 
         source = _sets.open_source(operand, self._asked, keyed=True)
         self.stories.append(source.story)
         source.story["count"] = 0
-        on = options.pick_device(self._asked.device)
         for group in _pairs.of_one_size(_sets.sized(source), self._asked.batch):
             keys = [key for key, _ in group]
             pixels = [_pairs.in_colour(picture) for _, picture in group]
             middles = [np.ascontiguousarray(centre(p, self._crop)) for p in pixels]
-            with torch.inference_mode():
-                features = self._embed(_pairs.stacked(middles, on)).float()
             source.story["count"] += len(keys)
-            yield keys, pixels, features
+            yield keys, pixels, self._features(middles)
         if not source.story["count"]:
             raise Usage(f"{source.story['source']}: no picture could be read")
+
+    def _features(self, middles: list[np.ndarray]) -> Tensor:
+        import torch
+
+        on = options.pick_device(self._asked.device)
+
+        def computed(some: list[np.ndarray]) -> Tensor:
+            with torch.inference_mode():
+                return self._embed(_pairs.stacked(some, on)).float()
+
+        if self._cache is None:
+            return computed(middles)
+        rows = self._cache.through(
+            middles, lambda new: computed([middles[i] for i in new]).cpu().numpy()
+        )
+        return torch.from_numpy(rows).to(on)
+
+
+def _cache(asked: _sets.Asked) -> FeatureCache | None:
+    """Where features are kept; not those of vgg19, of which a picture has 2 MB."""
+    from gantools.evaluation.features import cache_of
+
+    return cache_of(asked.extractor) if asked.cache and asked.features != "vgg19" else None
 
 
 def _embedding(asked: _sets.Asked) -> tuple[Embedding, dict[str, Any]]:

@@ -12,6 +12,7 @@ from gantools.report import Usage
 
 if TYPE_CHECKING:
     from gantools.io.fetch import Wanted
+    from gantools.io.weights import Weights
 
 Names = Annotated[
     list[str] | None,
@@ -91,11 +92,11 @@ def _show(*, as_json: bool) -> None:
             "name": name,
             "what": known.what,
             "file": known.file,
-            "present": weights.present(name),
+            "present": any(weights.present(n) for n in (name, known.instead) if n),
             "size": known.size,
             "sha256": known.sha256,
             "licence": known.licence,
-            "url": known.url,
+            "url": _published(name).url,
         }
         for name, known in weights.KNOWN.items()
     ]
@@ -153,6 +154,14 @@ def _get(name: str, folder: Path | None, file_name: str | None, digits: str | No
     return report.note(f"{target}: sha256 {found}")
 
 
+def _published(name: str) -> Weights:
+    """The weights, or the published file of the same numbers where these were made of another."""
+    from gantools.io import weights
+
+    known = weights.KNOWN[name]
+    return weights.KNOWN[known.instead] if known.url is None and known.instead else known
+
+
 def _wanted(name: str, digits: str | None) -> tuple[Wanted, str]:
     """What to fetch, and its path below a folder of weights."""
     from gantools.io import fetch as fetching
@@ -165,9 +174,9 @@ def _wanted(name: str, digits: str | None) -> tuple[Wanted, str]:
         if digest is None:
             raise Usage(f"{file}: its digest is not known; give the publisher's, --sha256 HEX")
         return fetching.Wanted(name, digest), file
-    known = weights.KNOWN.get(name)
-    if known is None:
+    if name not in weights.KNOWN:
         raise Usage(f"{name}: neither an address nor one of {', '.join(weights.KNOWN)}")
+    known = _published(name)
     if known.url is None:
         raise Usage(
             f"{name}: nobody publishes {known.file} ({known.what}), it was made of a published "

@@ -90,12 +90,9 @@ def extractor(
 
 def weights_of(name: str) -> Path:
     """The checked file of an extractor's weights; Usage where it is not there."""
-    names = [name]
-    if name == "inception":  # one file, two names in circulation
-        names.append("inception-pytorch-fid")
     if name not in ("inception", "mobilenet", "vgg16"):
         raise Usage(f"features {name}: expected inception, mobilenet or vgg16")
-    return weights.locate(next((n for n in names if weights.present(n)), name))
+    return weights.locate(name)
 
 
 def mobilenet_v2(device: str = "cpu", layer: Layer = "pool") -> Extractor:
@@ -112,7 +109,7 @@ def mobilenet_v2(device: str = "cpu", layer: Layer = "pool") -> Extractor:
         return pooled if head is None else head(pooled)
 
     resize = f"bilinear, antialiased, stretched to {mobilenet.SIZE}x{mobilenet.SIZE}"
-    sha256 = weights.KNOWN["mobilenet"].sha256
+    sha256 = weights.KNOWN["mobilenet"].sha256  # of whichever file: the numbers are the same
     dim = mobilenet.DIM if head is None else mobilenet.CLASSES
     return Extractor(_named("mobilenet", layer), sha256, dim, resize, device, run)
 
@@ -194,8 +191,7 @@ def of_pictures(
     out.
     """
     rows: list[np.ndarray] = []
-    story = {**extract.protocol(), "device": extract.device.partition(":")[0]}
-    cache = FeatureCache(story, extract.dim) if cached else None
+    cache = cache_of(extract) if cached else None
     for names, images in _batches(_not_flat(pictures), batch):
         both = [images, images.flip(3)] if mirror else [images]
         features = np.stack([_through(x, extract, cache) for x in both], axis=1)  # [n, 1 or 2, D]
@@ -208,6 +204,12 @@ def of_pictures(
             rows = []
     if rows:
         yield np.concatenate(rows)
+
+
+def cache_of(extract: Extractor) -> FeatureCache:
+    """Where the features of an extractor are kept; kinds of devices round differently."""
+    story = {**extract.protocol(), "device": extract.device.partition(":")[0]}
+    return FeatureCache(story, extract.dim)
 
 
 def _through(images: Tensor, extract: Extractor, cache: FeatureCache | None) -> np.ndarray:

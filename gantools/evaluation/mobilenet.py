@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gantools.io import tflite
+
 SIZE = 224
 DIM = 1280
 CLASSES = 1001  # 0 is background
@@ -97,16 +99,30 @@ class MobileNetV2(nn.Module):
 
 
 def load(path: Path) -> MobileNetV2:
-    """The network with its weights: per layer `cNN.w` uint8 [O,I,k,k], `.scale`, `.zp`, `.b`.
+    """The network with its weights, (kernel - zero) · scale in float32, of either file.
 
-    weight = (w - zp) · scale in float32. ValueError or KeyError where the file is another one.
+    TensorFlow Lite's published one, or an .npz of the same numbers: per layer `cNN.w` uint8
+    [O,I,k,k], `.scale`, `.zp`, `.b`. ValueError, KeyError or Usage where the file is another one.
     """
     net = MobileNetV2()
-    with np.load(path, allow_pickle=False) as file:
-        layers: list[Conv | nn.Linear] = [*net.convolutions(), net.head]
-        for i, layer in enumerate(layers):
-            stored = file[f"c{i:02d}.w"].astype(np.float32) - file[f"c{i:02d}.zp"]
-            weight = torch.from_numpy(stored * np.float32(file[f"c{i:02d}.scale"]))
-            layer.weight.copy_(weight.flip(2, 3).view_as(layer.weight))  # turned, see Conv
-            layer.bias.copy_(torch.from_numpy(file[f"c{i:02d}.b"]))
+    layers: list[Conv | nn.Linear] = [*net.convolutions(), net.head]
+    stored = tflite.convolutions(path) if tflite.looks_like(path) else _of_arrays(path)
+    for layer, found in zip(layers, stored, strict=True):
+        weight = (found.kernel.astype(np.float32) - np.float32(found.zero)) * found.scale
+        turned = torch.from_numpy(weight).flip(2, 3)  # see Conv
+        layer.weight.copy_(turned.view_as(layer.weight))
+        layer.bias.copy_(torch.from_numpy(found.bias))
     return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _of_arrays(path: Path) -> list[tflite.Convolution]:
+    with np.load(path, allow_pickle=False) as file:
+        return [
+            tflite.Convolution(
+                file[f"c{i:02d}.w"],
+                np.float32(file[f"c{i:02d}.scale"]),
+                int(file[f"c{i:02d}.zp"]),
+                file[f"c{i:02d}.b"],
+            )
+            for i in range(sum(name.endswith(".w") for name in file.files))
+        ]

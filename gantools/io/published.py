@@ -16,7 +16,8 @@ class Weights:
     """A published file: its path below a weights folder, its sha256, what it is.
 
     url: where its publisher has it; None where the file was made of a published one. size: bytes,
-    None where nobody who downloaded it said.
+    None where nobody who downloaded it said. instead: the name of a published file of the same
+    numbers, which is read where this one is not there.
     """
 
     file: str
@@ -25,6 +26,7 @@ class Weights:
     url: str | None = None
     size: int | None = None
     licence: str = ""
+    instead: str | None = None
 
 
 KNOWN = {
@@ -84,6 +86,7 @@ KNOWN = {
         "weights-inception-2015-12-05-6726825d.pth",
         95_628_359,
         "Apache-2.0",
+        "inception-pytorch-fid",
     ),
     "inception-pytorch-fid": Weights(
         "pt_inception-2015-12-05-6726825d.pth",
@@ -109,6 +112,16 @@ KNOWN = {
         None,
         2_881_178,
         "Apache-2.0",
+        "mobilenet-tflite",
+    ),
+    "mobilenet-tflite": Weights(
+        "mobilenet_v2_1.0_224_quant.tflite",
+        "7aad0c74c5e3c06e5eb3c827e13304fdd68a83da6087d92ee169c24ff9fd4776",
+        "MobileNetV2 1.0 224 of ImageNet, for TensorFlow Lite",
+        _GITHUB + "google-coral/test_data/raw/104342d2d3480b3e66203073dac24f4e2dbb4c41/"
+        "mobilenet_v2_1.0_224_quant.tflite",
+        3_610_798,
+        "Apache-2.0",
     ),
     "vgg19": Weights(
         "vgg19_conv1-3_f16.npz",
@@ -122,7 +135,8 @@ KNOWN = {
         "mnist_lenet.pth",
         "e4bed3817dd7723c605580e7b7393538a5dfc3508aacc4890b07e7f07c16bebf",
         "LeNet-5 of MNIST, of abdulfatir/gan-metrics-pytorch",
-        None,
+        _GITHUB + "abdulfatir/gan-metrics-pytorch/raw/c56c62bffd747943898ceb6f52a09c62407244c3/"
+        "models/lenet.pth",
         248_652,
         "Apache-2.0",
     ),

@@ -57,7 +57,8 @@ def present(name: str) -> bool:
 def locate(name: str) -> Path:
     """The checked file of the weights `name` (a key of KNOWN); Usage where there is none.
 
-    A file of that name with other bytes is passed over, and named if no other is right.
+    Where it is not there, the published file of the same numbers, which is read as well. A file of
+    that name with other bytes is passed over, and named if no other is right.
     """
     wanted = KNOWN[name]
     wrong: Path | None = None
@@ -66,8 +67,11 @@ def locate(name: str) -> Path:
             if sha256(path) == wanted.sha256:
                 return path
             wrong = wrong or path
+    if wanted.instead is not None and present(wanted.instead):
+        return locate(wanted.instead)
     why = f"{wrong.name} in {wrong.parent} is another file" if wrong else "missing"
-    get = "" if wanted.url is None else f"gantools model fetch {name}, or "
+    has_url = wanted.url is not None or wanted.instead is not None
+    get = f"gantools model fetch {name}, or " if has_url else ""
     raise Usage(f"weights {name} ({wanted.what}): {why}; {get}{_put(wanted)}")
 
 
