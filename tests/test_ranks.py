@@ -26,9 +26,10 @@ from gantools.report import Usage
 RUN = """
 import io, json, os, sys
 from gantools import cli
+from gantools.commands import _ranks
 os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"  # it serves one run
 for i, (port, argv) in enumerate(json.load(open(sys.argv[1]))):
-    os.environ["MASTER_PORT"] = str(port)
+    os.environ["MASTER_PORT"], _ranks._run["divided"] = str(port), False  # as in a new process
     real, sys.stdout = sys.stdout, io.TextIOWrapper(io.BytesIO(), write_through=True)
     code = cli.run(argv)
     text, sys.stdout = sys.stdout.buffer.getvalue().decode(), real
@@ -163,6 +164,7 @@ def test_rounds_have_as_many_numbers_everywhere(
 def test_one_process_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without torchrun nothing is divided, and a run of several refuses what is not made here."""
     monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setattr(_ranks, "_run", {"divided": False})
     assert (_ranks.world(), _ranks.rank(), _ranks.share(range(5))) == (1, 0, range(5))
     items = [(i, np.zeros(1)) for i in range(3)]
     assert [*_ranks.together(items, range(3))] == items
@@ -170,3 +172,7 @@ def test_one_process_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(Usage, match="leave FAKE out"):
         _ranks.alone("FAKE")
+    monkeypatch.setenv("RANK", "0")
+    _ranks.together(items, range(3))  # nothing is handed on before items are taken
+    with pytest.raises(Usage, match="one set of samples"):
+        _ranks.together(items, range(3))

@@ -28,6 +28,8 @@ DTYPES = ("uint8", "float32", "float64")
 HEAD = 6  # numbers before the indices: count, failures, dtype, and at most three sizes
 BLOCK = 64  # samples that a process hands on together
 
+_run = {"divided": False}  # whether this process has divided its one set of samples
+
 
 def world() -> int:
     """How many processes torchrun started; 1 without it."""
@@ -54,11 +56,14 @@ def together(items: Iterable[Item], numbers: range) -> Iterator[Item]:
     """(number, array) of all processes' shares of `numbers`, in order; an array for each at most.
 
     items: this process's, in order. All arrays have one shape of three sizes at most, and one
-    type. In every process but the first this computes and sends them at once, and ends it. Usage,
-    while items are taken, where another process is gone.
+    type. In every process but the first this computes and sends them at once, and ends it. Usage
+    for a second set, and, while items are taken, where another process is gone.
     """
     if world() == 1:
         return iter(items)
+    if _run["divided"]:  # the others have ended
+        raise Usage("torchrun divides one set of samples: start one run for each, or shards")
+    _run["divided"] = True
     blocks = _blocks(items, numbers)
     if rank():
         report.begin(report.command(), quiet=True)  # of remarks; failed samples are told here
