@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from enum import StrEnum
 from typing import Annotated
@@ -184,8 +185,10 @@ def pick_device(name: str) -> str:
     import torch
 
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        if name == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun's: a GPU for each process
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # meta makes tensors, but holds no numbers
     except (RuntimeError, AssertionError, NotImplementedError, ValueError) as e:

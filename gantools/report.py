@@ -110,6 +110,11 @@ def failed(name: str, why: object, *, alone: bool = False) -> None:
     say(f"{name}: {one_line(why)}" if name else why)
 
 
+def failed_elsewhere(count: int) -> None:
+    """So many more samples failed in other processes of the run, which told it."""
+    _state.failures += count
+
+
 def hush() -> None:
     """Leave remarks, failed samples and bars to another process of the same run."""
     _state.hushed = True

@@ -139,6 +139,20 @@ def test_a_linear_generator_has_the_closed_form_whatever_epsilon(golden, epsilon
     np.testing.assert_allclose(rows, closed, rtol=0.01 if epsilon < 1e-3 else 1e-4)
 
 
+def test_no_convolution_is_rounded_to_tf32(golden) -> None:
+    """S0.17: on a GPU neither pictures nor features are; what was set before is set again."""
+    seen = []
+
+    def distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return (a - b).square().flatten(1).sum(1)
+
+    before = torch.backends.cudnn.allow_tf32
+    rows = paths.lengths(linear(golden[1]), pairs_of(golden[1]), ["wend"], distance)
+    assert len([*rows]) == 1 and not any(seen)
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
 def test_the_interval_cuts_every_resample(golden) -> None:
     """S0.17: an outlier that the rule drops does not widen the interval without end."""
     made = np.random.default_rng(1).normal(10, 1, 400)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gantools import options, report
-from gantools.commands import _latents, _parts, _readers, _sets
+from gantools.commands import _latents, _parts, _ranks, _readers, _sets
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
@@ -152,22 +152,30 @@ def _of_reader(reader: str, asked: _sets.Drawn) -> Scored:
 
     reading = _readers.opened(reader, options.pick_device(asked.device))
     source = _sets.open_source(None, asked)
-    number = {_key(asked, i): i for i in range(asked.num)}
-    index: list[int] = []
-    blocks = [np.zeros((0, len(reading.columns)))]
-    for names, scores in reading.scores(_sets.sized(source), asked.batch):
-        finite = np.isfinite(scores).all(axis=1)
-        for name, fine in zip(names, finite, strict=True):
-            if not fine:
-                report.failed(name, "its labels are not finite; it is left out")
-        index += [number[name] for name, fine in zip(names, finite, strict=True) if fine]
-        blocks.append(scores[finite])
+    assert source.seeds is not None
+    found = [*_ranks.together(_read(reading, source, asked), source.seeds)]
+    index = [seed - asked.seed for seed, _ in found]
+    scores = np.array([row for _, row in found]).reshape(-1, len(reading.columns))
     source.story.pop("shard", None)
     story = {**source.story, **reading.story, "quantisation": _sets.QUANTISATION}
     story["thresholds"] = reading.thresholds
     shards = [] if asked.shard is None else [asked.shard]
-    rows = Rows(np.array(index, np.int64), np.concatenate(blocks), reading.columns, story, shards)
+    rows = Rows(np.array(index, np.int64), scores, reading.columns, story, shards)
     return _of_rows(rows, asked, asked.network)
+
+
+def _read(
+    reading: _readers.Reading, source: _sets.Source, asked: _sets.Drawn
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(seed, scores [K]) of this process's pictures; what is not finite is reported."""
+    import numpy as np
+
+    for names, scores in reading.scores(_sets.own(source), asked.batch):
+        for name, row in zip(names, scores, strict=True):
+            if np.isfinite(row).all():
+                yield int(name.removeprefix("seed")), row
+            else:
+                report.failed(name, "its labels are not finite; it is left out")
 
 
 def _key(asked: _sets.Drawn, i: int) -> str:

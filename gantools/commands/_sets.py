@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gantools import __version__, options, report
+from gantools.commands import _ranks
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
@@ -58,10 +59,12 @@ class Drawn:
 
     def keeps_features_of(self, source: Source) -> bool:
         """Whether they go through the cache: not those that a network makes, of no end."""
-        return self.cache and not source.generated
+        return self.cache and source.seeds is None
 
     def check_num(self, operand: str | None, name: str) -> None:
-        """Usage where --num or --psi are given beside pictures, the operand `name`."""
+        """Usage where --num, --psi or torchrun meet pictures, the operand `name`."""
+        if operand is not None:
+            _ranks.alone(name)
         if operand is not None and (self.given_num, self.given_psi) != (None, None):
             raise Usage(
                 f"--num and --psi are for pictures that the network makes: leave {name} out"
@@ -289,12 +292,15 @@ def _of_file(path: Path) -> Set:
 
 @dataclass
 class Source:
-    """Pictures as they arrive, what is known about them, and how many if that is known."""
+    """Pictures as they arrive, what is known about them, and how many if that is known.
+
+    seeds: of those that a network makes, of which `pictures` has this process's share.
+    """
 
     pictures: Iterator[Picture]
     story: dict[str, Any]
     total: int | None = None
-    generated: bool = False
+    seeds: range | None = None
 
 
 def _of_pictures(source: Source, asked: Asked, mirror: bool) -> Set:
@@ -302,23 +308,70 @@ def _of_pictures(source: Source, asked: Asked, mirror: bool) -> Set:
 
     story, extract = source.story, asked.extractor
     story["mirror"] = mirror
-    blocks = features.of_pictures(
-        sized(source),
-        extract,
-        batch=asked.batch,
-        mirror=mirror,
-        cached=asked.keeps_features_of(source),
-    )
+    if source.seeds is None or _ranks.world() == 1:
+        blocks = features.of_pictures(
+            sized(source),
+            extract,
+            batch=asked.batch,
+            mirror=mirror,
+            cached=asked.keeps_features_of(source),
+        )
+    else:
+        blocks = _divided(source, asked, mirror)
     return Set(extract.dim, _counted(blocks, story), story)
 
 
+def _divided(source: Source, asked: Asked, mirror: bool) -> Iterator[np.ndarray]:
+    """Features of pictures that several processes make and see, each its share."""
+    import numpy as np
+
+    from gantools.evaluation import features
+
+    def rows(block: list[tuple[int, np.ndarray]]) -> np.ndarray:
+        named = ((_key(seed), pixels) for seed, pixels in block)
+        made = features.of_pictures(named, asked.extractor, batch=asked.batch, mirror=mirror)
+        each = (2 if mirror else 1, asked.extractor.dim)
+        return np.concatenate([*made, np.zeros((0, each[1]), np.float32)]).reshape(-1, *each)
+
+    assert source.seeds is not None
+    made = _ranks.in_blocks(_numbered(own(source)), source.seeds, rows)
+    return _gathered(_ranks.together(made, source.seeds))
+
+
+def _gathered(items: Iterator[tuple[int, np.ndarray]]) -> Iterator[np.ndarray]:
+    import numpy as np
+
+    from gantools.evaluation.features import GATHERED
+
+    while rows := [row for _, row in islice(items, GATHERED)]:
+        yield np.concatenate(rows)
+
+
 def sized(source: Source) -> Iterator[Picture]:
-    """Note the pictures' size as they pass; the bar."""
+    """The pictures, those of a network from all processes; their size is noted as they pass."""
+    pictures = own(source)
+    if source.seeds is None or _ranks.world() == 1:
+        yield from pictures
+        return
+    for seed, pixels in _ranks.together(_numbered(pictures), source.seeds):
+        yield _key(seed), pixels
+
+
+def own(source: Source) -> Iterator[Picture]:
+    """This process's pictures; note their size as they pass; the bar."""
     sizes: set[str] = set()
     for name, pixels in report.progress(source.pictures, total=source.total, unit="pictures"):
         sizes.add(f"{pixels.shape[1]}x{pixels.shape[0]}")
         source.story["size"] = next(iter(sizes)) if len(sizes) == 1 else "several"
         yield name, pixels
+
+
+def _key(seed: int) -> str:
+    return f"seed{seed:06d}"
+
+
+def _numbered(pictures: Iterator[Picture]) -> Iterator[tuple[int, np.ndarray]]:
+    return ((int(name.removeprefix("seed")), pixels) for name, pixels in pictures)
 
 
 def _counted(blocks: Iterator[np.ndarray], story: dict[str, Any]) -> Iterator[np.ndarray]:
@@ -408,10 +461,10 @@ def _generated(asked: Drawn) -> Source:
     if network.g.cfg.c_dim:
         story["classes"] = "uniform"
     index, count = parse_shard(asked.shard)
-    numbers = range(index, asked.num, count)
-    latents = (drawn(network, asked, i) for i in numbers)
-    pictures = _rendered(latents, asked)
-    return Source(pictures, {**story, **_shard(asked)}, len(numbers), generated=True)
+    seeds = range(asked.seed + index, asked.seed + asked.num, count)
+    mine = _ranks.share(seeds)
+    latents = (drawn(network, asked, seed - asked.seed) for seed in mine)
+    return Source(_rendered(latents, asked), {**story, **_shard(asked)}, len(mine), seeds)
 
 
 def drawn(network: Network, asked: Drawn, i: int) -> Latent:
@@ -424,7 +477,7 @@ def drawn(network: Network, asked: Drawn, i: int) -> Latent:
     cfg, seed = network.g.cfg, asked.seed + i
     tensors = {"z": z_from_seed(seed, cfg.z_dim)}
     if cfg.c_dim:
-        chosen = derive(asked.seed, f"seed{seed:06d}", "class") % cfg.c_dim
+        chosen = derive(asked.seed, _key(seed), "class") % cfg.c_dim
         tensors["y"] = np.eye(cfg.c_dim, dtype=np.float32)[chosen]
     space = "zy" if cfg.c_dim else "z"
-    return Latent(f"seed{seed:06d}", space, tensors, {"psi": asked.psi})
+    return Latent(_key(seed), space, tensors, {"psi": asked.psi})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gantools import __version__, options, report
-from gantools.commands import _parts, _sets
+from gantools.commands import _parts, _ranks, _sets
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
@@ -118,6 +118,8 @@ def ls(
     limits = _limits(threshold)
     if inputs and (num is not None or shard is not None):
         raise Usage("--num and --shard are for pictures that the network makes: leave INPUT out")
+    if inputs or labels:
+        _ranks.alone("INPUT and --labels")
     options.set_threads(threads)
     from gantools.commands import _scored
     from gantools.io import results

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gantools import __version__, options, report
-from gantools.commands import _pairs, _sets
+from gantools.commands import _pairs, _ranks, _sets
 from gantools.commands import _set_options as given
 from gantools.report import Usage
 
@@ -70,6 +70,8 @@ def msssim(
     if pictures is not None and psi is not None:
         raise Usage("--psi is for pictures that the network makes: leave PICTURES out")
     _sets.check_operands(pictures)
+    if pictures is not None:
+        _ranks.alone("PICTURES")
     asked = _sets.Drawn(
         net=net,
         given_num=2 * pairs,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gantools import __version__, options, report
-from gantools.commands import _parts
+from gantools.commands import _parts, _ranks
 from gantools.commands.project import Perceptual
 from gantools.report import Usage
 
@@ -139,6 +140,8 @@ def ppl(
     given = [net, num, path, crop, shard]
     if parts and any(value is not None for value in given):
         raise Usage("parts say what was measured: leave --net, --num, --path, --crop, --shard out")
+    if parts:
+        _ranks.alone("parts")
     options.set_threads(threads)
     if parts:
         rows = _parts.read(parts, "ppl")
@@ -248,23 +251,31 @@ class _Job:
 
         from gantools.evaluation.shards import Rows
         from gantools.io.source import parse_shard
-        from gantools.latents import paths
 
         first, step = parse_shard(self.shard)
-        index = range(first, self.num, step)
-        names, distance, network = self.paths, self.distance(), self.network
-        bar = report.progress(index, total=len(index), unit="pairs")
-        pairs = (paths.pair(network, i, self.seed) for i in bar)
-        blocks = paths.lengths(
-            network, pairs, names, distance, epsilon=self.epsilon, batch=self.batch
-        )
-        values = np.concatenate([np.zeros((0, len(names))), *blocks])
+        wanted = range(first, self.num, step)
+        names = self.paths
+        found = [*_ranks.together(self._rows(_ranks.share(wanted)), wanted)]
+        index = [i for i, _ in found]
+        values = np.array([row for _, row in found]).reshape(-1, len(names))
         bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
         for i in bad:
             report.failed(f"pair {index[i]}", "its distance is not finite; it is left out")
         values[bad] = np.nan
         shards = [] if self.shard is None else [self.shard]
         return Rows(np.array(index, np.int64), values, [*names], self.protocol(), shards)
+
+    def _rows(self, index: range) -> Iterator[tuple[int, np.ndarray]]:
+        """The distances [paths] of these pairs."""
+        from gantools.latents import paths
+
+        network, distance = self.network, self.distance()
+        bar = report.progress(index, total=len(index), unit="pairs")
+        pairs = (paths.pair(network, i, self.seed) for i in bar)
+        blocks = paths.lengths(
+            network, pairs, self.paths, distance, epsilon=self.epsilon, batch=self.batch
+        )
+        return zip(index, chain.from_iterable(blocks), strict=True)
 
     def protocol(self) -> dict[str, Any]:
         """What two laboratories have to agree on."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gantools import __version__, options, report
+from gantools.commands import _ranks, _sets
 from gantools.commands import _set_options as given
-from gantools.commands import _sets
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ def swd(
     if fake is not None and psi is not None:
         raise Usage("--psi is for pictures that the network makes: leave FAKE out")
     _sets.check_operands(real, fake)
+    if fake is not None:
+        _ranks.alone("FAKE")
     asked = _sets.Drawn(
         net=net,
         given_num=num,

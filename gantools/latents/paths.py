@@ -120,7 +120,9 @@ def _distances(
     network: Network, group: Sequence[Pair], path: str, distance: Distance, epsilon: float
 ) -> Tensor:
     sides = zip(*(ends(network, one, path, epsilon) for one in group), strict=True)
-    a, b = (images(network, [*side], noise="none") for side in sides)  # but their own
-    at_once = 1 if network.device == "cpu" else len(group)
-    parts = zip(a.split(at_once), b.split(at_once), strict=True)
-    return torch.cat([distance(x, y) for x, y in parts])
+    # TF32, a GPU's way with convolutions unless it is told, would drown what is between neighbours.
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        a, b = (images(network, [*side], noise="none") for side in sides)  # but their own
+        at_once = 1 if network.device == "cpu" else len(group)
+        parts = zip(a.split(at_once), b.split(at_once), strict=True)
+        return torch.cat([distance(x, y) for x, y in parts])
