@@ -141,6 +141,7 @@ def test_refusals_of_spectrum(gt: Callable, tmp_path: Path) -> None:
     """One clear line each, and the right status."""
     folder = picture_folder(tmp_path / "a", 2)
     wide = picture_folder(tmp_path / "w", 2, size=(24, 32))
+    thin = picture_folder(tmp_path / "thin", 1, size=(1, 7))
     for argv, why in (
         (("profile", tmp_path / "none"), "no such file or folder"),
         (("profile", folder, "--num", 3), "leave PICTURES out"),
@@ -148,6 +149,7 @@ def test_refusals_of_spectrum(gt: Callable, tmp_path: Path) -> None:
         (("compare", folder, wide), "24x24 and 32x24 pixels do not compare"),
         (("compare", folder, folder, "--psi", 1), "none is named"),
         (("compare", folder, "--mse"), "--mse takes REFERENCE and one OTHER"),
+        (("profile", thin), "pictures of 7x1 pixels have no frequencies"),
     ):
         done = gt("spectrum", *argv)
         assert done.code == 2 and why in done.err and done.err.count("\n") == 1, done.err

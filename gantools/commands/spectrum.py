@@ -275,7 +275,7 @@ def _energy(a: np.ndarray, b: np.ndarray, device: str) -> np.ndarray:
     from gantools.ops.spectrum import energy
 
     with torch.inference_mode():
-        x, y = (_pairs.stacked([p], device).double() for p in (a, b))
+        x, y = (_spectra.exact(_pairs.stacked([p], device)) for p in (a, b))
         return energy(x - y)[0].cpu().numpy()
 
 
