@@ -194,6 +194,7 @@ def test_refusals_of_classify_s3_26(gt: Callable, sets: tuple, tmp_path: Path) -
         ((sets[0], "--model", model, "--jpeg", 90), "--jpeg is for training"),
         ((sets[0], "--model", model, "--num", 3), "leave the pictures out"),
         ((*sets, "--halves"), "leave FAKE out"),
+        ((*sets, "--psi", 1), "--psi is for pictures that the network makes"),
         ((*sets, "--num", 5), "--folds 10: there are only 5"),
         ((*sets, "--fit", "dzanic", "-o", "x.txt"), "x.json"),
         ((sets[0], wide), "40x32 pixels do not compare"),
