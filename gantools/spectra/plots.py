@@ -141,7 +141,7 @@ def of_features(
     across, down = (np.linspace(1.2 * a - 0.2 * b, 1.2 * b - 0.2 * a, 120) for a, b in ends)
     grid = np.repeat(classifier.mean[None], 120 * 120, axis=0)
     grid[:, 0], grid[:, 1] = (axis.ravel() for axis in np.meshgrid(across, down))
-    scores = np.concatenate([classifier.scores(part) for part in np.array_split(grid, 64)])
+    scores = classifier.scores(grid)
     if scores.min() < 0 < scores.max():
         axes.contour(across, down, scores.reshape(120, 120), [0.0], colors="black", linewidths=0.8)
     axes.set_xlim(across[0], across[-1])
