@@ -35,8 +35,8 @@ def of_profiles(sets: Mapping[str, Spectrum], kind: str, errors: Mapping[str, np
         band = np.maximum(found.low[1:], floor), found.high[1:]
         panels[0].fill_between(at, *band, color=colour, alpha=0.2, linewidth=0)
         low, high = min(low, floor), max(high, np.nanmax(np.append(found.high[1:], values)))
-    panels[0].set_yscale("log")
-    if 0 < low < high < np.inf:
+    if 0 < low < high < np.inf:  # not of pictures without any power beyond DC
+        panels[0].set_yscale("log")
         panels[0].set_ylim(low, high * 1.5)
     average = next(iter(sets.values())).average
     label = {"mean": "E[S]", "logmean": "exp E[log S]"}[average]
@@ -75,7 +75,8 @@ def of_shares(mse: float, shares: np.ndarray, at: np.ndarray, kind: str) -> byte
     drawn = figure(7, 4)
     axes = drawn.subplots()
     axes.bar(at, shares, width=at[1] - at[0] if len(at) > 1 else 1, align="edge", alpha=0.5)
-    axes.set_yscale("log")
+    if shares.any():
+        axes.set_yscale("log")
     axes.set_ylabel("share of the MSE")
     axes.set_xlabel("f / f_nyq")
     _mark_axis(axes)
