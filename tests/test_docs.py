@@ -103,7 +103,7 @@ def test_readme_names_every_command_and_has_its_sections() -> None:
     """README: the two commands, every command, the changes."""
     text = (ROOT / "README.md").read_text()
     assert "pip install . && gantools project example:portrait" in text
-    assert "pip install '.[test]' && pytest" in text
+    assert "pip install '.[test]' && pytest -n auto --dist loadfile" in text
     for name in commands():
         assert f"gantools {name.split()[0]}" in text, name
     assert "## Changes" in text
