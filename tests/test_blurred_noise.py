@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from gantools.ops.blurred_noise import blur_channels, blurred_noise, gaussians, radius
@@ -88,6 +91,34 @@ def test_s2_21_is_the_dense_convolution() -> None:
     x = torch.randn(2, channels, 21, 17, generator=generator(), dtype=torch.float64)
     expected = torch.nn.functional.conv2d(x, dense[:, None], groups=channels)
     torch.testing.assert_close(blur_channels(x, sigma), expected)
+
+
+def test_s2_21_fixture(fixtures: Path) -> None:
+    """S2.21: the fixture's kernels, its output, and its autocorrelations."""
+    folder = fixtures / "numerics"
+    story = json.loads((folder / "blurred_noise.json").read_text())
+    values, tolerance = story["values"], story["tolerance"]
+    t = load_file(folder / "blurred_noise.safetensors")
+    sigma, close = values["sigma_max"], {"atol": 1e-12, "rtol": tolerance["output_rtol"]}
+    assert radius(sigma) == values["k"]
+    one = gaussians(values["C"], sigma)
+    kernels = torch.einsum("ci,cj->cij", one, one)
+    torch.testing.assert_close(kernels, t["kernels"], **close)
+    torch.testing.assert_close(blur_channels(t["noise_in"], sigma), t["blurred_out"], **close)
+    printed = impulses(values["C"], sigma, as_printed=True).square().sum((1, 2)).sqrt()
+    wrong = torch.tensor(values["wrong_std_if_multiplied"], dtype=torch.float64)
+    torch.testing.assert_close(printed, wrong, **close)
+    spread = impulses(values["C"], sigma)  # what lags share, exactly
+    size = spread.shape[-1]
+    for name, down in (("x", 0), ("diag", 1)):
+        lags = [
+            (spread[:, lag * down :, lag:] * spread[:, : size - lag * down, : size - lag])
+            .sum((1, 2))
+            .tolist()
+            for lag in range(5)
+        ]
+        want = t[f"autocorr_target_{name}_lags0_4"]
+        torch.testing.assert_close(torch.tensor(lags, dtype=want.dtype).T, want, atol=0.02, rtol=0)
 
 
 def test_s2_21_the_formula_as_printed_is_not_normal() -> None:

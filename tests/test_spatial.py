@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor
 
 from gantools.io.space import scaled
@@ -92,6 +95,34 @@ def test_s2_3_factorised_equals_the_seven_dimensional_sum() -> None:
     whole = weight[None, :, :, :, :, None, None] * s[:, None, :, None, None]  # [B,O,C,k,k,h,w]
     want = (whole.square().sum(dim=(2, 3, 4)) + 1e-8).rsqrt()
     torch.testing.assert_close(demodulation(weight, s), want, atol=1e-14, rtol=1e-13)
+
+
+@pytest.mark.parametrize(("reading", "taps"), [("at_output", False), ("at_input", True)])
+def test_s2_3_fixture(fixtures: Path, reading: str, taps: bool) -> None:
+    """S2.3: both readings of the fixture, their outputs and their numeric gradients."""
+    folder = fixtures / "numerics"
+    tolerance = json.loads((folder / "spatial_demod.json").read_text())["tolerance"]
+    exact = {"rtol": tolerance["forward_rtol"], "atol": 1e-12}
+    numeric = {"rtol": tolerance["num_grad_rtol"], "atol": tolerance["num_grad_atol"]}
+    t = load_file(folder / "spatial_demod.safetensors")
+    names = ("x", "weight", "style")
+    inputs = [t[name].clone().requires_grad_() for name in names]
+    x, weight, style = inputs
+    d = demodulation(weight, style, taps=taps)
+    y = modulated_conv(x, weight, style, plain, taps=taps)
+    torch.testing.assert_close(d, t[f"{reading}.demod"], **exact)
+    torch.testing.assert_close(y, t[f"{reading}.y"], **exact)
+    found = torch.autograd.grad((y * t["grad_out"]).sum(), inputs, retain_graph=True)
+    for name, gradient in zip(names, found, strict=True):
+        torch.testing.assert_close(gradient, t[f"{reading}.num_grad_{name}"], **numeric)
+    if not taps:
+        only = torch.autograd.grad((d * t["at_output.demod_grad_out"]).sum(), [style, weight])
+        for name, gradient in zip(("style", "weight"), only, strict=True):
+            want = t[f"at_output.demod_only_num_grad_{name}"]
+            torch.testing.assert_close(gradient, want, **numeric)
+        vector = t["constant.style_vector"]
+        y = modulated_conv(t["x"], t["weight"], vector, plain)
+        torch.testing.assert_close(y, t["constant.y"], **exact)
 
 
 def test_s2_3_taps_is_the_norm_of_what_the_kernel_reads() -> None:
