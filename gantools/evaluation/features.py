@@ -255,10 +255,12 @@ def load(path: Path, array: str = "features") -> tuple[np.ndarray, dict[str, Any
         raise Usage(f"{path.name}: damaged {array} ({e})") from None
     if features.ndim != 2 or features.dtype.kind not in "fiu":
         raise Usage(f"{path.name}: its {array} are {list(features.shape)}, expected [N, D]")
-    features = features.astype(np.float32)
-    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
-    if len(bad):
-        raise Usage(f"{path.name}: row {bad[0]} of its {array} is not finite")
+    features = features.astype(np.float32, copy=False)
+    for start in range(0, len(features), GATHERED):
+        finite = np.isfinite(features[start : start + GATHERED]).all(axis=1)
+        if not finite.all():
+            row = start + int(finite.argmin())
+            raise Usage(f"{path.name}: row {row} of its {array} is not finite")
     return features, story
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from gantools import report
 from gantools.report import Usage
 
-ROWS = 2048  # of features that are float64 at once
+ROWS = 1024  # of features that are float64 at once
 PANEL = 256  # columns of a matrix that are computed aside before they replace others
 DDOF = 1
 """Divisor N - 1 as in pytorch-fid, torch-fidelity and StyleGAN1; NVIDIA's later code has 0."""
@@ -110,7 +110,9 @@ def accumulate(blocks: Iterable[np.ndarray], dim: int, parts: int = 1) -> list[M
 
 
 def total(parts: Sequence[Moments]) -> Moments:
-    """All parts merged."""
+    """All parts merged; one alone is as it is."""
+    if len(parts) == 1:
+        return parts[0]
     whole = Moments(len(parts[0].mean))
     for part in parts:
         whole.merge(part)
