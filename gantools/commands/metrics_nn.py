@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,11 +24,15 @@ Queries = Annotated[
     typer.Argument(
         metavar="QUERIES",
         help="The pictures whose neighbours are sought, such as generated ones: a folder, a tar "
-        "or zip archive, a file, - for a stream; or latents, which --net renders.",
+        "or zip archive, a file, - for a stream; or latents, which --net renders; or an .npz or "
+        ".safetensors file with an array `features` [N, D], whose rows are called 000000 onwards.",
     ),
 ]
 Set = Annotated[
-    str, typer.Argument(metavar="SET", help="Where they are sought: the training pictures.")
+    str,
+    typer.Argument(
+        metavar="SET", help="Where they are sought: the training pictures, in the same forms."
+    ),
 ]
 Features = Annotated[
     str,
@@ -104,6 +110,7 @@ def nn(
         noise=None,
     )
     options.set_threads(threads)
+    _refuse_files((queries, pictures), crop, output)
     search = _Search(asked, crop)
     nearest = search.of(queries, top)
     search.through(pictures, nearest)
@@ -130,6 +137,19 @@ def nn(
     )
 
 
+def _refuse_files(operands: Sequence[str], crop: float, outputs: Sequence[str] | None) -> None:
+    """Usage for what files of features cannot give: parts of pictures, and a sheet of them."""
+    from gantools.evaluation.features import is_file_of_features
+    from gantools.io import results
+
+    for name in operands:
+        if is_file_of_features(Path(name)):
+            if crop != 1:
+                raise Usage(f"--crop is for pictures: {Path(name).name} holds features of them")
+            if any(results.is_plot(out) for out in outputs or []):
+                raise Usage(f"a sheet needs pictures: {Path(name).name} holds features of them")
+
+
 def _summary(found: dict[str, list[Neighbour]], seed: int) -> dict[str, Any]:
     import numpy as np
 
@@ -144,7 +164,7 @@ class _Search:
 
     def __init__(self, asked: _sets.Asked, crop: float) -> None:
         self._asked, self._crop = asked, crop
-        self._embed, self.protocol = _embedding(asked)
+        self.protocol: dict[str, Any] = {}
         self.stories: list[dict[str, Any]] = []
         self.queries: dict[str, np.ndarray] = {}
         self.pictures: dict[str, np.ndarray] = {}
@@ -158,7 +178,7 @@ class _Search:
         keys: list[str] = []
         rows: list[Tensor] = []
         for some, pixels, features in self._embedded(operand):
-            for key, picture in zip(some, pixels, strict=True):
+            for key, picture in zip(some, pixels, strict=False):  # files have no pixels
                 if len(self.queries) < SHOWN:
                     self.queries[key] = picture
             keys += some
@@ -169,17 +189,52 @@ class _Search:
         """The set: every picture once."""
         for keys, pixels, features in self._embedded(operand):
             kept = nearest.add(keys, features)
-            self.pictures |= {k: p for k, p in zip(keys, pixels, strict=True) if k in kept}
+            self.pictures |= {k: p for k, p in zip(keys, pixels, strict=False) if k in kept}
             wanted = {n.key for q in self.queries for n in nearest.results()[q]}
             self.pictures = {k: p for k, p in self.pictures.items() if k in wanted}
 
     def _embedded(self, operand: str) -> Iterator[tuple[list[str], list[np.ndarray], Tensor]]:
         """(keys, pixels, features) of neighbours of one size. Usage where there is no picture."""
+        from gantools.evaluation.features import is_file_of_features
+
+        path = Path(operand)
+        return self._of_file(path) if is_file_of_features(path) else self._of_pictures(operand)
+
+    def _of_file(self, path: Path) -> Iterator[tuple[list[str], list[np.ndarray], Tensor]]:
+        import torch
+
+        from gantools.evaluation import features
+
+        rows, story = features.load(path)
+        if not len(rows):
+            raise Usage(f"{path.name}: it holds no features")
+        self.stories.append({"source": path.name, "kind": "features", "count": len(rows)})
+        self._agree(story or {"features": "of a file that does not name its network"}, path.name)
+        for start in range(0, len(rows), self._asked.batch):
+            some = torch.from_numpy(rows[start : start + self._asked.batch])
+            yield [f"{start + i:06d}" for i in range(len(some))], [], some
+
+    # Both operands have features of one network, as far as the files say.
+    def _agree(self, story: dict[str, Any], name: str) -> None:
+        marks = [s.get("features_sha256") for s in (self.protocol, story)]
+        if all(marks) and marks[0] != marks[1]:
+            said = " and ".join(str(s.get("features")) for s in (self.protocol, story))
+            raise Usage(f"{name}: features of two networks cannot be compared: {said}")
+        if not marks[0]:
+            self.protocol = {**self.protocol, **story} if marks[1] else self.protocol or story
+
+    @cached_property
+    def _embedding(self) -> tuple[Embedding, dict[str, Any]]:
+        return _embedding(self._asked)
+
+    def _of_pictures(self, operand: str) -> Iterator[tuple[list[str], list[np.ndarray], Tensor]]:
         import numpy as np
         import torch
 
         from gantools.evaluation.neighbours import centre
 
+        embed, story = self._embedding
+        self._agree(story, operand)
         source = _sets.open_source(operand, self._asked, keyed=True)
         self.stories.append(source.story)
         source.story["count"] = 0
@@ -189,7 +244,7 @@ class _Search:
             pixels = [_pairs.in_colour(picture) for _, picture in group]
             middles = [np.ascontiguousarray(centre(p, self._crop)) for p in pixels]
             with torch.inference_mode():
-                features = self._embed(_pairs.stacked(middles, on)).float()
+                features = embed(_pairs.stacked(middles, on)).float()
             source.story["count"] += len(keys)
             yield keys, pixels, features
         if not source.story["count"]:

@@ -4,7 +4,7 @@
 
 Each run is a process of its own that reads the two files, after a run on small features that loads
 what libraries load late. Its time is that of the clock and of the processors, its memory the peak
-above what the libraries and the features take. The features are sums of a few factors, cut at 0, as
+above what it has when the features are read. The features are sums of a few factors, cut at 0, as
 pooled features are. KID has 100 subsets of 1000 in both; pr-lean is torch-fidelity's slower way of
 using less memory, and pr needs 12 N² bytes of it or more. Linux.
 """
@@ -29,7 +29,6 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 
 from gantools.evaluation import features, frechet, kernel, manifolds
 
-MIB = 2**20
 FILES = ("real.safetensors", "fake.safetensors")
 
 Run = Callable[[np.ndarray, np.ndarray], float]
@@ -113,13 +112,13 @@ def measured(run: Run, load: Callable[[Path], np.ndarray], folder: Path) -> tupl
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     small = np.random.default_rng(0).random((2, 1200, 128), np.float32)
     run(small[0], small[1])
-    Path("/proc/self/clear_refs").write_text("5")  # the peak from here on
-    before, start, worked = resident("VmRSS"), time.perf_counter(), time.process_time()
+    start, worked = time.perf_counter(), time.process_time()
     real, fake = (load(folder / name) for name in FILES)
+    before = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak from here on
     result = run(real, fake)
     seconds, work = time.perf_counter() - start, time.process_time() - worked
-    peak = resident("VmHWM") - before
-    return result, seconds, work, peak - (real.nbytes + fake.nbytes) / MIB
+    return result, seconds, work, resident("VmHWM") - before
 
 
 def resident(what: str) -> float:
