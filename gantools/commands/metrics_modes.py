@@ -51,7 +51,8 @@ def modes(
 
     A LeNet reads a digit in each channel. modes counts the combinations that are there, kl is the
     divergence of their histogram from the uniform one: ln 1000 = 6.908 for a single mode, about
-    (1000 - 1) / 2N for N pictures that leave nothing out. --json has the counts.
+    (1000 - 1) / 2N for N pictures that leave nothing out. modes_ci is about the modes of the
+    source, those that are not in the pictures included. --json has the counts.
 
     $ gantools metrics modes --net digits.safetensors --num 25600
 
@@ -102,7 +103,7 @@ def modes(
     protocol |= {"classifier_sha256": weights.KNOWN["mnist-lenet"].sha256, **counted.PROTOCOL}
     protocol |= {"quantisation": _sets.QUANTISATION, "seed": seed}
     protocol["version"] = f"gantools {__version__}"
-    table = {**found.results(), "protocol": protocol}
+    table = {**found.results(), **found.intervals(seed), "protocol": protocol}
     results.write(
         {**table, "counts": counts.tolist()},
         output,

@@ -64,9 +64,10 @@ def swd(
 
     Of 128 patches of 7x7 pixels of each level of each picture's Laplacian pyramid, down to 16
     pixels, along 512 random directions; swd_<resolution> is a level's, swd their mean, times 1000
-    as published. It needs sets of equally many pictures of one size. Patches follow from the seed
-    and a picture's key, so a set has the distance 0 from itself. Patches wait in temporary files:
-    75 kB for each level of each picture.
+    as published, each with a 95 % interval of what the directions leave open. It needs sets of
+    equally many pictures of one size. Patches follow from the seed and a picture's key, so a set
+    has the distance 0 from itself. They wait in temporary files: 75 kB for each level of each
+    picture. Parts do not merge: a distance needs the order of all descriptors at once.
 
     $ gantools metrics swd faces.tar --net faces64 --num 16384 --json
 
@@ -95,11 +96,11 @@ def swd(
     real_story, real_patches = _patches(real, asked, num)
     asked.given_num = real_patches.count  # where the network makes FAKE
     fake_story, fake_patches = _patches(fake, asked, num)
-    found = sliced.compare(real_patches, fake_patches, seed)
+    found, ends = sliced.compare(real_patches, fake_patches, seed)
     protocol = {"real": real_story, "fake": fake_story, **sliced.PROTOCOL, "seed": seed}
     protocol |= {"quantisation": _sets.QUANTISATION, "version": f"gantools {__version__}"}
     results.write(
-        {**found, "protocol": protocol},
+        {**found, **ends, "protocol": protocol},
         output,
         as_json=json,
         plot=lambda kind: plots.of_levels(found, kind),
