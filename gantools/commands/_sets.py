@@ -1,78 +1,28 @@
-"""The two sets of pictures that a metric compares: operands, files of features, or a network."""
+"""The sets of features that a metric compares: of pictures, of files, or of statistics."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gantools import __version__, options, report
-from gantools.report import SampleError, Usage
+from gantools import __version__, options
+from gantools.commands import _sources
+from gantools.report import Usage
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from gantools.evaluation.features import Extractor, Picture
+    from gantools.evaluation.features import Extractor
     from gantools.evaluation.frechet import Gaussian, Moments
-    from gantools.io.latent import Latent
-    from gantools.io.sample import Sample
-    from gantools.networks.network import Network
 
 FEATURES = ("inception", "mobilenet", "discriminator")
-NOISE = "random"  # S0.16: the noise of generated pictures is drawn anew for each
-
-QUANTISATION = "8 bits; generated pictures are rounded half to even"
 
 
 @dataclass(kw_only=True)
-class Drawn:
-    """Where pictures come from that no operand gives; the network is opened once, if at all."""
-
-    net: str | None
-    given_num: int | None
-    given_psi: float | None
-    seed: int
-    batch: int
-    device: str
-    dtype: str
-    threads: int
-    default_num: int = 50_000
-    features: str | None = None
-    noise: str | None = NOISE  # None: as the latents themselves say
-    shard: str | None = None
-
-    @property
-    def num(self) -> int:
-        """How many pictures the network makes."""
-        return self.default_num if self.given_num is None else self.given_num
-
-    @property
-    def psi(self) -> float:
-        """Their truncation."""
-        return 1.0 if self.given_psi is None else self.given_psi
-
-    def check_num(self, operand: str | None, name: str) -> None:
-        """Usage where --num or --psi are given beside pictures, the operand `name`."""
-        if operand is not None and (self.given_num, self.given_psi) != (None, None):
-            raise Usage(
-                f"--num and --psi are for pictures that the network makes: leave {name} out"
-            )
-
-    @cached_property
-    def network(self) -> Network:
-        """The network of --net, with its discriminator where that gives the features."""
-        from gantools.networks.network import open_network
-
-        wants = self.features == "discriminator"
-        device = options.pick_device(self.device)
-        return open_network(self.net, device=device, dtype=self.dtype, discriminator=wants)
-
-
-@dataclass(kw_only=True)
-class Asked(Drawn):
+class Asked(_sources.Drawn):
     """What the flags of a comparison of two sets say."""
 
     features: str
@@ -137,7 +87,7 @@ class Pair:
 
     def protocol(self, how: dict[str, Any]) -> dict[str, Any]:
         """What has to be equal before two laboratories' numbers can be compared."""
-        own = {"quantisation": QUANTISATION, "version": f"gantools {__version__}"}
+        own = {"quantisation": _sources.QUANTISATION, "version": f"gantools {__version__}"}
         return {**self.extractor, "real": self.real.story, "fake": self.fake.story, **how, **own}
 
 
@@ -149,14 +99,14 @@ def open_pair(
     statistics: whether files of them are taken, of FAKE any number that are merged.
     """
     fakes = [fake] if isinstance(fake, str) else [*(fake or [])]
-    check_operands(real, *fakes)
+    _sources.check_operands(real, *fakes)
     options.set_threads(asked.threads)
     names: list[list[str] | None] = [[real], fakes or None]
     stored = [_of_files(names_of, asked, statistics) for names_of in names]
     if asked.mirror and stored[0] is not None:
         raise Usage(f"--mirror is for pictures: {Path(real).name} holds what was made of them")
     sources = [
-        None if s is not None else open_source(None if n is None else n[0], asked)
+        None if s is not None else _sources.open_source(None if n is None else n[0], asked)
         for n, s in zip(names, stored, strict=True)
     ]
     sets = [
@@ -181,8 +131,11 @@ def open_set(name: str | None, asked: Asked) -> Set:
     from gantools.io.source import parse_shard
 
     if name is None or not _holds_features(name):
-        of_pictures = _of_pictures(open_source(name, asked), asked, asked.mirror)
-        of_pictures.story |= {"extractor": asked.extractor.protocol(), "quantisation": QUANTISATION}
+        of_pictures = _of_pictures(_sources.open_source(name, asked), asked, asked.mirror)
+        of_pictures.story |= {
+            "extractor": asked.extractor.protocol(),
+            "quantisation": _sources.QUANTISATION,
+        }
         return of_pictures
     if asked.mirror:
         raise Usage(f"--mirror is for pictures: {Path(name).name} holds what was made of them")
@@ -190,14 +143,8 @@ def open_set(name: str | None, asked: Asked) -> Set:
     index, count = parse_shard(asked.shard)
     (rows,) = of_features.blocks
     of_features.blocks = iter([rows[index::count]])
-    of_features.story |= {"count": len(rows[index::count]), **_shard(asked)}
+    of_features.story |= {"count": len(rows[index::count]), **_sources.shard_story(asked)}
     return of_features
-
-
-def exists(name: str) -> None:
-    """Usage where there is no such file or folder; `-` is there."""
-    if name != "-" and not Path(name).exists():
-        raise Usage(f"{name}: no such file or folder")
 
 
 # The set that files of features or of statistics are; None where there are pictures.
@@ -226,15 +173,6 @@ def of_statistics_files(paths: Sequence[Path]) -> Set:
     return Set(len(found.moments.mean), iter(()), found.as_set(), found.moments)
 
 
-def check_operands(*names: str | None) -> None:
-    """Usage for an operand that is not there, and for standard input twice."""
-    if names.count("-") > 1:
-        raise Usage("standard input (-) can be one of the two sets, not both")
-    for name in names:
-        if name is not None:
-            exists(name)
-
-
 def _holds_features(name: str | None) -> bool:
     from gantools.evaluation.features import is_file_of_features
 
@@ -251,31 +189,13 @@ def _of_file(path: Path) -> Set:
     return Set(array.shape[1], iter([array]), about)
 
 
-@dataclass
-class Source:
-    """Pictures as they arrive, what is known about them, and how many if that is known."""
-
-    pictures: Iterator[Picture]
-    story: dict[str, Any]
-    total: int | None = None
-
-
-def _of_pictures(source: Source, asked: Asked, mirror: bool) -> Set:
+def _of_pictures(source: _sources.Source, asked: Asked, mirror: bool) -> Set:
     from gantools.evaluation import features
 
     story, extract = source.story, asked.extractor
     story["mirror"] = mirror
-    blocks = features.of_pictures(sized(source), extract, batch=asked.batch, mirror=mirror)
+    blocks = features.of_pictures(_sources.sized(source), extract, batch=asked.batch, mirror=mirror)
     return Set(extract.dim, _counted(blocks, story), story)
-
-
-def sized(source: Source) -> Iterator[Picture]:
-    """Note the pictures' size as they pass; the bar."""
-    sizes: set[str] = set()
-    for name, pixels in report.progress(source.pictures, total=source.total, unit="pictures"):
-        sizes.add(f"{pixels.shape[1]}x{pixels.shape[0]}")
-        source.story["size"] = next(iter(sizes)) if len(sizes) == 1 else "several"
-        yield name, pixels
 
 
 def _counted(blocks: Iterator[np.ndarray], story: dict[str, Any]) -> Iterator[np.ndarray]:
@@ -283,103 +203,3 @@ def _counted(blocks: Iterator[np.ndarray], story: dict[str, Any]) -> Iterator[np
     for block in blocks:
         story["count"] += len(block)
         yield block
-
-
-def open_source(operand: str | None, asked: Drawn, *, keyed: bool = False) -> Source:
-    """The pictures of an operand, or of the network of --net where there is none.
-
-    keyed: as in `pictures_of`.
-    """
-    from gantools.io.source import samples
-
-    if operand is None:
-        return _generated(asked)
-    name = "stdin" if operand == "-" else Path(operand).name or "."
-    found = pictures_of(samples([operand], shard=asked.shard), asked, keyed=keyed)
-    return Source(found, {"source": name, **_shard(asked)})
-
-
-def _shard(asked: Drawn) -> dict[str, str]:
-    return {} if asked.shard is None else {"shard": asked.shard}
-
-
-def pictures_of(
-    samples: Iterable[Sample], asked: Drawn, *, keyed: bool = False
-) -> Iterator[Picture]:
-    """Pictures decoded, latents rendered with the network of --net; the order stays.
-
-    keyed: each is called by its key, not by its name for messages. What fails is reported.
-    """
-    from gantools.io.sample import kind
-
-    for what, group in groupby(samples, key=lambda sample: kind(sample.data)):
-        if what == "latent":
-            yield from _rendered(_latents(group), asked)
-        else:
-            yield from _decoded(group, keyed)
-
-
-def _decoded(samples: Iterable[Sample], keyed: bool) -> Iterator[Picture]:
-    from gantools.io.image import decode
-
-    for sample in samples:
-        try:
-            pixels = decode(sample.data)
-        except SampleError as e:
-            report.failed(sample.name, e)
-            continue
-        yield sample.key if keyed else sample.name, pixels
-
-
-def _latents(samples: Iterable[Sample]) -> Iterator[Latent]:
-    from gantools.io.latent import Latent
-
-    for sample in samples:
-        try:
-            yield Latent.from_bytes(sample.data, sample.key)
-        except SampleError as e:
-            report.failed(sample.name, e)
-
-
-def _rendered(latents: Iterable[Latent], asked: Drawn) -> Iterator[Picture]:
-    from gantools.latents import pictures
-
-    def picture(latent: Latent) -> pictures.Picture:
-        look = pictures.Look(noise=None if latent.noise else asked.noise, seed=asked.seed)
-        return pictures.Picture(latent.key, [pictures.Cell(latent, look)])
-
-    cells = map(picture, latents)
-    for made in pictures.rendered(asked.network, cells, asked.batch, exact=False):
-        pixels = made.pixels()
-        if pixels is not None:
-            yield made.key, pixels
-
-
-def _generated(asked: Drawn) -> Source:
-    """Pictures of the seeds from --seed on, as `generate --seeds` numbers them."""
-    from gantools.io.source import parse_shard
-
-    network = asked.network
-    story = {"network": network.name, "network_id": network.id, "psi": asked.psi, "noise": NOISE}
-    story["seeds"] = f"{asked.seed}-{asked.seed + asked.num - 1}"
-    if network.g.cfg.c_dim:
-        story["classes"] = "uniform"
-    index, count = parse_shard(asked.shard)
-    numbers = range(index, asked.num, count)
-    latents = (_drawn(network, asked, i) for i in numbers)
-    return Source(_rendered(latents, asked), {**story, **_shard(asked)}, len(numbers))
-
-
-def _drawn(network: Network, asked: Drawn, i: int) -> Latent:
-    import numpy as np
-
-    from gantools.io.latent import Latent
-    from gantools.io.seeds import derive, z_from_seed
-
-    cfg, seed = network.g.cfg, asked.seed + i
-    tensors = {"z": z_from_seed(seed, cfg.z_dim)}
-    if cfg.c_dim:
-        chosen = derive(asked.seed, f"seed{seed:06d}", "class") % cfg.c_dim
-        tensors["y"] = np.eye(cfg.c_dim, dtype=np.float32)[chosen]
-    space = "zy" if cfg.c_dim else "z"
-    return Latent(f"seed{seed:06d}", space, tensors, {"psi": asked.psi})

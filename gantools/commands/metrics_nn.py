@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gantools import __version__, options, report
-from gantools.commands import _pairs, _sets
+from gantools.commands import _pairs, _sets, _sources
 from gantools.report import Usage
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def nn(
     if features not in (*_sets.FEATURES, "vgg19"):
         expected = ", ".join((*_sets.FEATURES, "vgg19"))
         raise Usage(f"--features {features}: expected {expected}")
-    _sets.check_operands(queries, pictures)
+    _sources.check_operands(queries, pictures)
     asked = _sets.Asked(
         features=features,
         net=net,
@@ -117,7 +117,7 @@ def nn(
     found = nearest.results()
     protocol = {**search.protocol, "crop": crop, "distance": "Euclidean", "top": top}
     protocol |= {"queries": search.stories[0], "set": search.stories[1], "seed": seed}
-    protocol |= {"quantisation": _sets.QUANTISATION, "version": f"gantools {__version__}"}
+    protocol |= {"quantisation": _sources.QUANTISATION, "version": f"gantools {__version__}"}
     table = {**_summary(found, seed), "protocol": protocol}
     listed = {q: [{"key": n.key, "distance": n.distance} for n in ns] for q, ns in found.items()}
     lines = [(q, n.key, n.distance) for q, ns in found.items() for n in ns]
@@ -235,11 +235,11 @@ class _Search:
 
         embed, story = self._embedding
         self._agree(story, operand)
-        source = _sets.open_source(operand, self._asked, keyed=True)
+        source = _sources.open_source(operand, self._asked, keyed=True)
         self.stories.append(source.story)
         source.story["count"] = 0
         on = options.pick_device(self._asked.device)
-        for group in _pairs.of_one_size(_sets.sized(source), self._asked.batch):
+        for group in _pairs.of_one_size(_sources.sized(source), self._asked.batch):
             keys = [key for key, _ in group]
             pixels = [_pairs.in_colour(picture) for _, picture in group]
             middles = [np.ascontiguousarray(centre(p, self._crop)) for p in pixels]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from gantools import __version__, options, report
-from gantools.commands import _pairs, _sets
+from gantools.commands import _pairs, _sources
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def recon(
 
     results.check(output, plots=True)
     wanted = None if size is None else options.parse_size(size, "--size")
-    asked = _sets.Drawn(
+    asked = _sources.Drawn(
         net=net,
         given_num=None,
         given_psi=None,

@@ -9,7 +9,7 @@ import typer
 
 from gantools import __version__, options, report
 from gantools.commands import _set_options as given
-from gantools.commands import _sets
+from gantools.commands import _sources
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def swd(
     results.check(output, plots=True)
     if fake is not None and psi is not None:
         raise Usage("--psi is for pictures that the network makes: leave FAKE out")
-    _sets.check_operands(real, fake)
-    asked = _sets.Drawn(
+    _sources.check_operands(real, fake)
+    asked = _sources.Drawn(
         net=net,
         given_num=num,
         given_psi=psi,
@@ -98,7 +98,7 @@ def swd(
     fake_story, fake_patches = _patches(fake, asked, num)
     found, ends = sliced.compare(real_patches, fake_patches, seed)
     protocol = {"real": real_story, "fake": fake_story, **sliced.PROTOCOL, "seed": seed}
-    protocol |= {"quantisation": _sets.QUANTISATION, "version": f"gantools {__version__}"}
+    protocol |= {"quantisation": _sources.QUANTISATION, "version": f"gantools {__version__}"}
     results.write(
         {**found, **ends, "protocol": protocol},
         output,
@@ -108,15 +108,15 @@ def swd(
 
 
 def _patches(
-    operand: str | None, asked: _sets.Drawn, num: int | None
+    operand: str | None, asked: _sources.Drawn, num: int | None
 ) -> tuple[dict[str, Any], Patches]:
     """What a set is, and its descriptors."""
     from gantools.commands._pairs import in_colour
     from gantools.evaluation.sliced import Patches
 
-    source = _sets.open_source(operand, asked, keyed=True)
+    source = _sources.open_source(operand, asked, keyed=True)
     found = Patches(asked.seed, options.pick_device(asked.device))
-    for key, pixels in islice(_sets.sized(source), num):
+    for key, pixels in islice(_sources.sized(source), num):
         try:
             found.add(key, in_colour(pixels))
         except SampleError as e:
