@@ -92,9 +92,12 @@ class Source:
 
 
 def sized(source: Source) -> Iterator[Picture]:
-    """Note the pictures' size as they pass; the bar."""
+    """Note the pictures' size as they pass; the bar. Flat ones are named and left out."""
+    from gantools.evaluation.features import varied
+
     sizes: set[str] = set()
-    for name, pixels in report.progress(source.pictures, total=source.total, unit="pictures"):
+    shown = report.progress(source.pictures, total=source.total, unit="pictures")
+    for name, pixels in varied(shown):
         sizes.add(f"{pixels.shape[1]}x{pixels.shape[0]}")
         source.story["size"] = next(iter(sizes)) if len(sizes) == 1 else "several"
         yield name, pixels

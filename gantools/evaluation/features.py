@@ -174,7 +174,7 @@ def of_pictures(
     whose features are not finite, is named with `report.failed` and left out.
     """
     rows: list[np.ndarray] = []
-    for names, images in _batches(_not_flat(pictures), batch):
+    for names, images in _batches(varied(pictures), batch):
         both = [images, images.flip(3)] if mirror else [images]
         features = torch.stack([extract(x) for x in both], dim=1).cpu().numpy()  # [n, 1 or 2, D]
         finite = np.isfinite(features).all(axis=(1, 2))
@@ -188,7 +188,8 @@ def of_pictures(
         yield np.concatenate(rows)
 
 
-def _not_flat(pictures: Iterable[Picture]) -> Iterator[Picture]:
+def varied(pictures: Iterable[Picture]) -> Iterator[Picture]:
+    """The pictures but those of one flat colour, which are named with `report.failed`."""
     for name, pixels in pictures:
         if (pixels == pixels[:1, :1]).all():
             report.failed(name, "a picture of one flat colour; it is left out")
