@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from gantools.evaluation import manifolds
+from gantools.evaluation import manifolds, matrices
 from gantools.report import Usage
 
 
@@ -68,12 +68,12 @@ def test_equals_torch_fidelity() -> None:
 
 
 @pytest.mark.parametrize("offset", [0, 1e4])
-@pytest.mark.parametrize("block", [7, 512])
+@pytest.mark.parametrize("tile", [4, 256])
 def test_blocks_and_rounding_change_no_count(
-    monkeypatch: pytest.MonkeyPatch, by_distance_matrix, block: int, offset: float
+    monkeypatch: pytest.MonkeyPatch, by_distance_matrix, tile: int, offset: float
 ) -> None:
     """Neither blocks, nor duplicates, ties on a grid, outliers or a far centre change a count."""
-    monkeypatch.setattr(manifolds, "BLOCK", block)
+    monkeypatch.setattr(matrices, "TILE", tile)
     monkeypatch.setattr(manifolds, "EXACT", 40)
     rng = np.random.default_rng(1)
     for scale in (1.0, 1e-3):

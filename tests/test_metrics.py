@@ -218,6 +218,34 @@ def test_a_bad_picture_is_named_and_the_rest_is_measured(
     assert json.loads(done.text)["protocol"]["fake"]["count"] == 8
 
 
+@pytest.mark.parametrize("verb", ["fid", "kid", "pr", "swd", "msssim", "positions", "nn", "stats"])
+def test_a_flat_picture_is_named_in_every_set_metric(
+    gt: Callable, tmp_path: Path, tiny_network: Path, verb: str
+) -> None:
+    """S0.16: one line with its name, exit 1, and the numbers of the set without it."""
+    rng, folder = np.random.default_rng(0), tmp_path / "set"
+    folder.mkdir()
+    for i in range(8):
+        pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    features = ("--features", "discriminator", "--net", tiny_network)
+    two = verb in ("fid", "kid", "pr", "swd", "nn")
+    flags = {"swd": (), "msssim": (), "positions": ()}.get(verb, features)
+
+    def run() -> tuple[int, str, dict]:
+        out = ("-o", tmp_path / "x.safetensors") if verb == "stats" else ("--json",)
+        done = gt("metrics", verb, *[folder] * (1 + two), *flags, *out)
+        return done.code, done.err, {} if verb == "stats" else json.loads(done.text)
+
+    code, err, whole = run()
+    assert code == 0, err
+    Image.new("RGB", (32, 32), (90, 90, 90)).save(folder / "grey.png")
+    code, err, found = run()
+    assert code == 1 and err.count("grey") == err.count("one flat colour") == 1 + two
+    for name in whole.keys() - {"protocol"}:
+        assert found[name] == whole[name], name
+
+
 def test_features_of_two_networks_do_not_compare(
     gt: Callable, files, tmp_path: Path, folder: Path, tiny_network: Path
 ) -> None:

@@ -36,6 +36,20 @@ def test_25600_uniform_draws_x_3() -> None:
     assert found["modes"] == 1000 and found["kl"] == pytest.approx(0.0195, abs=0.002)
 
 
+def test_intervals_hold_the_source_s1_22() -> None:
+    """Of 400 equal modes 1500 pictures miss some: most intervals hold all 400, and ln 2.5."""
+    rng, held = np.random.default_rng(0), np.zeros(2, int)
+    for draw in range(20):
+        found = modes.Modes(rng.multinomial(1500, np.repeat([1 / 400, 0], [400, 600])))
+        ends = found.intervals(draw)
+        assert found.results()["modes"] <= ends["modes_ci"][0]
+        truth = {"modes_ci": 400, "kl_ci": math.log(2.5)}
+        held += [ends[name][0] <= wanted <= ends[name][1] for name, wanted in truth.items()]
+    assert (held >= 15).all(), held
+    single = modes.Modes(np.eye(1, 1000, 5, dtype=int)[0] * 30).intervals()
+    assert single == {"modes_ci": [1, 1], "kl_ci": pytest.approx([math.log(1000)] * 2)}
+
+
 def test_the_code_is_red_then_green_then_blue_s1_22() -> None:
     """S1.22: d0 + 10 d1 + 100 d2; each channel is read by itself, whatever the size."""
 

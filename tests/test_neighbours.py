@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import save_file
 
 from gantools.evaluation.neighbours import MOST, Nearest, centre
 from gantools.report import Usage
@@ -88,6 +89,36 @@ def test_the_command_s1_24(gt: Callable, tmp_path: Path, tiny_network: Path) -> 
         assert [n["key"] for n in again[query]] == [n["key"] for n in neighbours]
     cropped = json.loads(gt("metrics", "nn", queries, pictures, *flags, "--crop", 0.5).text)
     assert cropped["nn"]["query0"][0]["key"] == "00" and cropped["nn"] != found["nn"]
+
+
+def test_files_of_features_need_no_weights(gt: Callable, tmp_path: Path) -> None:
+    """Rows of files find themselves by their numbers; what files cannot give is refused."""
+    rows = np.random.default_rng(0).standard_normal((40, 6)).astype(np.float32)
+    np.savez(tmp_path / "set.npz", features=rows)
+    np.savez(tmp_path / "queries.npz", features=rows[[31, 4]])
+    np.savez(tmp_path / "narrow.npz", features=rows[:, :5])
+    np.savez(tmp_path / "none.npz", features=rows[:0])
+    save_file({"features": rows}, tmp_path / "a.st", {"gantools": '{"features_sha256": "1"}'})
+    save_file({"features": rows}, tmp_path / "b.st", {"gantools": '{"features_sha256": "2"}'})
+    queries, everything = tmp_path / "queries.npz", tmp_path / "set.npz"
+    found = [
+        json.loads(gt("metrics", "nn", queries, everything, "--batch", b, "--json").text)
+        for b in (7, 64)
+    ]
+    assert found[0] == found[1]
+    assert [ns[0]["key"] for ns in found[0]["nn"].values()] == ["000031", "000004"]
+    wanted = np.sort(np.linalg.norm(rows - rows[31], axis=1))[:5]
+    distances = [n["distance"] for n in found[0]["nn"]["000000"]]
+    np.testing.assert_allclose(distances, wanted, rtol=1e-5, atol=1e-7)
+    for argv, why in (
+        ((queries, tmp_path / "narrow.npz"), "6 and of 5 dimensions"),
+        ((tmp_path / "none.npz", everything), "holds no features"),
+        ((queries, everything, "--crop", 0.5), "--crop is for pictures"),
+        ((queries, everything, "-o", tmp_path / "x.png"), "a sheet needs pictures"),
+        ((tmp_path / "a.st", tmp_path / "b.st"), "two networks cannot be compared"),
+    ):
+        done = gt("metrics", "nn", *argv)
+        assert done.code == 2 and why in done.err and done.err.count("\n") == 1, done.err
 
 
 def test_wrong_usage_is_one_line(gt: Callable, tmp_path: Path) -> None:

@@ -111,6 +111,21 @@ def test_one_level_is_48_db_x_3(gt: Callable, folders) -> None:
     assert "bootstrap" in protocol["interval"]
 
 
+def test_identical_pairs_are_counted_and_leave_psnr_finite(gt: Callable, folders) -> None:
+    """X.3: equal pictures have no bounded PSNR: the others make the mean; the JSON is JSON."""
+    target, result = folders
+    for i in (3, 7):
+        (result / f"{i}.webp").unlink()
+        (result / f"{i}.png").write_bytes((target / f"{i}.png").read_bytes())
+    text = gt("metrics", "recon", target, result, "--json").text
+    found = json.loads(text, parse_constant=pytest.fail)
+    assert found["identical"] == 2 and found["protocol"]["pairs"] == 9
+    assert found["psnr"] == pytest.approx(48.1308036) and found["mse"] == pytest.approx(7 / 9)
+    np.testing.assert_allclose(found["psnr_ci"], 48.1308036)
+    itself = json.loads(gt("metrics", "recon", target, target, "--json").text)
+    assert itself["psnr"] == "inf" and itself["identical"] == 9 and itself["mse"] == 0
+
+
 def test_order_batch_and_form_do_not_matter(gt: Callable, folders, tmp_path: Path) -> None:
     """Streams, tars in another order, other batches: the same numbers to the last bit."""
     import tarfile

@@ -61,9 +61,9 @@ def test_distance_fixture_s1_18(golden) -> None:
     np.testing.assert_allclose((first - mean) / std, wanted, atol=1e-4)
     drawn = np.concatenate(list(t["directions"].transpose(1, 0, 2, 3)), axis=2)
     for a, b, p, expected in zip(real, fake, drawn, values["swd_x1e3_per_level"], strict=True):
-        assert 1000 * sliced.distance(a, b, p) == pytest.approx(expected, rel=1e-4)
-        assert sliced.distance(a, a, p) == 0
-        assert sliced.distance(b, a, p) == sliced.distance(a, b, p)
+        assert 1000 * sliced.distances(a, b, p).mean() == pytest.approx(expected, rel=1e-4)
+        assert not sliced.distances(a, a, p).any()
+        np.testing.assert_array_equal(sliced.distances(b, a, p), sliced.distances(a, b, p))
 
 
 def test_down_is_scipys_binomial_s1_18() -> None:
@@ -92,7 +92,7 @@ def test_one_direction_is_scipys_wasserstein_s1_18() -> None:
         along.append(((next(level._rows()) - mean) / std) @ p[:, 0])
         np.testing.assert_allclose(np.sort(along[-1]), level.projected(p)[0], atol=1e-4)
     expected = stats.wasserstein_distance(*along)
-    assert sliced.distance(*sets, p) == pytest.approx(expected, rel=1e-4)
+    assert sliced.distances(*sets, p).mean() == pytest.approx(expected, rel=1e-4)
 
 
 def test_sets_that_do_not_compare() -> None:
@@ -129,13 +129,18 @@ def test_the_command_s1_18(gt: Callable, tmp_path: Path, tiny_network: Path) -> 
         Image.fromarray(pixels[1]).save(other / f"{i}.png")
     same = json.loads(gt("metrics", "swd", folder, folder, "--json").text)
     assert {k: v for k, v in same.items() if k != "protocol"} == {
-        "swd": 0, "swd_32": 0, "swd_16": 0
+        "swd": 0, "swd_32": 0, "swd_16": 0,
+        "swd_ci": [0, 0], "swd_32_ci": [0, 0], "swd_16_ci": [0, 0],
     }  # fmt: skip
     plot = tmp_path / "x.png"
     done = gt("metrics", "swd", folder, other, "--json", "-o", "-", "-o", plot)
     assert done.code == 0, done.err
     found = json.loads(done.text)
     assert found["swd"] == pytest.approx((found["swd_32"] + found["swd_16"]) / 2)
+    for name in ("swd", "swd_32", "swd_16"):
+        low, high = found[f"{name}_ci"]
+        assert 0 < low < found[name] < high < 2 * found[name]
+    assert "directions" in found["protocol"]["interval"]
     assert found["swd"] > 0 and plot.read_bytes().startswith(b"\x89PNG")
     back = json.loads(gt("metrics", "swd", other, folder, "--json").text)
     assert back["swd"] == pytest.approx(found["swd"], rel=1e-6)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gantools import __version__, options
-from gantools.commands import _pairs, _sets, _spectra
+from gantools.commands import _pairs, _sources, _spectra
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
@@ -93,17 +93,17 @@ class Described:
 
 
 def described(
-    operand: str | None, asked: _sets.Drawn, recipe: Recipe, num: int, purpose: str = "classify"
+    operand: str | None, asked: _sources.Drawn, recipe: Recipe, num: int, purpose: str = "classify"
 ) -> Described:
     """At most num pictures of an operand, by chance, or num of the network; Usage for none."""
     import numpy as np
 
     from gantools.io.source import samples
 
-    source = _sets.open_source(operand, asked)
+    source = _sources.open_source(operand, asked)
     if operand is not None:
         some = _pairs.shuffled(samples([operand]), num, asked.seed, purpose)
-        source.pictures, source.total = _sets.pictures_of(some, asked), None
+        source.pictures, source.total = _sources.pictures_of(some, asked), None
     rows, digests = [], []
     size = None
     for group, features in _featured(source, asked, recipe):
@@ -122,11 +122,11 @@ Group = list["Picture"]
 
 
 def _featured(
-    source: _sets.Source, asked: _sets.Drawn, recipe: Recipe
+    source: _sources.Source, asked: _sources.Drawn, recipe: Recipe
 ) -> Iterator[tuple[Group, np.ndarray]]:
     """Neighbours of one size with their features; too small a picture is Usage."""
     device = options.pick_device(asked.device)
-    fitting = _spectra.of_first_size(_sets.sized(source), recipe.size)
+    fitting = _spectra.of_first_size(_sources.sized(source), recipe.size)
     for group in _pairs.of_one_size(fitting, asked.batch):
         try:
             yield group, recipe.features([pixels for _, pixels in group], device)
@@ -187,7 +187,7 @@ def judgement(
         "folds": count,
         "seed": seed,
         "interval": "95 %, Clopper-Pearson",
-        "quantisation": _sets.QUANTISATION,
+        "quantisation": _sources.QUANTISATION,
         "version": f"gantools {__version__}",
     }
     found = classifier.train(features, generated, method, {**story, "judged": results})
@@ -195,14 +195,14 @@ def judgement(
 
 
 def applied(
-    model: Path, operand: str | None, asked: _sets.Drawn
+    model: Path, operand: str | None, asked: _sources.Drawn
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """What a classifier says of each picture, in their order; and the protocol."""
     from gantools.spectra import classifier
 
     found = classifier.load(model)
     recipe = Recipe.of(found, model.name)
-    source = _sets.open_source(operand, asked, keyed=True)
+    source = _sources.open_source(operand, asked, keyed=True)
     rows: list[dict[str, Any]] = []
     for group, features in _featured(source, asked, recipe):
         for (key, _), score in zip(group, found.scores(features).tolist(), strict=True):

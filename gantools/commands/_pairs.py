@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gantools import report
-from gantools.commands import _sets
+from gantools.commands import _sources
 from gantools.io.seeds import derive
 from gantools.report import SampleError
 
@@ -25,7 +25,7 @@ Pair = tuple[str, "np.ndarray", "np.ndarray"]
 
 
 def open_pairs(
-    target: str, result: str, asked: _sets.Drawn, fit: Callable[[np.ndarray], np.ndarray]
+    target: str, result: str, asked: _sources.Drawn, fit: Callable[[np.ndarray], np.ndarray]
 ) -> Iterator[Pair]:
     """(key, target, result), uint8 [H, W, 3] of equal size, as `fit` leaves them.
 
@@ -33,7 +33,7 @@ def open_pairs(
     streams on standard input, and for an operand that is not there. In memory are one batch, and
     the files whose partner has not come yet.
     """
-    _sets.check_operands(target, result)
+    _sources.check_operands(target, result)
     return _pictures(_matched(target, result), asked, fit)
 
 
@@ -77,7 +77,7 @@ def _called(text: str) -> str:
 
 
 def _pictures(
-    matches: Iterator[Match], asked: _sets.Drawn, fit: Callable[[np.ndarray], np.ndarray]
+    matches: Iterator[Match], asked: _sources.Drawn, fit: Callable[[np.ndarray], np.ndarray]
 ) -> Iterator[Pair]:
     while group := list(islice(matches, asked.batch)):
         targets = _decoded([target for _, target, _ in group], asked)
@@ -92,8 +92,8 @@ def _pictures(
                 report.failed(key, e)
 
 
-def _decoded(samples: Sequence[Sample], asked: _sets.Drawn) -> dict[str, np.ndarray]:
-    return dict(_sets.pictures_of(samples, asked, keyed=True))
+def _decoded(samples: Sequence[Sample], asked: _sources.Drawn) -> dict[str, np.ndarray]:
+    return dict(_sources.pictures_of(samples, asked, keyed=True))
 
 
 def _fitted(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gantools import options, report
-from gantools.commands import _latents, _parts, _ranks, _readers, _sets
+from gantools.commands import _latents, _parts, _ranks, _readers, _sources
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Scored:
 
 def opened(
     inputs: Sequence[str] | None,
-    asked: _sets.Drawn,
+    asked: _sources.Drawn,
     *,
     labels: str | None,
     reader: str | None,
@@ -107,12 +107,12 @@ def _spaces(network: Network) -> list[str]:
 
 
 def _of_index(
-    index: np.ndarray, asked: _sets.Drawn, network: Network
+    index: np.ndarray, asked: _sources.Drawn, network: Network
 ) -> Callable[[str], np.ndarray]:
     """z and w of the samples with these numbers."""
 
     def latents(space: str) -> np.ndarray:
-        made = (_sets.drawn(network, asked, int(i)) for i in index)
+        made = (_sources.drawn(network, asked, int(i)) for i in index)
         return _stacked(made, len(index), space, network)
 
     return latents
@@ -145,19 +145,19 @@ def _mapped(network: Network, z: np.ndarray, y: Sequence[np.ndarray]) -> np.ndar
         return ws[:, -1].float().cpu().numpy()  # type: ignore[no-any-return]
 
 
-def _of_reader(reader: str, asked: _sets.Drawn) -> Scored:
+def _of_reader(reader: str, asked: _sources.Drawn) -> Scored:
     import numpy as np
 
     from gantools.evaluation.shards import Rows
 
     reading = _readers.opened(reader, options.pick_device(asked.device))
-    source = _sets.open_source(None, asked)
+    source = _sources.open_source(None, asked)
     assert source.seeds is not None
     found = [*_ranks.together(_read(reading, source, asked), source.seeds)]
     index = [seed - asked.seed for seed, _ in found]
     scores = np.array([row for _, row in found]).reshape(-1, len(reading.columns))
     source.story.pop("shard", None)
-    story = {**source.story, **reading.story, "quantisation": _sets.QUANTISATION}
+    story = {**source.story, **reading.story, "quantisation": _sources.QUANTISATION}
     story["thresholds"] = reading.thresholds
     shards = [] if asked.shard is None else [asked.shard]
     rows = Rows(np.array(index, np.int64), scores, reading.columns, story, shards)
@@ -165,12 +165,12 @@ def _of_reader(reader: str, asked: _sets.Drawn) -> Scored:
 
 
 def _read(
-    reading: _readers.Reading, source: _sets.Source, asked: _sets.Drawn
+    reading: _readers.Reading, source: _sources.Source, asked: _sources.Drawn
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(seed, scores [K]) of this process's pictures; what is not finite is reported."""
     import numpy as np
 
-    for names, scores in reading.scores(_sets.own(source), asked.batch):
+    for names, scores in reading.scores(_sources.own(source), asked.batch):
         for name, row in zip(names, scores, strict=True):
             if np.isfinite(row).all():
                 yield int(name.removeprefix("seed")), row
@@ -178,18 +178,18 @@ def _read(
                 report.failed(name, "its labels are not finite; it is left out")
 
 
-def _key(asked: _sets.Drawn, i: int) -> str:
+def _key(asked: _sources.Drawn, i: int) -> str:
     return f"seed{asked.seed + i:06d}"
 
 
-def _of_rows(rows: Rows, asked: _sets.Drawn, network: Network) -> Scored:
+def _of_rows(rows: Rows, asked: _sources.Drawn, network: Network) -> Scored:
     latents = _of_index(rows.index, asked, network)
     limits = rows.protocol.get("thresholds", {})
     story = {**rows.protocol, **({"shards": rows.shards} if rows.shards else {})}
     return Scored(rows.columns, rows.values, _spaces(network), latents, story, rows, limits)
 
 
-def _of_parts(inputs: Sequence[str], asked: _sets.Drawn) -> Scored:
+def _of_parts(inputs: Sequence[str], asked: _sources.Drawn) -> Scored:
     rows = _parts.read(inputs, "ls")
     network = asked.network
     if rows.protocol.get("network_id") != network.id:
@@ -200,7 +200,7 @@ def _of_parts(inputs: Sequence[str], asked: _sets.Drawn) -> Scored:
     return _of_rows(rows, asked, network)
 
 
-def _of_seeds(table: Labels, asked: _sets.Drawn) -> Scored:
+def _of_seeds(table: Labels, asked: _sources.Drawn) -> Scored:
     """Seeds whose rows the table has; no picture is made."""
     import numpy as np
 
@@ -222,7 +222,7 @@ def _of_seeds(table: Labels, asked: _sets.Drawn) -> Scored:
 # ---------------------------------------------------------------------------- of latents
 
 
-def _of_latents(inputs: Sequence[str], table: Labels, asked: _sets.Drawn) -> Scored:
+def _of_latents(inputs: Sequence[str], table: Labels, asked: _sources.Drawn) -> Scored:
     import numpy as np
 
     gathered: dict[str, list[np.ndarray]] = {}
@@ -259,7 +259,7 @@ def _of_latents(inputs: Sequence[str], table: Labels, asked: _sets.Drawn) -> Sco
     )
 
 
-def _of_one(latent: Latent, asked: _sets.Drawn) -> dict[str, np.ndarray]:
+def _of_one(latent: Latent, asked: _sources.Drawn) -> dict[str, np.ndarray]:
     """z and, by the network of --net, w of a z latent; the last row of a w (S0.18)."""
     if latent.space not in SPACES:
         raise SampleError(f"hyperplanes are fitted in z and w, not in {latent.space}")

@@ -1,87 +1,31 @@
-"""The two sets of pictures that a metric compares: operands, files of features, or a network."""
+"""The sets of features that a metric compares: of pictures, of files, or of statistics."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gantools import __version__, options, report
-from gantools.commands import _ranks
-from gantools.report import SampleError, Usage
+from gantools import __version__, options
+from gantools.commands import _ranks, _sources
+from gantools.report import Usage
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from gantools.evaluation.features import Extractor, Picture
+    from gantools.evaluation.features import Extractor
     from gantools.evaluation.frechet import Gaussian, Moments
-    from gantools.io.latent import Latent
-    from gantools.io.sample import Sample
     from gantools.networks.network import Network
 
 FEATURES = ("inception", "mobilenet", "vgg16", "discriminator")
 OPERAND = "a file of features is an operand, in the place of its pictures"
-NOISE = "random"  # S0.16: the noise of generated pictures is drawn anew for each
-
-QUANTISATION = "8 bits; generated pictures are rounded half to even"
 
 
 @dataclass(kw_only=True)
-class Drawn:
-    """Where pictures come from that no operand gives; the network is opened once, if at all."""
-
-    net: str | None
-    given_num: int | None
-    given_psi: float | None
-    seed: int
-    batch: int
-    device: str
-    dtype: str
-    threads: int
-    default_num: int = 50_000
-    features: str | None = None
-    noise: str | None = NOISE  # None: as the latents themselves say
-    shard: str | None = None
-    cache: bool = True  # features of operands are kept, and read where they were
-
-    @property
-    def num(self) -> int:
-        """How many pictures the network makes."""
-        return self.default_num if self.given_num is None else self.given_num
-
-    @property
-    def psi(self) -> float:
-        """Their truncation."""
-        return 1.0 if self.given_psi is None else self.given_psi
-
-    def keeps_features_of(self, source: Source) -> bool:
-        """Whether they go through the cache: not those that a network makes, of no end."""
-        return self.cache and source.seeds is None
-
-    def check_num(self, operand: str | None, name: str) -> None:
-        """Usage where --num, --psi or torchrun meet pictures, the operand `name`."""
-        if operand is not None:
-            _ranks.alone(name)
-        if operand is not None and (self.given_num, self.given_psi) != (None, None):
-            raise Usage(
-                f"--num and --psi are for pictures that the network makes: leave {name} out"
-            )
-
-    @cached_property
-    def network(self) -> Network:
-        """The network of --net, with its discriminator where that gives the features."""
-        from gantools.networks.network import open_network
-
-        wants = self.features == "discriminator"
-        device = options.pick_device(self.device)
-        return open_network(self.net, device=device, dtype=self.dtype, discriminator=wants)
-
-
-@dataclass(kw_only=True)
-class Asked(Drawn):
+class Asked(_sources.Drawn):
     """What the flags of a comparison of two sets say."""
 
     features: str
@@ -161,7 +105,7 @@ class Pair:
 
     def protocol(self, how: dict[str, Any]) -> dict[str, Any]:
         """What has to be equal before two laboratories' numbers can be compared."""
-        own = {"quantisation": QUANTISATION, "version": f"gantools {__version__}"}
+        own = {"quantisation": _sources.QUANTISATION, "version": f"gantools {__version__}"}
         return {**self.extractor, "real": self.real.story, "fake": self.fake.story, **how, **own}
 
 
@@ -179,7 +123,7 @@ def open_pair(
     second set, in the place of FAKE.
     """
     fakes = [fake] if isinstance(fake, str) else [*(fake or [])]
-    check_operands(real, *fakes)
+    _sources.check_operands(real, *fakes)
     options.set_threads(asked.threads)
     names: list[list[str] | None] = [[real], fakes or None]
     stored = [_of_files(names_of, asked, statistics) for names_of in names]
@@ -187,7 +131,7 @@ def open_pair(
     if asked.mirror and stored[0] is not None:
         raise Usage(f"--mirror is for pictures: {Path(real).name} holds what was made of them")
     sources = [
-        None if s is not None else open_source(None if n is None else n[0], asked)
+        None if s is not None else _sources.open_source(None if n is None else n[0], asked)
         for n, s in zip(names, stored, strict=True)
     ]
     sets = [
@@ -209,8 +153,9 @@ def open_pair(
 
 def of_network(net: str, asked: Asked) -> Set:
     """--num pictures of another network than that of --net; its story has its extractor."""
-    drawn = {each.name: getattr(asked, each.name) for each in fields(Drawn)}
-    made = _of_pictures(_generated(Drawn(**{**drawn, "net": net, "features": None})), asked, False)
+    drawn = {each.name: getattr(asked, each.name) for each in fields(_sources.Drawn)}
+    source = _sources.generated(_sources.Drawn(**{**drawn, "net": net, "features": None}))
+    made = _of_pictures(source, asked, False)
     made.story["extractor"] = asked.extractor.protocol()
     return made
 
@@ -220,8 +165,11 @@ def open_set(name: str | None, asked: Asked) -> Set:
     from gantools.io.source import parse_shard
 
     if name is None or not _holds_features(name):
-        of_pictures = _of_pictures(open_source(name, asked), asked, asked.mirror)
-        of_pictures.story |= {"extractor": asked.extractor.protocol(), "quantisation": QUANTISATION}
+        of_pictures = _of_pictures(_sources.open_source(name, asked), asked, asked.mirror)
+        of_pictures.story |= {
+            "extractor": asked.extractor.protocol(),
+            "quantisation": _sources.QUANTISATION,
+        }
         return of_pictures
     if asked.mirror:
         raise Usage(f"--mirror is for pictures: {Path(name).name} holds what was made of them")
@@ -229,14 +177,8 @@ def open_set(name: str | None, asked: Asked) -> Set:
     index, count = parse_shard(asked.shard)
     (rows,) = of_features.blocks
     of_features.blocks = iter([rows[index::count]])
-    of_features.story |= {"count": len(rows[index::count]), **_shard(asked)}
+    of_features.story |= {"count": len(rows[index::count]), **_sources.shard_story(asked)}
     return of_features
-
-
-def exists(name: str) -> None:
-    """Usage where there is no such file or folder; `-` is there."""
-    if name != "-" and not Path(name).exists():
-        raise Usage(f"{name}: no such file or folder")
 
 
 # The set that files of features or of statistics are; None where there are pictures.
@@ -265,15 +207,6 @@ def of_statistics_files(paths: Sequence[Path]) -> Set:
     return Set(len(found.moments.mean), iter(()), found.as_set(), found.moments)
 
 
-def check_operands(*names: str | None) -> None:
-    """Usage for an operand that is not there, and for standard input twice."""
-    if names.count("-") > 1:
-        raise Usage("standard input (-) can be one of the two sets, not both")
-    for name in names:
-        if name is not None:
-            exists(name)
-
-
 def _holds_features(name: str | None) -> bool:
     from gantools.evaluation.features import is_file_of_features
 
@@ -290,51 +223,39 @@ def _of_file(path: Path) -> Set:
     return Set(array.shape[1], iter([array]), about)
 
 
-@dataclass
-class Source:
-    """Pictures as they arrive, what is known about them, and how many if that is known.
-
-    seeds: of those that a network makes, of which `pictures` has this process's share.
-    """
-
-    pictures: Iterator[Picture]
-    story: dict[str, Any]
-    total: int | None = None
-    seeds: range | None = None
-
-
-def _of_pictures(source: Source, asked: Asked, mirror: bool) -> Set:
+def _of_pictures(source: _sources.Source, asked: Asked, mirror: bool) -> Set:
     from gantools.evaluation import features
 
     story, extract = source.story, asked.extractor
     story["mirror"] = mirror
-    if source.seeds is None or _ranks.world() == 1:
+    if source.divided:
+        blocks = _divided(source, asked, mirror)
+    else:
         blocks = features.of_pictures(
-            sized(source),
+            _sources.sized(source),
             extract,
             batch=asked.batch,
             mirror=mirror,
             cached=asked.keeps_features_of(source),
         )
-    else:
-        blocks = _divided(source, asked, mirror)
     return Set(extract.dim, _counted(blocks, story), story)
 
 
-def _divided(source: Source, asked: Asked, mirror: bool) -> Iterator[np.ndarray]:
+def _divided(source: _sources.Source, asked: Asked, mirror: bool) -> Iterator[np.ndarray]:
     """Features of pictures that several processes make and see, each its share."""
     import numpy as np
 
     from gantools.evaluation import features
 
     def rows(block: list[tuple[int, np.ndarray]]) -> np.ndarray:
-        named = ((_key(seed), pixels) for seed, pixels in block)
+        named = ((_sources.key(seed), pixels) for seed, pixels in block)
         made = features.of_pictures(named, asked.extractor, batch=asked.batch, mirror=mirror)
         each = (2 if mirror else 1, asked.extractor.dim)
         return np.concatenate([*made, np.zeros((0, each[1]), np.float32)]).reshape(-1, *each)
 
     assert source.seeds is not None
-    made = _ranks.in_blocks(_numbered(own(source)), source.seeds, rows)
+    pictures = _sources.numbered(_sources.own(source))
+    made = _ranks.in_blocks(pictures, source.seeds, rows)
     return _gathered(_ranks.together(made, source.seeds))
 
 
@@ -347,137 +268,8 @@ def _gathered(items: Iterator[tuple[int, np.ndarray]]) -> Iterator[np.ndarray]:
         yield np.concatenate(rows)
 
 
-def sized(source: Source) -> Iterator[Picture]:
-    """The pictures, those of a network from all processes; their size is noted as they pass."""
-    pictures = own(source)
-    if source.seeds is None or _ranks.world() == 1:
-        yield from pictures
-        return
-    for seed, pixels in _ranks.together(_numbered(pictures), source.seeds):
-        yield _key(seed), pixels
-
-
-def own(source: Source) -> Iterator[Picture]:
-    """This process's pictures; note their size as they pass; the bar."""
-    sizes: set[str] = set()
-    for name, pixels in report.progress(source.pictures, total=source.total, unit="pictures"):
-        sizes.add(f"{pixels.shape[1]}x{pixels.shape[0]}")
-        source.story["size"] = next(iter(sizes)) if len(sizes) == 1 else "several"
-        yield name, pixels
-
-
-def _key(seed: int) -> str:
-    return f"seed{seed:06d}"
-
-
-def _numbered(pictures: Iterator[Picture]) -> Iterator[tuple[int, np.ndarray]]:
-    return ((int(name.removeprefix("seed")), pixels) for name, pixels in pictures)
-
-
 def _counted(blocks: Iterator[np.ndarray], story: dict[str, Any]) -> Iterator[np.ndarray]:
     story["count"] = 0
     for block in blocks:
         story["count"] += len(block)
         yield block
-
-
-def open_source(operand: str | None, asked: Drawn, *, keyed: bool = False) -> Source:
-    """The pictures of an operand, or of the network of --net where there is none.
-
-    keyed: as in `pictures_of`.
-    """
-    from gantools.io.source import samples
-
-    if operand is None:
-        return _generated(asked)
-    name = "stdin" if operand == "-" else Path(operand).name or "."
-    found = pictures_of(samples([operand], shard=asked.shard), asked, keyed=keyed)
-    return Source(found, {"source": name, **_shard(asked)})
-
-
-def _shard(asked: Drawn) -> dict[str, str]:
-    return {} if asked.shard is None else {"shard": asked.shard}
-
-
-def pictures_of(
-    samples: Iterable[Sample], asked: Drawn, *, keyed: bool = False
-) -> Iterator[Picture]:
-    """Pictures decoded, latents rendered with the network of --net; the order stays.
-
-    keyed: each is called by its key, not by its name for messages. What fails is reported.
-    """
-    from gantools.io.sample import kind
-
-    for what, group in groupby(samples, key=lambda sample: kind(sample.data)):
-        if what == "latent":
-            yield from _rendered(_latents(group), asked)
-        else:
-            yield from _decoded(group, keyed)
-
-
-def _decoded(samples: Iterable[Sample], keyed: bool) -> Iterator[Picture]:
-    from gantools.io.image import decode
-
-    for sample in samples:
-        try:
-            pixels = decode(sample.data)
-        except SampleError as e:
-            report.failed(sample.name, e)
-            continue
-        yield sample.key if keyed else sample.name, pixels
-
-
-def _latents(samples: Iterable[Sample]) -> Iterator[Latent]:
-    from gantools.io.latent import Latent
-
-    for sample in samples:
-        try:
-            yield Latent.from_bytes(sample.data, sample.key)
-        except SampleError as e:
-            report.failed(sample.name, e)
-
-
-def _rendered(latents: Iterable[Latent], asked: Drawn) -> Iterator[Picture]:
-    from gantools.latents import pictures
-
-    def picture(latent: Latent) -> pictures.Picture:
-        look = pictures.Look(noise=None if latent.noise else asked.noise, seed=asked.seed)
-        return pictures.Picture(latent.key, [pictures.Cell(latent, look)])
-
-    cells = map(picture, latents)
-    for made in pictures.rendered(asked.network, cells, asked.batch, exact=False):
-        pixels = made.pixels()
-        if pixels is not None:
-            yield made.key, pixels
-
-
-def _generated(asked: Drawn) -> Source:
-    """Pictures of the seeds from --seed on, as `generate --seeds` numbers them."""
-    from gantools.io.source import parse_shard
-
-    network = asked.network
-    story = {"network": network.name, "network_id": network.id, "psi": asked.psi, "noise": NOISE}
-    story["seeds"] = f"{asked.seed}-{asked.seed + asked.num - 1}"
-    if network.g.cfg.c_dim:
-        story["classes"] = "uniform"
-    index, count = parse_shard(asked.shard)
-    seeds = range(asked.seed + index, asked.seed + asked.num, count)
-    mine = _ranks.share(seeds)
-    latents = (drawn(network, asked, seed - asked.seed) for seed in mine)
-    return Source(_rendered(latents, asked), {**story, **_shard(asked)}, len(mine), seeds)
-
-
-def drawn(network: Network, asked: Drawn, i: int) -> Latent:
-    """The latent of the i-th picture that the network makes: of the seed --seed + i."""
-    import numpy as np
-
-    from gantools.io.latent import Latent
-    from gantools.io.seeds import derive, z_from_seed
-
-    cfg, seed = network.g.cfg, asked.seed + i
-    tensors = {"z": z_from_seed(seed, cfg.z_dim)}
-    if cfg.c_dim:
-        chosen = derive(asked.seed, _key(seed), "class") % cfg.c_dim
-        tensors["y"] = np.eye(cfg.c_dim, dtype=np.float32)[chosen]
-    space = "zy" if cfg.c_dim else "z"
-    return Latent(_key(seed), space, tensors, {"psi": asked.psi})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gantools import __version__, options, report
-from gantools.commands import _sets
+from gantools.commands import _sources
 from gantools.report import Usage
 
 if TYPE_CHECKING:
@@ -72,10 +72,10 @@ def drawn(
     device: str,
     dtype: options.Dtype,
     threads: int,
-) -> _sets.Drawn:
+) -> _sources.Drawn:
     """What the flags say about pictures that a network makes; sets the threads."""
     options.set_threads(threads)
-    return _sets.Drawn(
+    return _sources.Drawn(
         net=net,
         given_num=num,
         given_psi=psi,
@@ -99,7 +99,7 @@ def is_network(name: str) -> bool:
         return sample.kind(file.read(sample.HEAD)) == "network"
 
 
-def measured(operand: str | None, asked: _sets.Drawn, average: Average) -> Measured:
+def measured(operand: str | None, asked: _sources.Drawn, average: Average) -> Measured:
     """The spectrum of an operand: pictures, latents, a network, or what profile wrote.
 
     None is the network of --net. Usage where nothing could be measured.
@@ -111,7 +111,7 @@ def measured(operand: str | None, asked: _sets.Drawn, average: Average) -> Measu
         return earlier
     from gantools.spectra.profile import Profile
 
-    source = _sets.open_source(operand, asked)
+    source = _sources.open_source(operand, asked)
     name = str(source.story.get("source") or source.story["network"])
     profile = Profile()
     for spectra, size in _blocks(source, asked):
@@ -132,7 +132,7 @@ def protocol(average: str) -> dict[str, Any]:
         "spectrum": "|DFT|², not normalised, mean over rings of radius 1, pixels in [-1, 1]",
         "colour": "sRGB, mean of the spectra of R, G and B",
         "window": "none",
-        "quantisation": _sets.QUANTISATION,
+        "quantisation": _sources.QUANTISATION,
         "version": f"gantools {__version__}",
     }
 
@@ -153,12 +153,12 @@ def size_name(size: Size) -> str:
     return f"{size[1]}x{size[0]}"
 
 
-def _blocks(source: _sets.Source, asked: _sets.Drawn) -> Iterator[tuple[np.ndarray, Size]]:
+def _blocks(source: _sources.Source, asked: _sources.Drawn) -> Iterator[tuple[np.ndarray, Size]]:
     """(spectra [n, bins], size) of neighbours."""
     from gantools.commands import _pairs
 
     device = options.pick_device(asked.device)
-    for group in _pairs.of_one_size(of_first_size(_sets.sized(source)), asked.batch):
+    for group in _pairs.of_one_size(of_first_size(_sources.sized(source)), asked.batch):
         height, width = group[0][1].shape[:2]
         yield spectra_of([pixels for _, pixels in group], device), (height, width)
 

@@ -12,6 +12,7 @@ from gantools.commands import _set_options as given
 from gantools.commands import (
     _sets,
     _snapshots,
+    _sources,
     metrics_is,
     metrics_latents,
     metrics_ls,
@@ -253,7 +254,7 @@ def positions(
     from gantools.io import results
 
     results.check(output, plots=True)
-    asked = _sets.Drawn(
+    asked = _sources.Drawn(
         net=net,
         given_num=num,
         given_psi=psi,
@@ -265,15 +266,15 @@ def positions(
         default_num=64,
     )
     asked.check_num(pictures, "PICTURES")
-    _sets.check_operands(pictures)
+    _sources.check_operands(pictures)
     options.set_threads(threads)
     import numpy as np
 
     from gantools.evaluation import plots
     from gantools.evaluation.positions import compare, layouts
 
-    source = _sets.open_source(pictures, asked)
-    maps = [*layouts(_sets.sized(source), grid)]
+    source = _sources.open_source(pictures, asked)
+    maps = [*layouts(_sources.sized(source), grid)]
     found = compare(np.reshape(maps, (-1, grid, grid)), seed)
     protocol = {**source.story, "count": len(maps), "grid": grid, "seed": seed}
     protocol["version"] = f"gantools {__version__}"

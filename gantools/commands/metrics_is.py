@@ -12,7 +12,7 @@ import typer
 
 from gantools import __version__, options, report
 from gantools.commands import _set_options as given
-from gantools.commands import _sets
+from gantools.commands import _sources
 from gantools.report import Usage
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ SAME = ("features", "features_sha256", "splits")
 
 
 @dataclass
-class _Asked(_sets.Drawn):
+class _Asked(_sources.Drawn):
     """What the flags say; the classifier is opened once, if at all."""
 
     classifier: str
@@ -185,7 +185,7 @@ def _check(
         raise Usage(f"--features {asked.classifier}: expected inception or mobilenet")
     asked.check_num(pictures[0] if pictures else None, "PICTURES")
     for name in pictures or []:
-        _sets.exists(name)
+        _sources.exists(name)
     count = len(pictures or [])
     if (pictures or []).count("-") > 1:
         raise Usage("standard input (-) can be one of the sets, once")
@@ -213,14 +213,14 @@ def _measured(name: str | None, asked: _Asked) -> _Measured:
         protocol["pictures"] = {"source": path.name, "kind": "logits", "count": len(logits)}
         protocol.setdefault("features", "of a file that does not name its network")
     else:
-        source, extract = _sets.open_source(name, asked), asked.extractor()
+        source, extract = _sources.open_source(name, asked), asked.extractor()
         cached = asked.keeps_features_of(source)
-        stream = _sets.sized(source)
+        stream = _sources.sized(source)
         blocks = [*features.of_pictures(stream, extract, batch=asked.batch, cached=cached)]
         logits = np.concatenate([*blocks, np.zeros((0, extract.dim), np.float32)])
         source.story["count"] = len(logits)
         protocol = {**extract.protocol(), "pictures": source.story}
-        protocol["quantisation"] = _sets.QUANTISATION
+        protocol["quantisation"] = _sources.QUANTISATION
     if asked.shuffle:
         order = np.random.default_rng(derive(asked.seed, "is", "order"))
         logits = logits[order.permutation(len(logits))]

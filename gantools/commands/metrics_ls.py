@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gantools import __version__, options, report
-from gantools.commands import _parts, _ranks, _sets
+from gantools.commands import _parts, _ranks, _sources
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def ls(
     """
     report.begin("metrics ls", quiet=quiet)
     text = _parts.check(output, shard=shard, given=bool(inputs))
-    asked = _sets.Drawn(
+    asked = _sources.Drawn(
         net=net,
         given_num=num,
         given_psi=None,

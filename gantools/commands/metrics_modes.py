@@ -8,7 +8,7 @@ import typer
 
 from gantools import __version__, options, report
 from gantools.commands import _set_options as given
-from gantools.commands import _sets
+from gantools.commands import _sources
 from gantools.report import SampleError, Usage
 
 Pictures = Annotated[
@@ -51,7 +51,8 @@ def modes(
 
     A LeNet reads a digit in each channel. modes counts the combinations that are there, kl is the
     divergence of their histogram from the uniform one: ln 1000 = 6.908 for a single mode, about
-    (1000 - 1) / 2N for N pictures that leave nothing out. --json has the counts.
+    (1000 - 1) / 2N for N pictures that leave nothing out. modes_ci is about the modes of the
+    source, those that are not in the pictures included. --json has the counts.
 
     $ gantools metrics modes --net digits.safetensors --num 25600
 
@@ -61,7 +62,7 @@ def modes(
     from gantools.io import results
 
     results.check(output, plots=True)
-    asked = _sets.Drawn(
+    asked = _sources.Drawn(
         net=net,
         given_num=num,
         given_psi=psi,
@@ -73,7 +74,7 @@ def modes(
         default_num=25_600,
     )
     asked.check_num(pictures, "PICTURES")
-    _sets.check_operands(pictures)
+    _sources.check_operands(pictures)
     options.set_threads(threads)
     import numpy as np
     import torch
@@ -85,9 +86,9 @@ def modes(
 
     on = options.pick_device(device)
     digits = counted.load(weights.locate("mnist-lenet")).to(on)
-    source = _sets.open_source(pictures, asked)
+    source = _sources.open_source(pictures, asked)
     counts = np.zeros(counted.COUNT, np.int64)
-    for group in _pairs.of_one_size(_sets.sized(source), batch):
+    for group in _pairs.of_one_size(_sources.sized(source), batch):
         with torch.inference_mode():
             images = _pairs.stacked([pixels for _, pixels in group], on)
             try:
@@ -100,9 +101,9 @@ def modes(
     found = counted.Modes(counts)
     protocol = {**source.story, "count": int(counts.sum()), "classifier": "mnist-lenet"}
     protocol |= {"classifier_sha256": weights.KNOWN["mnist-lenet"].sha256, **counted.PROTOCOL}
-    protocol |= {"quantisation": _sets.QUANTISATION, "seed": seed}
+    protocol |= {"quantisation": _sources.QUANTISATION, "seed": seed}
     protocol["version"] = f"gantools {__version__}"
-    table = {**found.results(), "protocol": protocol}
+    table = {**found.results(), **found.intervals(seed), "protocol": protocol}
     results.write(
         {**table, "counts": counts.tolist()},
         output,

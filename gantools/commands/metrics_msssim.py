@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gantools import __version__, options, report
-from gantools.commands import _pairs, _ranks, _sets
+from gantools.commands import _pairs, _ranks, _sources
 from gantools.commands import _set_options as given
 from gantools.report import Usage
 
@@ -69,10 +69,10 @@ def msssim(
     results.check(output, plots=True)
     if pictures is not None and psi is not None:
         raise Usage("--psi is for pictures that the network makes: leave PICTURES out")
-    _sets.check_operands(pictures)
+    _sources.check_operands(pictures)
     if pictures is not None:
         _ranks.alone("PICTURES")
-    asked = _sets.Drawn(
+    asked = _sources.Drawn(
         net=net,
         given_num=2 * pairs,
         given_psi=psi,
@@ -89,12 +89,12 @@ def msssim(
 
     source = _source(pictures, asked)
     plotted = SHOWN if any(results.is_plot(out) for out in output or []) else 0
-    values, shown = _measured(_paired(_sets.sized(source)), asked, plotted)
+    values, shown = _measured(_paired(_sources.sized(source)), asked, plotted)
     if not values:
         raise Usage("no pair could be measured: two pictures of one size are needed")
     found: dict[str, Any] = bootstrap.summary("msssim", np.array(values), seed)
     protocol = {**source.story, "pairs": len(values), "seed": seed}
-    protocol |= {"msssim": reconstruction.PROTOCOL["msssim"], "quantisation": _sets.QUANTISATION}
+    protocol |= {"msssim": reconstruction.PROTOCOL["msssim"], "quantisation": _sources.QUANTISATION}
     protocol |= {
         "interval": f"{bootstrap.NAMED} of the pairs",
         "version": f"gantools {__version__}",
@@ -107,14 +107,14 @@ def msssim(
     )
 
 
-def _source(operand: str | None, asked: _sets.Drawn) -> _sets.Source:
+def _source(operand: str | None, asked: _sources.Drawn) -> _sources.Source:
     """Pictures in an order by chance, so that neighbours are random pairs."""
     from gantools.io.source import samples
 
-    source = _sets.open_source(operand, asked, keyed=True)
+    source = _sources.open_source(operand, asked, keyed=True)
     if operand is not None:
         chosen = _pairs.shuffled(samples([operand]), asked.num, asked.seed, "pairs")
-        source.pictures, source.total = _sets.pictures_of(chosen, asked, keyed=True), None
+        source.pictures, source.total = _sources.pictures_of(chosen, asked, keyed=True), None
     return source
 
 
@@ -131,7 +131,7 @@ def _paired(pictures: Iterable[Picture]) -> Iterator[Pair]:
 
 
 def _measured(
-    pairs: Iterable[Pair], asked: _sets.Drawn, most: int
+    pairs: Iterable[Pair], asked: _sources.Drawn, most: int
 ) -> tuple[list[float], list[Pair]]:
     """MS-SSIM of every pair, and `most` of the pairs that are most alike."""
     import torch

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gantools import __version__, options, report
-from gantools.commands import _pairs, _sets
+from gantools.commands import _pairs, _sets, _sources
 from gantools.commands import _set_options as given
 from gantools.report import Usage
 
@@ -24,11 +26,15 @@ Queries = Annotated[
     typer.Argument(
         metavar="QUERIES",
         help="The pictures whose neighbours are sought, such as generated ones: a folder, a tar "
-        "or zip archive, a file, - for a stream; or latents, which --net renders.",
+        "or zip archive, a file, - for a stream; or latents, which --net renders; or an .npz or "
+        ".safetensors file with an array `features` [N, D], whose rows are called 000000 onwards.",
     ),
 ]
 Set = Annotated[
-    str, typer.Argument(metavar="SET", help="Where they are sought: the training pictures.")
+    str,
+    typer.Argument(
+        metavar="SET", help="Where they are sought: the training pictures, in the same forms."
+    ),
 ]
 Features = Annotated[
     str,
@@ -90,7 +96,7 @@ def nn(
 
     results.check(output, plots=True)
     _sets.check_features(features, ["vgg19"])
-    _sets.check_operands(queries, pictures)
+    _sources.check_operands(queries, pictures)
     asked = _sets.Asked(
         features=features,
         net=net,
@@ -107,13 +113,14 @@ def nn(
         cache=not no_cache,
     )
     options.set_threads(threads)
+    _refuse_files((queries, pictures), crop, output)
     search = _Search(asked, crop)
     nearest = search.of(queries, top)
     search.through(pictures, nearest)
     found = nearest.results()
     protocol = {**search.protocol, "crop": crop, "distance": "Euclidean", "top": top}
     protocol |= {"queries": search.stories[0], "set": search.stories[1], "seed": seed}
-    protocol |= {"quantisation": _sets.QUANTISATION, "version": f"gantools {__version__}"}
+    protocol |= {"quantisation": _sources.QUANTISATION, "version": f"gantools {__version__}"}
     table = {**_summary(found, seed), "protocol": protocol}
     listed = {q: [{"key": n.key, "distance": n.distance} for n in ns] for q, ns in found.items()}
     lines = [(q, n.key, n.distance) for q, ns in found.items() for n in ns]
@@ -133,6 +140,19 @@ def nn(
     )
 
 
+def _refuse_files(operands: Sequence[str], crop: float, outputs: Sequence[str] | None) -> None:
+    """Usage for what files of features cannot give: parts of pictures, and a sheet of them."""
+    from gantools.evaluation.features import is_file_of_features
+    from gantools.io import results
+
+    for name in operands:
+        if is_file_of_features(Path(name)):
+            if crop != 1:
+                raise Usage(f"--crop is for pictures: {Path(name).name} holds features of them")
+            if any(results.is_plot(out) for out in outputs or []):
+                raise Usage(f"a sheet needs pictures: {Path(name).name} holds features of them")
+
+
 def _summary(found: dict[str, list[Neighbour]], seed: int) -> dict[str, Any]:
     import numpy as np
 
@@ -147,8 +167,7 @@ class _Search:
 
     def __init__(self, asked: _sets.Asked, crop: float) -> None:
         self._asked, self._crop = asked, crop
-        self._embed, self.protocol = _embedding(asked)
-        self._cache = _cache(asked)
+        self.protocol: dict[str, Any] = {}
         self.stories: list[dict[str, Any]] = []
         self.queries: dict[str, np.ndarray] = {}
         self.pictures: dict[str, np.ndarray] = {}
@@ -162,7 +181,7 @@ class _Search:
         keys: list[str] = []
         rows: list[Tensor] = []
         for some, pixels, features in self._embedded(operand):
-            for key, picture in zip(some, pixels, strict=True):
+            for key, picture in zip(some, pixels, strict=False):  # files have no pixels
                 if len(self.queries) < SHOWN:
                     self.queries[key] = picture
             keys += some
@@ -173,20 +192,58 @@ class _Search:
         """The set: every picture once."""
         for keys, pixels, features in self._embedded(operand):
             kept = nearest.add(keys, features)
-            self.pictures |= {k: p for k, p in zip(keys, pixels, strict=True) if k in kept}
+            self.pictures |= {k: p for k, p in zip(keys, pixels, strict=False) if k in kept}
             wanted = {n.key for q in self.queries for n in nearest.results()[q]}
             self.pictures = {k: p for k, p in self.pictures.items() if k in wanted}
 
     def _embedded(self, operand: str) -> Iterator[tuple[list[str], list[np.ndarray], Tensor]]:
         """(keys, pixels, features) of neighbours of one size. Usage where there is no picture."""
+        from gantools.evaluation.features import is_file_of_features
+
+        path = Path(operand)
+        return self._of_file(path) if is_file_of_features(path) else self._of_pictures(operand)
+
+    def _of_file(self, path: Path) -> Iterator[tuple[list[str], list[np.ndarray], Tensor]]:
+        import torch
+
+        from gantools.evaluation import features
+
+        rows, story = features.load(path)
+        if not len(rows):
+            raise Usage(f"{path.name}: it holds no features")
+        self.stories.append({"source": path.name, "kind": "features", "count": len(rows)})
+        self._agree(story or {"features": "of a file that does not name its network"}, path.name)
+        for start in range(0, len(rows), self._asked.batch):
+            some = torch.from_numpy(rows[start : start + self._asked.batch])
+            yield [f"{start + i:06d}" for i in range(len(some))], [], some
+
+    # Both operands have features of one network, as far as the files say.
+    def _agree(self, story: dict[str, Any], name: str) -> None:
+        marks = [s.get("features_sha256") for s in (self.protocol, story)]
+        if all(marks) and marks[0] != marks[1]:
+            said = " and ".join(str(s.get("features")) for s in (self.protocol, story))
+            raise Usage(f"{name}: features of two networks cannot be compared: {said}")
+        if not marks[0]:
+            self.protocol = {**self.protocol, **story} if marks[1] else self.protocol or story
+
+    @cached_property
+    def _embedding(self) -> tuple[Embedding, dict[str, Any]]:
+        return _embedding(self._asked)
+
+    @cached_property
+    def _cache(self) -> FeatureCache | None:
+        return _cache(self._asked)
+
+    def _of_pictures(self, operand: str) -> Iterator[tuple[list[str], list[np.ndarray], Tensor]]:
         import numpy as np
 
         from gantools.evaluation.neighbours import centre
 
-        source = _sets.open_source(operand, self._asked, keyed=True)
+        self._agree(self._embedding[1], operand)
+        source = _sources.open_source(operand, self._asked, keyed=True)
         self.stories.append(source.story)
         source.story["count"] = 0
-        for group in _pairs.of_one_size(_sets.sized(source), self._asked.batch):
+        for group in _pairs.of_one_size(_sources.sized(source), self._asked.batch):
             keys = [key for key, _ in group]
             pixels = [_pairs.in_colour(picture) for _, picture in group]
             middles = [np.ascontiguousarray(centre(p, self._crop)) for p in pixels]
@@ -202,7 +259,7 @@ class _Search:
 
         def computed(some: list[np.ndarray]) -> Tensor:
             with torch.inference_mode():
-                return self._embed(_pairs.stacked(some, on)).float()
+                return self._embedding[0](_pairs.stacked(some, on)).float()
 
         if self._cache is None:
             return computed(middles)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from gantools import __version__, options, report
-from gantools.commands import _pairs, _sets
+from gantools.commands import _pairs, _sources
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ def recon(
 
     Pictures are paired by key (two single files are a pair). Every measure is a mean over the
     pairs with its 95 % bootstrap interval: psnr in dB of 8 bits that are rounded, psnr_trunc of
-    bits cut off, ssim with scikit-image's 7x7 window, ssim_gauss with 11x11 Gaussian windows on
+    bits cut off (both over the pairs that differ, where any does; identical counts the others),
+    ssim with scikit-image's 7x7 window, ssim_gauss with 11x11 Gaussian windows on
     [-1, 1], mse in grey levels squared, cosine on [-1, 1]. A plot has the histograms and the pairs
     with the largest mse, the target above its result.
 
@@ -126,7 +127,7 @@ def recon(
 
     results.check(output, plots=True)
     wanted = None if size is None else options.parse_size(size, "--size")
-    asked = _sets.Drawn(
+    asked = _sources.Drawn(
         net=net,
         given_num=None,
         given_psi=None,
@@ -271,8 +272,10 @@ class _Measuring:
         rows = [self.values[key] for key in sorted(self.values)]
         found: dict[str, Any] = {}
         for name in rows[0]:
-            found |= bootstrap.summary(name, np.array([row[name] for row in rows]), seed)
-        return found
+            column = np.array([row[name] for row in rows])
+            bounded = column[np.isfinite(column)]  # of equal pictures psnr is infinite
+            found |= bootstrap.summary(name, bounded if len(bounded) else column, seed)
+        return {**found, "identical": sum(row["mse"] == 0 for row in rows)}
 
     def protocol(self) -> dict[str, Any]:
         """What two laboratories have to agree on."""

@@ -9,7 +9,7 @@ import typer
 
 from gantools import __version__, options, report
 from gantools.commands import _set_options as given
-from gantools.commands import _sets
+from gantools.commands import _sets, _sources
 from gantools.report import Usage
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _found(inputs: list[str], asked: _sets.Asked) -> Statistics:
 
     parse_shard(asked.shard)
     for name in inputs:
-        _sets.exists(name)
+        _sources.exists(name)
     options.set_threads(asked.threads)
     paths = [Path(name) for name in inputs]
     if paths and all(map(statistics.is_file_of_statistics, paths)):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gantools import __version__, options, report
-from gantools.commands import _ranks, _sets
+from gantools.commands import _ranks, _sources
 from gantools.commands import _set_options as given
 from gantools.report import SampleError, Usage
 
@@ -64,9 +64,10 @@ def swd(
 
     Of 128 patches of 7x7 pixels of each level of each picture's Laplacian pyramid, down to 16
     pixels, along 512 random directions; swd_<resolution> is a level's, swd their mean, times 1000
-    as published. It needs sets of equally many pictures of one size. Patches follow from the seed
-    and a picture's key, so a set has the distance 0 from itself. Patches wait in temporary files:
-    75 kB for each level of each picture.
+    as published, each with a 95 % interval of what the directions leave open. It needs sets of
+    equally many pictures of one size. Patches follow from the seed and a picture's key, so a set
+    has the distance 0 from itself. They wait in temporary files: 75 kB for each level of each
+    picture. Parts do not merge: a distance needs the order of all descriptors at once.
 
     $ gantools metrics swd faces.tar --net faces64 --num 16384 --json
 
@@ -78,10 +79,10 @@ def swd(
     results.check(output, plots=True)
     if fake is not None and psi is not None:
         raise Usage("--psi is for pictures that the network makes: leave FAKE out")
-    _sets.check_operands(real, fake)
+    _sources.check_operands(real, fake)
     if fake is not None:
         _ranks.alone("FAKE")
-    asked = _sets.Drawn(
+    asked = _sources.Drawn(
         net=net,
         given_num=num,
         given_psi=psi,
@@ -97,11 +98,11 @@ def swd(
     real_story, real_patches = _patches(real, asked, num)
     asked.given_num = real_patches.count  # where the network makes FAKE
     fake_story, fake_patches = _patches(fake, asked, num)
-    found = sliced.compare(real_patches, fake_patches, seed)
+    found, ends = sliced.compare(real_patches, fake_patches, seed)
     protocol = {"real": real_story, "fake": fake_story, **sliced.PROTOCOL, "seed": seed}
-    protocol |= {"quantisation": _sets.QUANTISATION, "version": f"gantools {__version__}"}
+    protocol |= {"quantisation": _sources.QUANTISATION, "version": f"gantools {__version__}"}
     results.write(
-        {**found, "protocol": protocol},
+        {**found, **ends, "protocol": protocol},
         output,
         as_json=json,
         plot=lambda kind: plots.of_levels(found, kind),
@@ -109,15 +110,15 @@ def swd(
 
 
 def _patches(
-    operand: str | None, asked: _sets.Drawn, num: int | None
+    operand: str | None, asked: _sources.Drawn, num: int | None
 ) -> tuple[dict[str, Any], Patches]:
     """What a set is, and its descriptors."""
     from gantools.commands._pairs import in_colour
     from gantools.evaluation.sliced import Patches
 
-    source = _sets.open_source(operand, asked, keyed=True)
+    source = _sources.open_source(operand, asked, keyed=True)
     found = Patches(asked.seed, options.pick_device(asked.device))
-    for key, pixels in islice(_sets.sized(source), num):
+    for key, pixels in islice(_sources.sized(source), num):
         try:
             found.add(key, in_colour(pixels))
         except SampleError as e:

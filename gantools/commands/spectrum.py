@@ -9,7 +9,7 @@ import typer
 from gantools import options, report
 from gantools.commands import _set_options as given
 from gantools.commands import (
-    _sets,
+    _sources,
     _spectra,
     spectrum_classify,
     spectrum_evolution,
@@ -98,7 +98,7 @@ def profile(
     from gantools.io import results
 
     results.check(output, plots=True)
-    _sets.check_operands(pictures)
+    _sources.check_operands(pictures)
     asked = _spectra.drawn(
         net=net,
         num=num,
@@ -164,7 +164,7 @@ def compare(
     from gantools.io import results
 
     results.check(output, plots=True)
-    _sets.check_operands(reference, *(others or []))
+    _sources.check_operands(reference, *(others or []))
     made = not others or any(map(_spectra.is_network, others))
     if not made and (num, psi) != (None, None):
         raise Usage("--num and --psi are for pictures that a network makes, and none is named")
@@ -230,7 +230,7 @@ def _lines(columns: Any) -> list[tuple[Any, ...]]:
     return [(i, *cells) for i, cells in enumerate(values)]
 
 
-def _shares(reference: str, other: str, asked: _sets.Drawn, *, json: bool, output: Any) -> None:
+def _shares(reference: str, other: str, asked: _sources.Drawn, *, json: bool, output: Any) -> None:
     """--mse: which part of the pairs' MSE each frequency has (S3.29)."""
     from gantools.commands import _pairs
     from gantools.io import results

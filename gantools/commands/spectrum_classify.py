@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from gantools import options, report
-from gantools.commands import _classifying, _sets, _spectra
+from gantools.commands import _classifying, _sources, _spectra
 from gantools.commands import _set_options as given
 from gantools.report import Usage
 
@@ -214,9 +214,9 @@ def _check(
     real: str | None, fake: str | None, model: str | None, halves: bool, training: dict[str, Any]
 ) -> None:
     """Usage for what contradicts itself."""
-    _sets.check_operands(real, fake)
+    _sources.check_operands(real, fake)
     if model is not None:
-        _sets.exists(model)
+        _sources.exists(model)
         wrong = next((flag for flag, value in training.items() if value is not None), None)
         if wrong or fake is not None:
             raise Usage(
@@ -230,7 +230,7 @@ def _check(
 
 
 def _sets_of(
-    real: str, fake: str | None, asked: _sets.Drawn, recipe: _classifying.Recipe, *, halves: bool
+    real: str, fake: str | None, asked: _sources.Drawn, recipe: _classifying.Recipe, *, halves: bool
 ) -> tuple[_classifying.Described, _classifying.Described]:
     if halves:
         whole = _classifying.described(real, asked, recipe, 2 * asked.num)
@@ -265,7 +265,7 @@ def _write(
 
 
 def _apply(
-    model: Path, operand: str | None, asked: _sets.Drawn, *, json: bool, output: list[str]
+    model: Path, operand: str | None, asked: _sources.Drawn, *, json: bool, output: list[str]
 ) -> None:
     from gantools.io import results
 

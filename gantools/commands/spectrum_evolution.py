@@ -10,7 +10,7 @@ import typer
 
 from gantools import options, report
 from gantools.commands import _set_options as given
-from gantools.commands import _sets, _spectra
+from gantools.commands import _sources, _spectra
 from gantools.report import Usage
 
 Reference = Annotated[
@@ -63,7 +63,7 @@ def evolution(
     from gantools.io import results
 
     results.check(output, plots=True)
-    _sets.check_operands(reference, *snapshots)
+    _sources.check_operands(reference, *snapshots)
     names = [name for given_name in snapshots for name in _of_run(given_name)]
     networks = [_spectra.is_network(name) for name in names]
     if not any(networks) and (num, psi) != (None, None):

@@ -192,7 +192,7 @@ def of_pictures(
     """
     rows: list[np.ndarray] = []
     cache = cache_of(extract) if cached else None
-    for names, images in _batches(_not_flat(pictures), batch):
+    for names, images in _batches(varied(pictures), batch):
         both = [images, images.flip(3)] if mirror else [images]
         features = np.stack([_through(x, extract, cache) for x in both], axis=1)  # [n, 1 or 2, D]
         finite = np.isfinite(features).all(axis=(1, 2))
@@ -219,7 +219,8 @@ def _through(images: Tensor, extract: Extractor, cache: FeatureCache | None) -> 
     return cache.through(pictures, lambda new: extract(images[new]).cpu().numpy())
 
 
-def _not_flat(pictures: Iterable[Picture]) -> Iterator[Picture]:
+def varied(pictures: Iterable[Picture]) -> Iterator[Picture]:
+    """The pictures but those of one flat colour, which are named with `report.failed`."""
     for name, pixels in pictures:
         if (pixels == pixels[:1, :1]).all():
             report.failed(name, "a picture of one flat colour; it is left out")
@@ -286,10 +287,12 @@ def load(path: Path, array: str = "features") -> tuple[np.ndarray, dict[str, Any
         raise Usage(f"{path.name}: damaged {array} ({e})") from None
     if features.ndim != 2 or features.dtype.kind not in "fiu":
         raise Usage(f"{path.name}: its {array} are {list(features.shape)}, expected [N, D]")
-    features = features.astype(np.float32)
-    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
-    if len(bad):
-        raise Usage(f"{path.name}: row {bad[0]} of its {array} is not finite")
+    features = features.astype(np.float32, copy=False)
+    for start in range(0, len(features), GATHERED):
+        finite = np.isfinite(features[start : start + GATHERED]).all(axis=1)
+        if not finite.all():
+            row = start + int(finite.argmin())
+            raise Usage(f"{path.name}: row {row} of its {array} is not finite")
     return features, story
 
 

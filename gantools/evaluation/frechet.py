@@ -14,7 +14,7 @@ import numpy as np
 from gantools import report
 from gantools.report import Usage
 
-ROWS = 2048  # of features that are float64 at once
+ROWS = 1024  # of features that are float64 at once
 PANEL = 256  # columns of a matrix that are computed aside before they replace others
 DDOF = 1
 """Divisor N - 1 as in pytorch-fid, torch-fidelity and StyleGAN1; NVIDIA's later code has 0."""
@@ -41,22 +41,29 @@ class Moments:
 
     def update(self, features: np.ndarray) -> None:
         """Take in features [N, D], N from 0."""
+        from scipy.linalg import blas
+
         for start in range(0, len(features), ROWS):
             x = features[start : start + ROWS].astype(np.float64)
             mean = x.mean(axis=0)
             x -= mean
-            self._merge(len(x), mean, x.T @ x)
+            self._move(len(x), mean)
+            # In place, one of the two equal triangles.
+            added = blas.dsyrk(1.0, x.T, beta=1.0, c=self.scatter.T, lower=1, overwrite_c=1)
+            self.scatter = added.T
+        _mirror(self.scatter)
 
     def merge(self, other: Moments) -> None:
         """Take in what another process has counted."""
         if other.count:
-            self._merge(other.count, other.mean, other.scatter)
+            self._move(other.count, other.mean)
+            self.scatter += other.scatter
 
-    def _merge(self, count: int, mean: np.ndarray, scatter: np.ndarray) -> None:
+    # What the mean of `count` more features adds; their scatter about it is the caller's to add.
+    def _move(self, count: int, mean: np.ndarray) -> None:
         total = self.count + count
         delta = mean - self.mean
         self.mean = self.mean + delta * (count / total)
-        self.scatter += scatter
         _add_outer(self.scatter, delta, self.count * count / total)
         self.count = total
 
@@ -82,6 +89,15 @@ def _add_outer(matrix: np.ndarray, v: np.ndarray, weight: float) -> None:
     for start in range(0, len(v), PANEL):
         rows = slice(start, start + PANEL)
         matrix[rows] += np.outer(v[rows] * weight, v)
+
+
+# The upper triangle of a matrix [D, D] onto the lower, in place
+def _mirror(matrix: np.ndarray) -> None:
+    for start in range(0, len(matrix), PANEL):
+        panel = slice(start, start + PANEL)
+        corner = matrix[panel, panel]
+        matrix[panel, panel] = np.triu(corner) + np.triu(corner, 1).T
+        matrix[start + PANEL :, panel] = matrix[panel, start + PANEL :].T
 
 
 @dataclass(frozen=True)
@@ -110,7 +126,9 @@ def accumulate(blocks: Iterable[np.ndarray], dim: int, parts: int = 1) -> list[M
 
 
 def total(parts: Sequence[Moments]) -> Moments:
-    """All parts merged."""
+    """All parts merged; one alone is as it is."""
+    if len(parts) == 1:
+        return parts[0]
     whole = Moments(len(parts[0].mean))
     for part in parts:
         whole.merge(part)

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from gantools.evaluation import matrices
 from gantools.report import Usage
 
 K = 3
-BLOCK = 512  # rows of a matrix of distances held at once
+TILES = 2  # of rows of a matrix of distances are held at once
 SPARE = 8  # candidates beyond the k-th whose distances are taken exactly
 EXACT = 1 << 18  # numbers of differences held at once
 ALL = slice(None)
@@ -51,13 +52,20 @@ class _Features:
     def __init__(self, given: np.ndarray, centre: np.ndarray) -> None:
         self.given = given
         self.dim: int = given.shape[1]
-        self.x = np.empty(given.shape, np.float32)
-        for rows in _blocks(len(given)):
-            self.x[rows] = given[rows] - centre
-        self.squares = np.einsum("nd,nd->n", self.x, self.x)
+        self.tiles: list[Tensor] = []
+        self.squares = np.empty(len(given), np.float32)
+        for rows in matrices.spans(len(given)):
+            shifted = (given[rows] - centre).astype(np.float32)
+            self.squares[rows] = np.einsum("nd,nd->n", shifted, shifted)
+            self.tiles.append(matrices.tile(shifted))
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.given)
+
+    def tiles_of(self, rows: slice) -> list[Tensor]:
+        """The tiles of rows that begin and end with one."""
+        first, stop, _ = rows.indices(len(self))
+        return self.tiles[first // matrices.TILE : -(-stop // matrices.TILE)]
 
 
 def compare(real: np.ndarray, fake: np.ndarray, k: int = K) -> Manifolds:
@@ -149,7 +157,8 @@ def _keep(
 
 
 def _blocks(count: int) -> Iterator[slice]:
-    return (slice(at, min(at + BLOCK, count)) for at in range(0, count, BLOCK))
+    size = TILES * matrices.TILE
+    return (slice(at, min(at + size, count)) for at in range(0, count, size))
 
 
 def _numbers(rows: slice) -> np.ndarray:
@@ -165,7 +174,7 @@ def _rounding(dim: int) -> np.float32:
 # Below the squared distances [rows, columns], by twice what rounding can make of them at most.
 def _lower(a: _Features, rows: slice, b: _Features, columns: slice = ALL) -> np.ndarray:
     less = 1 - _rounding(a.dim)
-    lower: np.ndarray = a.x[rows] @ b.x[columns].T
+    lower = matrices.products(a.tiles_of(rows), b.tiles_of(columns))
     lower *= -2
     lower += less * a.squares[rows, None]
     lower += less * b.squares[columns]

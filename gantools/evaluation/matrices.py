@@ -6,7 +6,7 @@ BLAS of numpy and of torch know fewer processors, and take twice to four times a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -42,3 +42,13 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     if a.is_mkldnn:
         return functional.linear(a, b).to_dense()
     return a @ b.T
+
+
+def products(a: Sequence[Tensor], b: Sequence[Tensor]) -> np.ndarray:
+    """x·y of all rows of tiles and of others, float32 [rows of a, rows of b]."""
+    found = torch.empty(sum(map(len, a)), sum(map(len, b)))
+    stripes = found.split([len(rows) for rows in a])
+    for rows, stripe in zip(a, stripes, strict=True):
+        for others, part in zip(b, stripe.split([len(o) for o in b], dim=1), strict=True):
+            part.copy_(product(rows, others))
+    return found.numpy()

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gantools.evaluation.bootstrap import RESAMPLES
 from gantools.evaluation.features import resized
+from gantools.io.seeds import derive
 from gantools.report import SampleError, Usage
 
 COUNT = 1000
@@ -18,6 +20,8 @@ SIDE = 32  # what LeNet sees
 PROTOCOL = {
     "resize": f"bilinear, antialiased, stretched to {SIDE}x{SIDE}",
     "code": "digits of R + 10 G + 100 B",
+    "interval": f"95 %; modes: Chao's, with those not drawn; kl: basic bootstrap, {RESAMPLES} "
+    "resamples of the pictures",
 }
 """How pictures are read, for a protocol."""
 
@@ -81,3 +85,32 @@ class Modes:
         """modes: codes that were there at all. kl: Σ p ln(1000 p), of the codes from uniform."""
         p = self.counts[self.counts > 0] / self.counts.sum()
         return {"modes": len(p), "kl": float((p * np.log(COUNT * p)).sum())}
+
+    def intervals(self, seed: int = 0) -> dict[str, list[float]]:
+        """modes_ci: how many modes there are, those that nobody drew included; kl_ci. 95 %."""
+        return {"modes_ci": self._modes_interval(), "kl_ci": self._kl_interval(seed)}
+
+    # Chao (1987): who was there once and twice says how many were not there. A bootstrap cannot:
+    # its resamples lose modes that are in the source for certain.
+    def _modes_interval(self) -> list[float]:
+        seen, once, twice = (int(np.sum(found)) for found in (
+            self.counts > 0, self.counts == 1, self.counts == 2
+        ))  # fmt: skip
+        unseen = once * (once - 1) / (2 * (twice + 1))
+        if not unseen:
+            return [seen, seen]
+        variance = unseen + once * (2 * once - 1) ** 2 / (4 * (twice + 1) ** 2)
+        variance += once**2 * twice * (once - 1) ** 2 / (4 * (twice + 1) ** 4)
+        factor = np.exp(1.96 * np.sqrt(np.log1p(variance / unseen**2)))
+        return [float(min(seen + unseen * k, COUNT)) for k in (1 / factor, factor)]
+
+    # Resamples have a larger KL than the set, as the set has beside its source: the basic
+    # bootstrap takes off what they are above.
+    def _kl_interval(self, seed: int) -> list[float]:
+        count, own = int(self.counts.sum()), self.results()["kl"]
+        generator = np.random.default_rng(derive(seed, "bootstrap"))
+        drawn = generator.multinomial(count, self.counts / count, RESAMPLES)
+        found = np.sort([Modes(counts).results()["kl"] for counts in drawn])
+        cut = RESAMPLES // 40
+        ends = np.clip(2 * own - found[[-cut, cut - 1]], 0, np.log(COUNT))
+        return [float(end) for end in ends]

@@ -49,8 +49,11 @@ class Nearest:
     def add(self, keys: Sequence[str], features: Tensor) -> set[str]:
         """Pictures of the set [N, D]; the keys of those that are among the nearest so far.
 
-        Distances are Euclidean, of differences: exactly 0 for equal features.
+        Distances are Euclidean, of differences: exactly 0 for equal features. Usage for another D.
         """
+        dims = self._features.shape[1], features.shape[1]
+        if dims[0] != dims[1]:
+            raise Usage(f"features of {dims[0]} and of {dims[1]} dimensions do not compare")
         mode = "donot_use_mm_for_euclid_dist"
         distances = torch.cdist(self._features, features, compute_mode=mode).cpu().numpy()
         kept: set[str] = set()

@@ -106,7 +106,8 @@ def of_pairs(
         axes.set_axis_off()
     for (name, values), axes in zip(columns.items(), cells, strict=False):
         known = np.asarray(values)[np.isfinite(values)]
-        axes.set_title(f"{name}: mean {np.mean(values):.4g}", fontsize=9)
+        mean = np.mean(known if len(known) else values)
+        axes.set_title(f"{name}: mean {mean:.4g}", fontsize=9)
         if len(known):
             heights, edges = np.histogram(known, bins=min(50, 2 + len(known) // 4))
             _stairs(axes, edges, heights, filled=True)

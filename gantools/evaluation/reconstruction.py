@@ -8,6 +8,7 @@ from gantools.ops import similarity
 
 PROTOCOL = {
     "psnr": "range 255, 8 bits rounded; psnr_trunc: cut off in float32",
+    "psnr_mean": "over the pairs that differ, of bounded psnr; inf where none does",
     "ssim": "7x7 uniform window, sample covariance, range 255, mean of the channels",
     "ssim_gauss": "11x11 Gaussian, sigma 1.5, zero border, on [-1, 1] with the constants of 1",
     "mse": "grey levels squared",

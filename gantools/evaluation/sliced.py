@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gantools.evaluation import bootstrap
 from gantools.io.seeds import derive
 from gantools.report import SampleError, Usage
 
@@ -26,6 +27,7 @@ PROTOCOL = {
     "pyramid": f"Laplacian, 5x5 binomial, mirrored borders, down to {SMALLEST} pixels",
     "patches": f"{PATCHES} of {PATCH}x{PATCH} of each level, normalised by set and channel",
     "directions": f"{REPEATS} x {DIRECTIONS}",
+    "interval": f"{bootstrap.NAMED} of the directions; the pictures are not resampled",
     "units": "times 1000",
 }
 """What the measure is, for a protocol."""
@@ -124,19 +126,19 @@ class Level:
             yield np.frombuffer(data, np.float32).reshape(-1, DIM)
 
 
-def distance(a: Level, b: Level, directions: np.ndarray) -> float:
-    """Mean of |sort(A p) - sort(B p)| over unit directions p, the columns of [147, K].
+def distances(a: Level, b: Level, directions: np.ndarray) -> np.ndarray:
+    """Mean of |sort(A p) - sort(B p)| for each unit direction p, a column of [147, K]: [K].
 
     ValueError where the two have not equally many descriptors.
     """
     if a.count != b.count:
         raise ValueError("the sliced Wasserstein distance compares sets of one size")
-    total = 0.0
+    found = []
     for start in range(0, directions.shape[1], TOGETHER):
         some = directions[:, start : start + TOGETHER]
         difference = a.projected(some) - b.projected(some)
-        total += float(np.abs(difference).mean(axis=1, dtype=np.float64).sum())
-    return total / directions.shape[1]
+        found.append(np.abs(difference).mean(axis=1, dtype=np.float64))
+    return np.concatenate(found)
 
 
 def directions(seed: int, name: str) -> np.ndarray:
@@ -180,10 +182,13 @@ class Patches:
         self.count += 1
 
 
-def compare(real: Patches, fake: Patches, seed: int) -> dict[str, float]:
+def compare(
+    real: Patches, fake: Patches, seed: int
+) -> tuple[dict[str, float], dict[str, list[float]]]:
     """swd: the mean over the levels, and swd_<resolution>: each level; times 1000.
 
-    Usage for sets of another size or count.
+    Beside them the intervals <name>_ci, of what the random directions leave open. Usage for sets
+    of another size or count.
     """
     if real.count != fake.count:
         few = min(real.count, fake.count)
@@ -194,8 +199,11 @@ def compare(real: Patches, fake: Patches, seed: int) -> dict[str, float]:
     if real.size != fake.size:
         sizes = [f"{x.size[1]}x{x.size[0]}" for x in (real, fake)]
         raise Usage(f"REAL has pictures of {sizes[0]} pixels, FAKE of {sizes[1]}")
-    found = {
-        f"swd_{name}": 1000 * distance(level, fake.levels[name], directions(seed, name))
+    each = {
+        f"swd_{name}": 1000 * distances(level, fake.levels[name], directions(seed, name))
         for name, level in real.levels.items()
     }
-    return {"swd": float(np.mean(list(found.values()))), **found}
+    each = {"swd": np.mean(list(each.values()), axis=0), **each}
+    ends = bootstrap.intervals(np.stack(list(each.values()), axis=1), seed)
+    values = {name: float(column.mean()) for name, column in each.items()}
+    return values, {f"{name}_ci": pair.tolist() for name, pair in zip(each, ends, strict=True)}
