@@ -81,11 +81,12 @@ def test_a_network_a_plot_and_wrong_usage(
     found = json.loads(done.text)
     assert found["protocol"]["pairs"] == 3 and found["protocol"]["seeds"] == "0-5"
     assert plot.read_bytes().startswith(b"\x89PNG")
-    Image.linear_gradient("L").resize((9, 9)).convert("RGB").save(folder / "small.png")
+    picture = Image.linear_gradient("L").resize((9, 9)).convert("RGB")
+    picture.save(folder / "small.png")
     odd = gt("metrics", "msssim", folder, "--json")
     assert odd.code == 1 and odd.err.count("\n") == 1 and "cannot be compared" in odd.err
     (tmp_path / "one").mkdir()
-    Image.new("RGB", (9, 9)).save(tmp_path / "one/1.png")
+    picture.save(tmp_path / "one/1.png")
     for argv, why in (
         ((tmp_path / "one",), "no pair could be measured"),
         ((folder, "--psi", 1), "leave PICTURES out"),
