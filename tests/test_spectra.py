@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
+from gantools.io.network import load, save
 from gantools.ops import spectrum
 from gantools.spectra import profile
 
@@ -86,7 +87,7 @@ def test_profile_s3_2(gt: Callable, tmp_path: Path) -> None:
     assert [float(line[2]) for line in lines[1:18]] == found["spectrum"]
     assert out[2].read_bytes().startswith(b"\x89PNG") and b"<svg" in out[3].read_bytes()
     one = gt("spectrum", "profile", folder, "--batch", 1, "--json")
-    assert json.loads(one.text) == found
+    np.testing.assert_allclose(json.loads(one.text)["spectrum"], found["spectrum"], rtol=1e-12)
     log = json.loads(gt("spectrum", "profile", folder, "--average", "logmean", "--json").text)
     assert (np.array(log["spectrum"]) < found["spectrum"]).all()
 
@@ -159,3 +160,50 @@ def test_refusals_of_spectrum(gt: Callable, tmp_path: Path) -> None:
     done = gt("spectrum", "profile", folder, "--json")
     assert done.code == 1 and "32x24 pixels, the pictures before it 24x24" in done.err
     assert json.loads(done.text)["protocol"]["count"] == 2
+
+
+def test_evolution_s3_3(gt: Callable, tmp_path: Path) -> None:
+    """Sets by the number in their name, whatever their order: less and less contrast."""
+    real = picture_folder(tmp_path / "real", 6)
+    sets = [picture_folder(tmp_path / f"set-{n}", 6, 400 / n) for n in (10, 20, 40)]
+    args = ("spectrum", "evolution", real, sets[1], sets[2], sets[0])
+    done = gt(*args, "--json", "-o", "-", "-o", tmp_path / "x.png")
+    assert done.code == 0, done.err
+    found = json.loads(done.text)
+    assert found["time"] == [10, 20, 40] and found["unit"] == "number in the name"
+    for row, wanted in zip(found["relative_error"], (0, -0.75, -15 / 16), strict=True):
+        np.testing.assert_allclose(row[1:], wanted, atol=0.01)
+    assert found["error"][0] == 0 and found["error"][2] == pytest.approx(15 / 16, abs=0.01)
+    picture = np.asarray(Image.open(tmp_path / "x.png"))[..., :3]
+    first, blue = picture[500, 200], picture[300, 200]  # from the bottom: no error, then less
+    assert first.min() > 250 and blue[2] > 250 and blue[0] < 100
+    lines = [line.split("\t") for line in gt(*args).text.splitlines()]
+    assert lines[0][:3] == ["snapshot", "number in the name", "error"]
+    assert [line[0] for line in lines[1:4]] == ["set-10", "set-20", "set-40"]
+    for argv, why in (
+        ((real, tmp_path / "real"), "has to have a number"),
+        ((real, sets[0], sets[0]), "two snapshots are of number in the name 10"),
+        ((real, sets[0], "--num", 4), "none is named"),
+    ):
+        done = gt("spectrum", "evolution", *argv)
+        assert done.code == 2 and why in done.err and done.err.count("\n") == 1, done.err
+
+
+def test_evolution_of_a_run_s3_3(gt: Callable, tmp_path: Path, tiny_network: Path) -> None:
+    """A run's networks by the images that they were shown; as `compare` sees each of them."""
+    run = tmp_path / "run"
+    run.mkdir()
+    for thousands in (2, 1):
+        network = load(tiny_network)
+        network.meta["images_shown"] = 1000 * thousands
+        network.tensors["g_ema.mapping.w_avg"] = network.tensors["g_ema.mapping.w_avg"] + thousands
+        save(run / f"network-{thousands:06d}.safetensors", network)
+    real = picture_folder(tmp_path / "real", 6, size=(16, 16))
+    made = ("--num", 4, "--psi", 0.5, "--json")
+    done = gt("spectrum", "evolution", real, run, *made)
+    assert done.code == 0, done.err
+    found = json.loads(done.text)
+    assert found["time"] == [1, 2] and found["unit"] == "thousands of images shown"
+    args = ("spectrum", "compare", real, run / "network-000002.safetensors", *made)
+    one = json.loads(gt(*args).text)["others"][0]
+    assert one["relative_error"] == found["relative_error"][1]

@@ -1,7 +1,8 @@
-"""Pictures of two operands, paired by key, as they arrive (`metrics recon`)."""
+"""Pictures of two operands, paired by key, as they arrive (`metrics recon`); some of a set."""
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gantools import report
 from gantools.commands import _sets
+from gantools.io.seeds import derive
 from gantools.report import SampleError
 
 if TYPE_CHECKING:
@@ -102,6 +104,23 @@ def _fitted(
         sizes = " and ".join(f"{x.shape[1]}x{x.shape[0]}" for x in (a, b))
         raise SampleError(f"its pictures have {sizes} pixels; --size brings both to one size")
     return a, b
+
+
+def shuffled(samples: Iterable[Sample], most: int, seed: int, purpose: str) -> Iterator[Sample]:
+    """At most so many, those with the smallest hashes of seed and key, in the hashes' order.
+
+    So the order in which they come does not matter, and of a long stream only `most` files are held
+    in memory.
+    """
+    heap: list[tuple[int, str, Sample]] = []
+    for sample in samples:
+        entry = -derive(seed, sample.key, purpose), sample.key, sample
+        if len(heap) < most:
+            heapq.heappush(heap, entry)
+        else:
+            heapq.heappushpop(heap, entry)
+    for _, _, sample in sorted(heap, key=lambda entry: entry[:2], reverse=True):
+        yield sample
 
 
 def in_colour(pixels: np.ndarray) -> np.ndarray:

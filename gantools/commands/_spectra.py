@@ -89,10 +89,13 @@ def drawn(
 
 def is_network(name: str) -> bool:
     """Whether an operand is a network file of ours."""
-    from gantools.io import network
+    from gantools.io import sample
 
     path = Path(name)
-    return path.is_file() and network.header(path).get("kind") == "network"
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return sample.kind(file.read(sample.HEAD)) == "network"
 
 
 def measured(operand: str | None, asked: _sets.Drawn, average: Average) -> Measured:
@@ -115,7 +118,7 @@ def measured(operand: str | None, asked: _sets.Drawn, average: Average) -> Measu
     if not profile.count:
         raise Usage(f"{name}: no picture could be measured")
     found = profile.spectrum(average.value)
-    story = {**source.story, "count": found.count, "size": _size(found.size)}
+    story = {**source.story, "count": found.count, "size": size_name(found.size)}
     return Measured(name, found, story)
 
 
@@ -142,7 +145,8 @@ def unique(sets: Sequence[Measured]) -> dict[str, Spectrum]:
     return found
 
 
-def _size(size: Size) -> str:
+def size_name(size: Size) -> str:
+    """`64x48`, width first, as protocols have it."""
     return f"{size[1]}x{size[0]}"
 
 
@@ -156,24 +160,24 @@ def _blocks(source: _sets.Source, asked: _sets.Drawn) -> Iterator[tuple[np.ndarr
         yield spectra_of([pixels for _, pixels in group], device), (height, width)
 
 
-def of_first_size(pictures: Iterable[Picture]) -> Iterator[Picture]:
-    """Those of the first one's size; the others are reported."""
-    first: Size | None = None
+def of_first_size(pictures: Iterable[Picture], wanted: Size | None = None) -> Iterator[Picture]:
+    """Those of the first one's size, or of `wanted`; the others are reported."""
+    known = "those of the classifier" if wanted else "the pictures before it"
     for name, pixels in pictures:
         size = (pixels.shape[0], pixels.shape[1])
-        first = first or size
-        if size == first:
+        wanted = wanted or size
+        if size == wanted:
             yield name, pixels
         else:
             report.failed(
                 name,
-                f"{_size(size)} pixels, the pictures before it {_size(first)}: "
+                f"{size_name(size)} pixels, {known} {size_name(wanted)}: "
                 "prefilter --size brings all to one size",
             )
 
 
 def spectra_of(pictures: Sequence[np.ndarray], device: str) -> np.ndarray:
-    """S of uint8 pictures of one size, float64 [n, bins]."""
+    """S of uint8 pictures of one size, [n, bins]; in float64, where no batch can be seen."""
     import torch
 
     from gantools.commands import _pairs
@@ -181,7 +185,7 @@ def spectra_of(pictures: Sequence[np.ndarray], device: str) -> np.ndarray:
 
     with torch.inference_mode():
         x = _pairs.stacked([_pairs.in_colour(p) for p in pictures], device)
-        return reduced(x.float() / 127.5 - 1).double().cpu().numpy()
+        return reduced(x.double() / 127.5 - 1).cpu().numpy()
 
 
 def _earlier(path: Path) -> Measured | None:

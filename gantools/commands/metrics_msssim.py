@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +15,6 @@ from gantools.report import Usage
 if TYPE_CHECKING:
     from gantools.commands._pairs import Pair
     from gantools.evaluation.features import Picture
-    from gantools.io.sample import Sample
 
 Pictures = Annotated[
     str | None,
@@ -113,28 +111,9 @@ def _source(operand: str | None, asked: _sets.Drawn) -> _sets.Source:
 
     source = _sets.open_source(operand, asked, keyed=True)
     if operand is not None:
-        chosen = _shuffled(samples([operand]), asked.num, asked.seed)
+        chosen = _pairs.shuffled(samples([operand]), asked.num, asked.seed, "pairs")
         source.pictures, source.total = _sets.pictures_of(chosen, asked, keyed=True), None
     return source
-
-
-def _shuffled(samples: Iterable[Sample], most: int, seed: int) -> Iterator[Sample]:
-    """At most so many, those with the smallest hashes of seed and key, in the hashes' order.
-
-    So the order in which they come does not matter, and of a long stream only `most` files are held
-    in memory.
-    """
-    from gantools.io.seeds import derive
-
-    heap: list[tuple[int, str, Sample]] = []
-    for sample in samples:
-        entry = -derive(seed, sample.key, "pairs"), sample.key, sample
-        if len(heap) < most:
-            heapq.heappush(heap, entry)
-        else:
-            heapq.heappushpop(heap, entry)
-    for _, _, sample in sorted(heap, key=lambda entry: entry[:2], reverse=True):
-        yield sample
 
 
 def _paired(pictures: Iterable[Picture]) -> Iterator[Pair]:

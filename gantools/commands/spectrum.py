@@ -8,7 +8,13 @@ import typer
 
 from gantools import options, report
 from gantools.commands import _set_options as given
-from gantools.commands import _sets, _spectra, spectrum_toyset
+from gantools.commands import (
+    _sets,
+    _spectra,
+    spectrum_classify,
+    spectrum_evolution,
+    spectrum_toyset,
+)
 from gantools.report import Usage
 
 if TYPE_CHECKING:
@@ -273,4 +279,6 @@ def _energy(a: np.ndarray, b: np.ndarray, device: str) -> np.ndarray:
         return energy(x - y)[0].cpu().numpy()
 
 
+app.command("evolution")(spectrum_evolution.evolution)
 app.command("toyset")(spectrum_toyset.toyset)
+app.command("classify")(spectrum_classify.classify)

@@ -235,6 +235,13 @@ def encode(pixels: Pixels, format: str = "png", story: dict[str, Any] | None = N
     return out.getvalue()
 
 
+def through_jpeg(pixels: Pixels, quality: int) -> Pixels:
+    """uint8 [H, W, 3] as a JPEG of a quality (4:2:0) keeps it."""
+    out = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(out, "JPEG", quality=quality, subsampling=2)
+    return decode(out.getvalue())
+
+
 def _text(story: dict[str, Any] | None) -> PngInfo | None:
     if story is None:
         return None

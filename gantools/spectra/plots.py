@@ -13,6 +13,8 @@ from gantools.spectra.profile import Spectrum
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from gantools.spectra.classifier import Classifier
+
 AXIS = 1 / np.sqrt(2)  # f / f_nyq where an axis ends and only the corners go on
 
 
@@ -117,3 +119,36 @@ def _borders(times: np.ndarray) -> np.ndarray:
     middles = (times[1:] + times[:-1]) / 2
     ends = 2 * times[[0, -1]] - middles[[0, -1]]
     return np.concatenate([ends[:1], middles, ends[1:]])
+
+
+def of_features(
+    features: np.ndarray,
+    generated: np.ndarray,
+    classifier: Classifier,
+    accuracy: float,
+    kind: str,
+) -> bytes:
+    """Both sets' first two features, and where the classifier's mind changes (S3.26).
+
+    Of three features the third is kept at its mean for that line.
+    """
+    drawn = figure(6.5, 5)
+    axes = drawn.subplots()
+    for is_fake, name in ((False, "real"), (True, "generated")):
+        x, y = features[generated == is_fake].T[:2]
+        axes.scatter(x, y, s=8, alpha=0.5, linewidth=0, color=f"C{int(is_fake)}", label=name)
+    ends = [np.quantile(column, (0.002, 0.998)) for column in features.T[:2]]
+    across, down = (np.linspace(1.2 * a - 0.2 * b, 1.2 * b - 0.2 * a, 120) for a, b in ends)
+    grid = np.repeat(classifier.mean[None], 120 * 120, axis=0)
+    grid[:, 0], grid[:, 1] = (axis.ravel() for axis in np.meshgrid(across, down))
+    scores = np.concatenate([classifier.scores(part) for part in np.array_split(grid, 64)])
+    if scores.min() < 0 < scores.max():
+        axes.contour(across, down, scores.reshape(120, 120), [0.0], colors="black", linewidths=0.8)
+    axes.set_xlim(across[0], across[-1])
+    axes.set_ylim(down[0], down[-1])
+    names = ("log b1", "b2") if features.shape[1] == 2 else ("b1", "y_i")
+    axes.set_xlabel(names[0])
+    axes.set_ylabel(names[1])
+    axes.legend(fontsize=8)
+    axes.set_title(f"{100 * accuracy:.1f} % told apart ({classifier.method})", fontsize=9)
+    return encoded(drawn, kind)
