@@ -36,8 +36,8 @@ def of_profiles(sets: Mapping[str, Spectrum], kind: str, errors: Mapping[str, np
         band = np.maximum(found.low[1:], floor), found.high[1:]
         panels[0].fill_between(at, *band, color=colour, alpha=0.2, linewidth=0)
         low, high = min(low, floor), max(high, np.nanmax(np.append(found.high[1:], values)))
-    panels[0].set_yscale("log")
-    if 0 < low < high < np.inf:
+    if 0 < low < high < np.inf:  # not of pictures without any power beyond DC
+        panels[0].set_yscale("log")
         panels[0].set_ylim(low, high * 1.5)
     average = next(iter(sets.values())).average
     label = {"mean": "E[S]", "logmean": "exp E[log S]"}[average]
@@ -76,7 +76,8 @@ def of_shares(mse: float, shares: np.ndarray, at: np.ndarray, kind: str) -> byte
     drawn = figure(7, 4)
     axes = drawn.subplots()
     axes.bar(at, shares, width=at[1] - at[0] if len(at) > 1 else 1, align="edge", alpha=0.5)
-    axes.set_yscale("log")
+    if shares.any():
+        axes.set_yscale("log")
     axes.set_ylabel("share of the MSE")
     axes.set_xlabel("f / f_nyq")
     _mark_axis(axes)
@@ -187,7 +188,7 @@ def of_features(
     across, down = (np.linspace(1.2 * a - 0.2 * b, 1.2 * b - 0.2 * a, 120) for a, b in ends)
     grid = np.repeat(classifier.mean[None], 120 * 120, axis=0)
     grid[:, 0], grid[:, 1] = (axis.ravel() for axis in np.meshgrid(across, down))
-    scores = np.concatenate([classifier.scores(part) for part in np.array_split(grid, 64)])
+    scores = classifier.scores(grid)
     if scores.min() < 0 < scores.max():
         axes.contour(across, down, scores.reshape(120, 120), [0.0], colors="black", linewidths=0.8)
     axes.set_xlim(across[0], across[-1])
