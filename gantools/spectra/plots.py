@@ -12,6 +12,7 @@ from gantools.spectra.profile import Spectrum
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
 
     from gantools.spectra.classifier import Classifier
 
@@ -97,6 +98,54 @@ def of_evolution(
     """
     drawn = figure(6.5, 5)
     axes = drawn.subplots()
+    mesh = _evolution(axes, times, errors, at)
+    drawn.colorbar(mesh, ax=axes, ticks=[-1, 0, 1], label="relative error (cut at ±1)")
+    axes.set_xlabel("f / f_nyq")
+    axes.set_ylabel(label)
+    return encoded(drawn, kind)
+
+
+def of_evolutions(
+    panels: Sequence[tuple[str, Sequence[float], np.ndarray]],
+    at: np.ndarray,
+    columns: int,
+    kind: str,
+) -> bytes:
+    """Several of them side by side: (title, times, errors [times, bins]) each (Fig 2)."""
+    rows = -(-len(panels) // columns)
+    drawn = figure(2.6 * columns + 0.9, 2.5 * rows + 0.4)
+    cells = drawn.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    mesh = None
+    for axes, (title, times, errors) in zip(cells.flat, panels, strict=False):
+        mesh = _evolution(axes, times, errors, at)
+        axes.set_title(_plain(title), fontsize=9)
+    for axes in cells.flat[len(panels) :]:
+        axes.set_axis_off()
+    if mesh is not None:
+        label = "relative error (cut at ±1)"
+        drawn.colorbar(mesh, ax=cells, ticks=[-1, 0, 1], label=label)
+    drawn.supxlabel("f / f_nyq", fontsize=10)
+    drawn.supylabel("iterations", fontsize=10)
+    return encoded(drawn, kind)
+
+
+def of_courses(
+    courses: Mapping[str, tuple[Sequence[float], Sequence[float]]], label: str, kind: str
+) -> bytes:
+    """Lines over iterations: (iterations, values) each."""
+    drawn = figure(7, 4.5)
+    axes = drawn.subplots()
+    for i, (name, (steps, values)) in enumerate(courses.items()):
+        style = ("-", "--", ":", "-.")[i // 10 % 4]
+        mark = "o" if len(steps) == 1 else ""
+        axes.plot(steps, values, style, marker=mark, color=f"C{i % 10}", label=_plain(name))
+    axes.set_xlabel("iterations")
+    axes.set_ylabel(label)
+    axes.legend(fontsize=8)
+    return encoded(drawn, kind)
+
+
+def _evolution(axes: Axes, times: Sequence[float], errors: np.ndarray, at: np.ndarray) -> QuadMesh:
     mesh = axes.pcolormesh(
         np.append(at[1:], 2 * at[-1] - at[-2]),
         _borders(np.asarray(times, float)),
@@ -106,11 +155,8 @@ def of_evolution(
         vmax=1,
         rasterized=True,
     )
-    drawn.colorbar(mesh, ax=axes, ticks=[-1, 0, 1], label="relative error (cut at ±1)")
     _mark_axis(axes)
-    axes.set_xlabel("f / f_nyq")
-    axes.set_ylabel(label)
-    return encoded(drawn, kind)
+    return mesh
 
 
 def _borders(times: np.ndarray) -> np.ndarray:
