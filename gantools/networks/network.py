@@ -14,6 +14,8 @@ from gantools.io import network as files
 from gantools.io.alpha import PREMULTIPLIED, straight
 from gantools.io.latent import Latent
 from gantools.networks import (
+    biggan,
+    biggan_discriminator,
     pggan,
     pggan_discriminator,
     sngan,
@@ -203,6 +205,8 @@ def new_generator(family: str, config: Mapping[str, Any]) -> nn.Module:
         return pggan.Generator(pggan.GeneratorConfig.from_dict(values))
     if family == "sngan":
         return sngan.Generator(sngan.GeneratorConfig.from_dict(values))
+    if family == "biggan":
+        return biggan.Generator(biggan.GeneratorConfig.from_dict(values))
     raise Usage(f"networks of the family {family} are not read by this version")
 
 
@@ -215,6 +219,9 @@ def new_discriminator(family: str, config: Mapping[str, Any]) -> nn.Module:
     if family == "sngan":
         spectral = sngan_discriminator.DiscriminatorConfig.from_dict(values)
         return sngan_discriminator.Discriminator(spectral)
+    if family == "biggan":
+        projecting = biggan_discriminator.DiscriminatorConfig.from_dict(values)
+        return biggan_discriminator.Discriminator(projecting)
     cfg = stylegan2_discriminator.DiscriminatorConfig.from_dict(values)
     return stylegan2_discriminator.Discriminator(cfg)
 
