@@ -16,8 +16,9 @@ from safetensors.numpy import load_file
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gantools.io import foreign
+from gantools.io import foreign, image
 from gantools.io import network as files
+from gantools.io.latent import Latent
 from gantools.networks import biggan, biggan_discriminator
 from gantools.networks.biggan import GeneratorConfig
 from gantools.networks.biggan_discriminator import DiscriminatorConfig
@@ -266,6 +267,120 @@ def test_model_info_and_import(gt: Any, fixtures: Path, tmp_path: Path) -> None:
         assert (ours.id, ours.g.cfg) == (theirs.id, theirs.g.cfg)
         z, label = torch.randn(1, ours.g.cfg.z_dim), torch.eye(ours.g.cfg.c_dim)[:1]
         assert torch.equal(ours.g(z, label), theirs.g(z, label))
+    assert load_file(tmp_path / f"{AJBROCK}.safetensors")["d.embed.weight"].shape == (24, 7)
     listed = gt("model", "info", tmp_path / f"{AJBROCK}.safetensors")
     assert listed.code == 0 and "G_ema.pth" in listed.text
-    assert load_file(tmp_path / f"{AJBROCK}.safetensors")["d.embed.weight"].shape == (24, 7)
+
+
+def test_class_names_and_the_peers_rows(gt: Any, fixtures: Path, tmp_path: Path) -> None:
+    """Both are kept by the file; the switch gives the peer's picture at 0.58 (2d)."""
+    (tmp_path / "names.txt").write_text("".join(f"thing {i}\n" for i in range(10)))
+    made = tmp_path / "x.safetensors"
+    done = gt("model", "import", fixtures / HUGGING, "-o", made, "--peer-rows", "--class-names",
+              tmp_path / "names.txt")  # fmt: skip
+    assert done.code == 0, done.err
+    wanted = load_file(fixtures / f"{HUGGING}.expected.safetensors")
+    asked = ("--seeds", "2010", "--psi", "0.58", "-o", ".png")
+    number = int(wanted["class_onehot"][0].argmax())
+    for net, name, form in (
+        (made, f"thing {number}", "hf"),
+        (fixtures / HUGGING, str(number), "lerp"),
+    ):
+        done = gt("generate", "--net", net, "--class", name, *asked)
+        assert done.code == 0, done.err
+        shown = image.decode(done.out).astype(float)
+        right = (wanted[f"image_t0580_{form}"][0].transpose(1, 2, 0) + 1) * 127.5
+        assert np.abs(shown - right).max() <= 0.51
+    for args, why in (
+        ((fixtures / AJBROCK, "--peer-rows"), "no batch statistics by truncation"),
+        ((fixtures / AJBROCK, "--class-names", tmp_path / "names.txt"), "has 7 classes"),
+        ((fixtures / HUGGING, "--class-names", tmp_path / "none.txt"), "no such file"),
+    ):
+        done = gt("model", "import", *args, "-o", tmp_path / "y.safetensors")
+        assert (done.code, why in done.err, done.err.count("\n")) == (2, True, 1), done.err
+    assert not (tmp_path / "y.safetensors").exists()
+
+
+def test_seeds_classes_and_truncation(gt: Any, fixtures: Path, tmp_path: Path) -> None:
+    """The peer's z of a seed, its 8-bit picture to a level, and its story in the latent."""
+    wanted = load_file(fixtures / f"{HUGGING}.expected.safetensors")
+    net = ("--net", fixtures / HUGGING)
+    number = int(wanted["class_onehot"][0].argmax())
+    args = ("--seeds", "2010", "--class", str(number), "--psi", "0.4")
+    done = gt("generate", *net, *args, "--space", "z", "-o", ".safetensors")
+    latent = Latent.from_bytes(done.out, "a")
+    np.testing.assert_allclose(latent.tensors["z"], wanted["z_t1000"][0], atol=1e-6)
+    assert (latent.space, latent.header["psi"]) == ("zy", 0.4)
+    (tmp_path / "a.safetensors").write_bytes(done.out)
+    pictures = [gt("generate", *net, *args, "-o", ".png"),
+                gt("generate", *net, tmp_path / "a.safetensors", "-o", ".png")]  # fmt: skip
+    for shown in pictures:
+        off = image.decode(shown.out).astype(int) - wanted["uint8_t0400"][0]
+        assert np.abs(off).max() <= 1
+    # psi is asked for again: 0 is the picture of z = 0, with the statistics for 0.
+    zero = gt("generate", *net, tmp_path / "a.safetensors", "--psi", "0", "-o", ".png")
+    g = open_network(str(net[1])).g
+    flat = g(torch.zeros(1, 16), torch.from_numpy(wanted["class_onehot"][:1]), psi=0.0)
+    pixels = (flat[0].permute(1, 2, 0) + 1) * 127.5
+    assert np.abs(pixels.detach().numpy() - image.decode(zero.out)).max() <= 0.51
+    sheet = gt("generate", *net, *args[:4], "--figure", "truncation", "--psi", "0.4,1", "-o",
+               ".png")  # fmt: skip
+    assert sheet.code == 0, sheet.err
+    first = image.decode(sheet.out)[:32, :32]
+    assert np.array_equal(first, image.decode(pictures[0].out))
+    walk = gt("generate", *net, "--video", "--seconds", "0.1", "--fps", "30", "--class", "1",
+              "--psi", "0.5", "-o", f"{tmp_path}/walk/")  # fmt: skip
+    assert walk.code == 0, walk.err
+    assert len(list((tmp_path / "walk").rglob("*.png"))) == 3
+
+
+def test_classes_are_mixed_and_z_is_edited(gt: Any, fixtures: Path, tmp_path: Path) -> None:
+    """Half of two classes is half of both embeddings; a direction moves z and keeps psi."""
+    net = ("--net", fixtures / AJBROCK)
+    for name, number in (("a", "1"), ("b", "4")):
+        done = gt("generate", *net, "--seeds", "3", "--class", number, "--space", "z",
+                  "-o", tmp_path / f"{name}.safetensors")  # fmt: skip
+        assert done.code == 0, done.err
+    both = (tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    done = gt("mix", *net, *both, "--at", "0.5", "-o", ".safetensors")
+    half = Latent.from_bytes(done.out, "m")
+    assert half.tensors["y"][[1, 4]].tolist() == [0.5, 0.5]
+    shown = gt("mix", *net, *both, "--at", "0.5", "-o", ".png")
+    g = open_network(str(net[1])).g
+    mean = (g.shared.weight[:, 1] + g.shared.weight[:, 4])[None] / 2
+    made = g(torch.from_numpy(half.tensors["z"])[None], mean)
+    pixels = (made[0].permute(1, 2, 0) + 1) * 127.5
+    assert np.abs(pixels.detach().numpy() - image.decode(shown.out)).max() <= 0.52
+    np.save(tmp_path / "up.npy", np.ones((1, 40), np.float32))
+    edited = gt("edit", *net, both[0], "--dir", tmp_path / "up.npy", "--strength", "0.5", "-o",
+                ".safetensors")  # fmt: skip
+    assert edited.code == 0, edited.err
+    before = Latent.from_bytes(both[0].read_bytes(), "a")
+    after = Latent.from_bytes(edited.out, "a")
+    np.testing.assert_allclose(after.tensors["z"], before.tensors["z"] + 0.5, atol=1e-6)
+    # The class as its embedding renders alike; another length is refused.
+    embedded = before.tensors["y"] @ g.shared.weight.numpy().T
+    for y, code in ((embedded, 0), (embedded[:5], 1)):
+        own = replace(before, tensors={**before.tensors, "y": y.astype(np.float32)})
+        (tmp_path / "e.safetensors").write_bytes(own.to_bytes())
+        done = gt("generate", *net, tmp_path / "e.safetensors", "-o", ".png")
+        assert done.code == code, done.err
+    assert "the network takes 16 or 7" in done.err or "7 or 16" in done.err
+
+
+def test_what_it_has_not_is_refused_in_one_line(gt: Any, fixtures: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(image.encode(np.zeros((32, 32, 3), np.uint8)))
+    generate = ("generate", "--net", fixtures / HUGGING, "--seeds", "0")
+    for args, why in (
+        (generate, "give --class 0-9"),
+        ((*generate, "--class", "10"), "classes 0-9"),
+        ((*generate, "--class", "1", "--psi", "1.2"), "--psi 1.2: hf_biggan_r32 has batch stat"),
+        ((*generate, "--class", "1", "--cutoff", "2", "--psi", "0.5"), "which has z and no w"),
+        ((*generate, "--class", "1", "--figure", "noise"), "which has z and no w"),
+        ((*generate, "--class", "1", "--noise-mode", "none"), "has no noise"),
+        ((*generate, "--class", "1", "--space", "w"), "which has z and no w"),
+        (("project", "--net", fixtures / HUGGING, tmp_path / "x.png"), "which has z and no w"),
+    ):
+        out = ".safetensors" if "--space" in args or "project" in args else ".png"
+        done = gt(*args, "-o", out)
+        assert (done.code, why in done.err, done.err.count("\n")) == (2, True, 1), done.err
