@@ -18,7 +18,7 @@ from gantools.networks import biggan, biggan_discriminator, network
 from gantools.networks.attention import SelfAttention
 from gantools.networks.batch_norm import Moments
 from gantools.networks.biggan import GeneratorConfig, generator_config
-from gantools.networks.biggan_blocks import orthogonal
+from gantools.networks.biggan_blocks import initial
 from gantools.networks.biggan_discriminator import DiscriminatorConfig, discriminator_config
 from gantools.networks.biggan_statistics import between, row_at, rows_at
 from gantools.networks.network import Network, open_network
@@ -287,7 +287,7 @@ def test_a_step_of_training_uses_every_weight_2d(deep: bool) -> None:
     d_config = DiscriminatorConfig(16, (8, 16), (0, 1), (1,), stem=8 if deep else 0, c_dim=3)
     d = biggan_discriminator.Discriminator(d_config)
     for net in (g, d):
-        orthogonal(net)
+        initial(net)
         for module in net.modules():
             if isinstance(module, SelfAttention):
                 nn.init.constant_(module.gamma, 0.5)
@@ -308,7 +308,7 @@ def test_a_step_of_training_uses_every_weight_2d(deep: bool) -> None:
 
 def test_orthogonal_weights() -> None:
     layer = Dense(4, 6)
-    orthogonal(layer)
+    initial(layer)
     torch.testing.assert_close(layer.weight.t() @ layer.weight, torch.eye(4), atol=1e-6, rtol=0)
 
 

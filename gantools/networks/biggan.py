@@ -138,7 +138,7 @@ def generator_config(
     dim = z_dim or (128 if deep else 20 * slots)
     return GeneratorConfig(
         resolution, widths, doubles, looking, deep, dim if deep else dim // slots * slots, c_dim,
-        embed_dim, last=stages[-1] if deep else 3, n_stats=n_stats,
+        embed_dim, last=max(stages[-1], 3) if deep else 3, n_stats=n_stats,
     )  # fmt: skip
 
 

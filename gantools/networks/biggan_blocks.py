@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -38,14 +38,17 @@ class Layers(NamedTuple):
         return ConditionalNorm(channels, self)
 
 
-def orthogonal(module: nn.Module) -> None:
-    """Draw every weight of a network anew, orthogonal, as BigGAN's training begins.
+def initial(module: nn.Module, kind: Literal["orthogonal", "normal"] = "orthogonal") -> None:
+    """Draw every weight of a network anew, as BigGAN's training begins: orthogonal, or N(0, 0.02²).
 
     Apart from the network itself, because it takes long and a file's numbers follow mostly.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.orthogonal_(layer.weight)
+            if kind == "normal":
+                nn.init.normal_(layer.weight, 0, 0.02)
+            else:
+                nn.init.orthogonal_(layer.weight)
 
 
 class _Norm(Moments):

@@ -36,13 +36,23 @@ class SpectralNorm(nn.Module):
 
     def sigma(self, matrix: Tensor) -> Tensor:
         """σ of matrix [O, I], a scalar; steps u in training."""
-        if self.columns:
-            matrix = matrix.t()
-        u = self.u.clone()  # a second pass before the backward of the first must not change it
         if self.training:
-            u = power_step(matrix, u)
-            self.u.copy_(u)
-        return (matrix.t() @ u).norm()
+            self.step(matrix)
+        u = self.u.clone()  # a second pass before the backward of the first must not change it
+        return ((matrix if self.columns else matrix.t()) @ u).norm()
+
+    def step(self, matrix: Tensor) -> None:
+        """One step of u for matrix [O, I]."""
+        self.u.copy_(power_step(matrix.t() if self.columns else matrix, self.u))
+
+
+@torch.no_grad()
+def settle(module: nn.Module) -> None:
+    """One step of the power iteration in every layer of it that has one."""
+    for layer in module.modules():
+        norm = getattr(layer, "spectral_norm", None)
+        if isinstance(norm, SpectralNorm):
+            norm.step(layer.weight.flatten(1))  # type: ignore[union-attr,operator]
 
 
 def _norm(weight: Tensor, *, columns: bool, normalised: bool) -> SpectralNorm | None:
