@@ -20,6 +20,7 @@ from gantools.networks.batch_norm import Moments
 from gantools.networks.biggan import GeneratorConfig, generator_config
 from gantools.networks.biggan_blocks import initial
 from gantools.networks.biggan_discriminator import DiscriminatorConfig, discriminator_config
+from gantools.networks.biggan_standing import standing
 from gantools.networks.biggan_statistics import between, row_at, rows_at
 from gantools.networks.network import Network, open_network
 from gantools.networks.spectral_norm import Dense, SpectralNorm
@@ -330,3 +331,56 @@ def test_resolutions_without_an_architecture() -> None:
         discriminator_config(16)
     with pytest.raises(Usage, match="BigGAN-deep"):
         discriminator_config(512, deep=True)
+
+
+# Standing statistics.
+
+
+@pytest.mark.parametrize("kind", ["chunks", "deep", "rows"])
+def test_standing_statistics_are_those_of_its_own_pictures_2d(kind: str) -> None:
+    """Of one batch: evaluation gives the picture of training, at every psi; weights, u stay."""
+    g = biggan.Generator(tiny(**KINDS[kind])).eval()
+    initial(g)
+    z, label = torch.randn(16, 9), torch.eye(3)[torch.arange(16) % 3]
+    before = {n: t.clone() for n, t in g.state_dict().items()}
+    made = standing(g, 3, 16, 16, draw=lambda *_: (z, label))
+    for name, tensor in made.state_dict().items():
+        moment = name.endswith((".mean", ".var"))
+        assert moment == (tensor.shape[:1] == (3,) and tensor.dim() == 2 and "norm" in name
+                          and "weight" not in name)  # fmt: skip
+        if not moment:
+            assert torch.equal(tensor, before[name]), name
+    assert all(torch.equal(t, before[n]) for n, t in g.state_dict().items())
+    plain = biggan.Generator(replace(g.cfg, n_stats=1)).train()
+    state = plain.state_dict()
+    plain.load_state_dict({n: before[n] if before[n].shape == t.shape else t
+                           for n, t in state.items()})  # fmt: skip
+    for module in plain.modules():
+        if isinstance(module, SpectralNorm):
+            module.eval()
+    counts: dict[str, int] = {}
+    for name, module in plain.named_modules():
+        if isinstance(module, Moments):
+            module.register_forward_pre_hook(
+                lambda _, x, name=name: counts.update({name: x[0][:, 0].numel()})
+            )
+    wanted = [plain(z * psi, label) for psi in (0.0, 0.5, 1.0)]
+    for name, count in counts.items():  # the running variance is the unbiased one
+        made.get_submodule(name).var.mul_((count - 1) / count)  # type: ignore[operator,union-attr]
+    for psi, picture in zip((0.0, 0.5, 1.0), wanted, strict=True):
+        torch.testing.assert_close(made(z, label, psi=psi), picture, atol=1e-3, rtol=0)
+    assert not torch.allclose(made(z, label, psi=0.5), plain(z, label), atol=0.05)
+
+
+def test_standing_statistics_are_means_of_batches_2d() -> None:
+    """The first batch norm's, by hand; the last batch is as large as the others."""
+    g = biggan.Generator(tiny()).eval()
+    batches = [torch.randn(4, 9) for _ in range(3)]
+    left, label = list(batches), torch.eye(3)[[0, 1, 2, 0]]
+    made = standing(g, 1, 9, 4, draw=lambda *_: (left.pop(0), label))
+    seen = [g.fc(z[:, :3]).reshape(4, 16, 4, 4) for z in batches]
+    mean = torch.stack([x.mean(dim=(0, 2, 3)) for x in seen]).mean(dim=0)
+    var = torch.stack([x.var(dim=(0, 2, 3)) for x in seen]).mean(dim=0)
+    torch.testing.assert_close(made.blocks[0].norm0.mean, mean)
+    torch.testing.assert_close(made.blocks[0].norm0.var, var)
+    assert made.cfg == g.cfg

@@ -384,3 +384,29 @@ def test_what_it_has_not_is_refused_in_one_line(gt: Any, fixtures: Path, tmp_pat
         out = ".safetensors" if "--space" in args or "project" in args else ".png"
         done = gt(*args, "-o", out)
         assert (done.code, why in done.err, done.err.count("\n")) == (2, True, 1), done.err
+
+
+def test_model_standing(gt: Any, fixtures: Path, tmp_path: Path) -> None:
+    """A table by truncation for a network that had none; latents of the old one still fit."""
+    net, made = fixtures / AJBROCK, tmp_path / "x.safetensors"
+    done = gt("generate", "--net", net, "--seeds", "3", "--class", "2", "--space", "z", "--psi",
+              "0.5", "-o", tmp_path / "a.safetensors")  # fmt: skip
+    assert done.code == 0, done.err
+    done = gt("model", "standing", net, "-o", made, "--rows", "3", "--num", "8", "--batch", "8",
+              "--device", "cpu")  # fmt: skip
+    assert (done.code, done.out) == (0, b""), done.err
+    story = files.header(made)
+    assert story["derived_from"] == [files.load(net).meta["id"]]
+    assert (story["standing"]["rows"], story["config"]["d"]) == (3, None)
+    pictures = [
+        gt("generate", "--net", n, tmp_path / "a.safetensors", "-o", ".png") for n in (net, made)
+    ]
+    assert [p.code for p in pictures] == [0, 0]
+    assert pictures[0].out != pictures[1].out
+    for args, why in (
+        ((net, "-o", tmp_path / "y.pkl"), "x.safetensors"),
+        ((net, "-o", tmp_path / "no" / "y.safetensors"), "no such folder"),
+        ((fixtures / "pggan_tf_unfused.pkl", "-o", tmp_path / "y.safetensors"), "not a BigGAN"),
+    ):
+        done = gt("model", "standing", *args)
+        assert (done.code, why in done.err, done.err.count("\n")) == (2, True, 1), done.err

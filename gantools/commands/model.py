@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gantools import options, report
+from gantools.commands.model_standing import standing
 from gantools.report import Usage
 
 app = typer.Typer(
@@ -233,3 +234,6 @@ def _pixels(size: list[int] | None) -> str | int | None:
     if size is None:
         return None
     return size[0] if size[0] == size[1] else f"{size[0]}x{size[1]}"
+
+
+app.command("standing")(standing)

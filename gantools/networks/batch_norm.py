@@ -23,7 +23,7 @@ class Moments(nn.Module):
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
         super().__init__()
-        self.eps = eps
+        self.eps, self.momentum = eps, MOMENTUM
         self.processes: Processes | None = None
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("var", torch.ones(channels))
@@ -32,7 +32,7 @@ class Moments(nn.Module):
         """x [N, C, H, W] with mean 0 and variance 1: the batch's in training, else the running."""
         if self.processes is None or not self.training:
             return F.batch_norm(
-                x, self.mean, self.var, training=self.training, momentum=MOMENTUM, eps=self.eps
+                x, self.mean, self.var, training=self.training, momentum=self.momentum, eps=self.eps
             )
         y = x.to(torch.promote_types(x.dtype, torch.float32))
         # Centred by the running mean, which all processes share, so that the squares do not cancel.
@@ -43,8 +43,8 @@ class Moments(nn.Module):
         mean = first + offset[:, 0, 0]
         count = x.numel() // x.shape[1] * self.processes.world
         with torch.no_grad():
-            self.mean.lerp_(mean, MOMENTUM)
-            self.var.lerp_(var * (count / max(count - 1, 1)), MOMENTUM)
+            self.mean.lerp_(mean, self.momentum)
+            self.var.lerp_(var * (count / max(count - 1, 1)), self.momentum)
         y = (y - mean[:, None, None]) * (var + self.eps).rsqrt()[:, None, None]
         return y.to(x.dtype)
 
