@@ -265,3 +265,24 @@ def test_report_and_families(run: Path) -> None:
     saved = state.read(run)
     assert saved is not None and saved.config.family == "biggan"
     assert families.config_of(saved.config.to_dict()) == saved.config
+
+
+def test_pictures_that_are_not_square_and_with_alpha(gt: Any, tmp_path: Path) -> None:
+    """32x48 with alpha, without classes, deep: what it makes is as large, straight in its files."""
+    folder = tmp_path / "wide"
+    folder.mkdir()
+    for i in range(8):
+        pixels = np.random.default_rng(i).integers(0, 256, (32, 48, 4), np.uint8)
+        (folder / f"{i}.png").write_bytes(image.encode(pixels))
+    run = tmp_path / "run"
+    done = gt("train", "biggan", folder, "-o", run, "--resolution", "32x48", "--channels", "4",
+              "--deep", "--ch", "4", "--latent-dim", "4", "--batch", "512", "--images", "1k",
+              "--snapshot", "1k", "--device", "cpu", "--workers", "1", "-q")  # fmt: skip
+    assert done.code == 0, done.err
+    made = run / "network-000001.safetensors"
+    shown = image.decode_channels(
+        gt("generate", "--net", made, "--seeds", "0", "-o", ".png").out, 4
+    )
+    assert shown.shape == (32, 48, 4)
+    told = json.loads(gt("model", "info", made, "--json").out)
+    assert (told["size"], told["alpha"]) == ([32, 48], "premultiplied")

@@ -190,6 +190,8 @@ def build(
     for module in (g, d):
         if module is not None:
             module.eval().requires_grad_(False).to(device)
+    if isinstance(g, biggan.Generator):
+        g.for_pictures()
     return Network(name, identity, ckpt.family, g, d, ckpt.meta, device, DTYPES[dtype or "fp32"])
 
 

@@ -55,6 +55,16 @@ def settle(module: nn.Module) -> None:
             norm.step(layer.weight.flatten(1))  # type: ignore[union-attr,operator]
 
 
+@torch.no_grad()
+def multiply_out(module: nn.Module) -> None:
+    """Put weight / σ into the place of every weight, in a network that is not trained any more."""
+    for layer in module.modules():
+        norm = getattr(layer, "spectral_norm", None)
+        if isinstance(norm, SpectralNorm):
+            layer.weight.copy_(norm.eval()(layer.weight))  # type: ignore[union-attr,operator,arg-type]
+            layer.spectral_norm = None  # type: ignore[assignment]
+
+
 def _norm(weight: Tensor, *, columns: bool, normalised: bool) -> SpectralNorm | None:
     matrix = weight.flatten(1)
     return SpectralNorm(matrix.shape[int(columns)], columns=columns) if normalised else None
