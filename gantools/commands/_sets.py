@@ -273,3 +273,104 @@ def _counted(blocks: Iterator[np.ndarray], story: dict[str, Any]) -> Iterator[np
     for block in blocks:
         story["count"] += len(block)
         yield block
+
+
+def open_source(operand: str | None, asked: Drawn, *, keyed: bool = False) -> Source:
+    """The pictures of an operand, or of the network of --net where there is none.
+
+    keyed: as in `pictures_of`.
+    """
+    from gantools.io.source import samples
+
+    if operand is None:
+        return _generated(asked)
+    name = "stdin" if operand == "-" else Path(operand).name or "."
+    found = pictures_of(samples([operand], shard=asked.shard), asked, keyed=keyed)
+    return Source(found, {"source": name, **_shard(asked)})
+
+
+def _shard(asked: Drawn) -> dict[str, str]:
+    return {} if asked.shard is None else {"shard": asked.shard}
+
+
+def pictures_of(
+    samples: Iterable[Sample], asked: Drawn, *, keyed: bool = False
+) -> Iterator[Picture]:
+    """Pictures decoded, latents rendered with the network of --net; the order stays.
+
+    keyed: each is called by its key, not by its name for messages. What fails is reported.
+    """
+    from gantools.io.sample import kind
+
+    for what, group in groupby(samples, key=lambda sample: kind(sample.data)):
+        if what == "latent":
+            yield from _rendered(_latents(group), asked)
+        else:
+            yield from _decoded(group, keyed)
+
+
+def _decoded(samples: Iterable[Sample], keyed: bool) -> Iterator[Picture]:
+    from gantools.io.image import decode
+
+    for sample in samples:
+        try:
+            pixels = decode(sample.data)
+        except SampleError as e:
+            report.failed(sample.name, e)
+            continue
+        yield sample.key if keyed else sample.name, pixels
+
+
+def _latents(samples: Iterable[Sample]) -> Iterator[Latent]:
+    from gantools.io.latent import Latent
+
+    for sample in samples:
+        try:
+            yield Latent.from_bytes(sample.data, sample.key)
+        except SampleError as e:
+            report.failed(sample.name, e)
+
+
+def _rendered(latents: Iterable[Latent], asked: Drawn) -> Iterator[Picture]:
+    from gantools.latents import pictures
+
+    def picture(latent: Latent) -> pictures.Picture:
+        look = pictures.Look(noise=None if latent.noise else asked.noise, seed=asked.seed)
+        return pictures.Picture(latent.key, [pictures.Cell(latent, look)])
+
+    cells = map(picture, latents)
+    for made in pictures.rendered(asked.network, cells, asked.batch, exact=False):
+        pixels = made.pixels()
+        if pixels is not None:
+            yield made.key, pixels
+
+
+def _generated(asked: Drawn) -> Source:
+    """Pictures of the seeds from --seed on, as `generate --seeds` numbers them."""
+    from gantools.io.source import parse_shard
+
+    network = asked.network
+    network.check_psi(asked.psi, "--psi")
+    story = {"network": network.name, "network_id": network.id, "psi": asked.psi, "noise": NOISE}
+    story["seeds"] = f"{asked.seed}-{asked.seed + asked.num - 1}"
+    if network.g.cfg.c_dim:
+        story["classes"] = "uniform"
+    index, count = parse_shard(asked.shard)
+    numbers = range(index, asked.num, count)
+    latents = (_drawn(network, asked, i) for i in numbers)
+    return Source(_rendered(latents, asked), {**story, **_shard(asked)}, len(numbers))
+
+
+def _drawn(network: Network, asked: Drawn, i: int) -> Latent:
+    import numpy as np
+
+    from gantools.io.latent import Latent
+    from gantools.io.seeds import derive
+
+    cfg, seed = network.g.cfg, asked.seed + i
+    tensors = {"z": network.z_of(seed)}
+    if cfg.c_dim:
+        chosen = derive(asked.seed, f"seed{seed:06d}", "class") % cfg.c_dim
+        tensors["y"] = np.eye(cfg.c_dim, dtype=np.float32)[chosen]
+    space = "zy" if cfg.c_dim else "z"
+    return Latent(f"seed{seed:06d}", space, tensors, {"psi": asked.psi})
