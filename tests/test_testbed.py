@@ -320,7 +320,7 @@ def test_table_has_the_papers_numbers_s3_11_s3_22(gt: Any, tmp_path: Path) -> No
     done = gt(*GENERATOR, "--steps", 4, "-o", "-", "-o", tmp_path / "x.svg")
     assert done.code == 0
     lines = [line.split("\t") for line in done.text.splitlines()]
-    assert lines[0] == ["name", "num", "parameters", "psnr", "loss", "error_high",
+    assert lines[0] == ["name", "num", "parameters", "psnr", "loss", "power_high",
                         "paper toyset", "paper celeba"]  # fmt: skip
     assert lines[1][0] == "zeros"
     assert lines[1][-2:] == ["38.6", "42.4"]

@@ -20,7 +20,7 @@ GENERATOR = {
 }
 DISCRIMINATOR = {
     Preset.paper: Settings(64, 8, 10, 100_000, 1000, 1e-3),
-    Preset.small: Settings(16, 32, 4, 1500, 50, 1e-3),
+    Preset.small: Settings(16, 32, 4, 3000, 100, 1e-3),
 }
 TENSOR_LR = 0.01
 

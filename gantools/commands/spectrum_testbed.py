@@ -87,8 +87,8 @@ def generator(
     """Let generators that differ in their upsampling learn pictures by heart from fixed latents.
 
     What one still lacks at the end, and learns late, is what its upsampling makes hard. Told are
-    the PSNR of its pictures, the mean relative error of the highest quarter of their spectrum, and
-    the paper's numbers beside them; -o x.png shows that error over frequency and time.
+    the PSNR of its pictures, their power in the corners of the spectrum (power_high, 1 is right)
+    and the paper's PSNRs; -o x.png shows the spectrum's error over frequency and time.
 
     The preset small shows the paper's order in minutes on a CPU. paper is the paper's own, 100,000
     steps: hours on a CPU for each configuration; on a GPU all of them run as one graph. Several

@@ -138,6 +138,7 @@ def draws(kind: Kind, size: int, seed: int) -> Iterator[tuple[str, Make]]:
 
 
 def squares(operands: list[str], size: int) -> Iterator[tuple[str, Make]]:
+    """Keys, and what makes the middle squares of photographs."""
     from gantools.io.source import samples
 
     for sample in samples(operands, kinds=("image",)):

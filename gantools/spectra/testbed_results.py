@@ -15,14 +15,14 @@ from gantools.ops.pixels import to_uint8
 from gantools.ops.spectrum import frequencies, reduced
 from gantools.spectra import plots
 from gantools.spectra.discriminator_testbed import TOLD
-from gantools.spectra.profile import Spectrum, relative_error, summary
+from gantools.spectra.profile import Spectrum, relative_error
 from gantools.spectra.testbed import Bed
 from gantools.spectra.testbed_run import Course
 
 SHOWN = 10  # pictures of each configuration on the sheet
 EQUILIBRIUM = 0.05  # D's loss is as near to 2 log 2, and R1's penalty to 0, where it is reached
 PAPER = ("toyset", "celeba", "appendix")
-SCORES = ("num", "parameters", "psnr", "psnr_raw", "loss", *TOLD, "equilibrium", "error_high")
+SCORES = ("num", "parameters", "psnr", "psnr_raw", "loss", *TOLD, "equilibrium", "power_high")
 
 Entry = dict[str, Any]
 
@@ -36,8 +36,7 @@ def entry(bed: Bed, course: Course, paper: Mapping[str, Mapping[str, float]]) ->
     found: Entry = {"name": name, "num": int(num)}
     found["parameters"] = sum(p.numel() for p in network.parameters())
     found |= last
-    size = bed.targets.shape[2]
-    found["error_high"] = summary(errors[-1], frequencies(size, size)).get("error_high")
+    found["power_high"] = high_power(bed.targets, course.spectra[-1])
     if "d_loss" in last:
         away = abs(last["d_loss"] - 2 * math.log(2))
         found["equilibrium"] = max(away, last["r1"]) < EQUILIBRIUM
@@ -48,11 +47,21 @@ def entry(bed: Bed, course: Course, paper: Mapping[str, Mapping[str, float]]) ->
     return found
 
 
+def high_power(targets: Tensor, spectrum: np.ndarray) -> float:
+    """The spectrum's sum beyond the end of an axis, f / f_nyq = 0.707, over that of the targets."""
+    beyond = frequencies(targets.shape[2], targets.shape[3]) >= plots.AXIS
+    return float(spectrum[beyond].sum() / real_spectrum(targets)[beyond].sum())
+
+
+def real_spectrum(targets: Tensor) -> np.ndarray:
+    """The mean spectrum of the pictures to learn, [bins]."""
+    with torch.inference_mode():
+        return reduced(targets.double()).mean(0).cpu().numpy()
+
+
 def relative_errors(bed: Bed, course: Course) -> list[np.ndarray]:
     """Mean spectrum over that of the targets, minus 1, at every measurement: [bins] each (S3.3)."""
-    targets = bed.targets
-    with torch.inference_mode():
-        real = reduced(targets.double()).mean(0).cpu().numpy()
+    targets, real = bed.targets, real_spectrum(bed.targets)
 
     def spectrum(values: np.ndarray) -> Spectrum:
         size = (targets.shape[2], targets.shape[3])
