@@ -106,6 +106,21 @@ def test_lenet_reads_mnist_s1_22(
     assert results[0]["counts"] == counts.tolist()
     assert results[0]["modes"] == np.count_nonzero(counts)
     assert results[0]["protocol"]["count"] == 40 and plot.read_bytes().startswith(b"\x89PNG")
+    parts = [tmp_path / f"part{i}.safetensors" for i in range(3)]
+    for i, part in enumerate(parts):
+        made = gt("metrics", "modes", folder, "--shard", f"{i}/3", "-o", part, "--json")
+        assert made.code == 0, made.err
+    whole = json.loads(gt("metrics", "modes", *reversed(parts), "--json").text)
+    assert sorted(whole["protocol"].pop("shards")) == ["0/3", "1/3", "2/3"]
+    assert whole == results[0]
+    for argv, why in (
+        ((parts[0], parts[0]), "is in part0.safetensors already"),
+        ((parts[0], "--num", 5), "parts say what was read"),
+        ((parts[0], folder), "stacked: no part of metrics modes"),
+        ((folder, "--shard", "0/3"), "name its file"),
+    ):
+        done = gt("metrics", "modes", *argv)
+        assert done.code == 2 and why in done.err and done.err.count("\n") == 1, done.err
 
 
 def test_wrong_usage_is_one_line(gt: Callable, tmp_path: Path) -> None:
@@ -113,7 +128,7 @@ def test_wrong_usage_is_one_line(gt: Callable, tmp_path: Path) -> None:
     Image.new("RGB", (32, 32)).save(tmp_path / "1.png")
     for argv, why in (
         ((tmp_path,), "weights mnist-lenet"),
-        ((tmp_path, "--num", 5), "leave PICTURES out"),
+        ((tmp_path, "--num", 5), "leave INPUT out"),
         ((tmp_path / "none",), "no such file"),
     ):
         done = gt("metrics", "modes", *argv)

@@ -1,4 +1,4 @@
-"""Files of numbers per sample that metrics ppl and metrics ls write in shards, and merge."""
+"""Files of numbers per sample that metrics ppl, ls and modes write in shards, and merge."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def read(operands: Sequence[str], kind: str) -> Rows:
 
     paths = [Path(name) for name in operands]
     for path in paths:
-        if not path.is_file():
+        if not path.exists():
             raise Usage(f"{path}: no such file")
         if not shards.is_rows(path):
             raise Usage(f"{path.name}: no part of metrics {kind}")

@@ -81,6 +81,11 @@ class Modes:
 
     counts: np.ndarray
 
+    @classmethod
+    def of_codes(cls, found: np.ndarray) -> Modes:
+        """Of the codes [N] of pictures."""
+        return cls(np.bincount(found.astype(np.int64), minlength=COUNT))
+
     def results(self) -> dict[str, float | int]:
         """modes: codes that were there at all. kl: Σ p ln(1000 p), of the codes from uniform."""
         p = self.counts[self.counts > 0] / self.counts.sum()

@@ -1,4 +1,4 @@
-"""Numbers of samples, by index, that shards of a metric make and that merge (S0.17, S0.18).
+"""Numbers of samples, by index, that shards of a metric make and that merge (S0.17, S0.18, S1.22).
 
 A safetensors file: `index` int64 [n], `values` float64 [n, K], and a story with their kind, the K
 columns, the shards, and the protocol, in which what merges has to agree.
