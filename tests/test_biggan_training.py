@@ -268,7 +268,7 @@ def test_report_and_families(run: Path) -> None:
 
 
 def test_pictures_that_are_not_square_and_with_alpha(gt: Any, tmp_path: Path) -> None:
-    """32x48 with alpha, without classes, deep: what it makes is as large, straight in its files."""
+    """32x48 with alpha, without classes: what it makes is as large, straight in its files."""
     folder = tmp_path / "wide"
     folder.mkdir()
     for i in range(8):
@@ -276,8 +276,9 @@ def test_pictures_that_are_not_square_and_with_alpha(gt: Any, tmp_path: Path) ->
         (folder / f"{i}.png").write_bytes(image.encode(pixels))
     run = tmp_path / "run"
     done = gt("train", "biggan", folder, "-o", run, "--resolution", "32x48", "--channels", "4",
-              "--deep", "--ch", "4", "--latent-dim", "4", "--batch", "512", "--images", "1k",
-              "--snapshot", "1k", "--device", "cpu", "--workers", "1", "-q")  # fmt: skip
+              "--attention", "0", "--ch", "1", "--latent-dim", "4", "--batch", "512",
+              "--images", "1k", "--snapshot", "1k", "--device", "cpu", "--workers", "1",
+              "-q")  # fmt: skip
     assert done.code == 0, done.err
     made = run / "network-000001.safetensors"
     shown = image.decode_channels(
