@@ -154,10 +154,13 @@ def _first_line(text: str | None) -> str:
 
 
 def _prose(text: str | None) -> str:
-    """Paragraphs; one that begins with $ is an example."""
+    """Paragraphs; one that begins with $ is an example, one with \\b a list of them by lines."""
     out = ""
     for paragraph in re.split(r"\n\s*\n", (text or "").strip()):
-        if paragraph.startswith("$ "):
+        if paragraph.startswith("\b"):
+            lines = (" ".join(line.split()) for line in paragraph[1:].strip().splitlines())
+            out += ".PP\n.RS\n.nf\n" + escape("\n".join(lines)) + "\n.fi\n.RE\n"
+        elif paragraph.startswith("$ "):
             out += f".PP\n.RS\n.nf\n{escape(' '.join(paragraph.split()))}\n.fi\n.RE\n"
         else:
             out += f".PP\n{escape(' '.join(paragraph.split()))}\n"

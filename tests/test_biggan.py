@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from scipy.stats import norm, truncnorm
 from torch import Tensor, nn
 
+from gantools.io import seeds
 from gantools.networks import biggan, biggan_discriminator, network
 from gantools.networks.attention import SelfAttention
 from gantools.networks.batch_norm import Moments
@@ -25,6 +27,7 @@ from gantools.networks.biggan_statistics import between, row_at, rows_at
 from gantools.networks.network import Network, open_network
 from gantools.networks.spectral_norm import Dense, SpectralNorm
 from gantools.report import Usage
+from gantools.training import snapshots
 
 TRUNCATIONS = (400, 405, 500, 580, 1000)  # thousandths
 
@@ -386,3 +389,19 @@ def test_standing_statistics_are_means_of_batches_2d() -> None:
     torch.testing.assert_close(made.blocks[0].norm0.mean, mean)
     torch.testing.assert_close(made.blocks[0].norm0.var, var)
     assert made.cfg == g.cfg
+
+
+# Its z.
+
+
+def test_z_of_a_seed_is_scipys_truncated_normal_2d() -> None:
+    """Huggingface's sampler draws it so; a walk's and a run's z are the same quantiles."""
+    wanted = truncnorm.rvs(-2, 2, size=(1, 300), random_state=np.random.RandomState(7))[0]
+    np.testing.assert_allclose(seeds.truncated_z_from_seed(7, 300), wanted, atol=1e-6)
+    assert np.abs(wanted).max() < 2
+    z = np.linspace(-6, 6, 101)
+    np.testing.assert_allclose(seeds.truncated(z), truncnorm.ppf(norm.cdf(z), -2, 2), atol=1e-6)
+    g = biggan.Generator(tiny(z_dim=900))
+    drawn = snapshots._draw(g, 3)[0].numpy()
+    assert 1.8 < np.abs(drawn).max() <= 2
+    assert drawn.std() == pytest.approx(truncnorm.std(-2, 2), rel=0.05)

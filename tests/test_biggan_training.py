@@ -231,6 +231,25 @@ def test_network_file_makes_pictures(gt: Any, run: Path, things: Path, tmp_path:
     assert done.code == 0 and math.isfinite(json.loads(done.out)["kid"]), done.err
 
 
+def test_goes_on_from_a_run_of_ajbrocks_2d(fixtures: Path) -> None:
+    """Both players, the average and every u, as they are in its files; and they train."""
+    folder = fixtures / "ajbrock_biggan_r32"
+    given = {"batch": 4, "labels": "folders", "net": folder.name}
+    config = growing_presets.resolve("biggan", "auto", 32, given)
+    found = networks.start(str(folder), config)
+    assert found is not None
+    made, parents = networks.from_checkpoint(found, config)
+    assert parents == [found.meta["id"]]
+    for part in ("g", "d", "g_ema"):
+        state_of = getattr(made, part).state_dict()
+        for name, tensor in found.part(part).items():
+            assert np.array_equal(state_of[name].numpy(), tensor), name
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 3, 32, 32), np.uint8)
+    going = GrowingTrainer(config, made, in_memory(config, pixels, np.arange(20) % 7))
+    going.step()
+    assert going.is_finite()
+
+
 def test_networks_made_for_pictures_alone_are_not_trained(
     gt: Any, fixtures: Path, things: Path, tmp_path: Path
 ) -> None:
@@ -268,7 +287,7 @@ def test_report_and_families(run: Path) -> None:
 
 
 def test_pictures_that_are_not_square_and_with_alpha(gt: Any, tmp_path: Path) -> None:
-    """32x48 with alpha, without classes, deep: what it makes is as large, straight in its files."""
+    """32x48 with alpha, without classes: what it makes is as large, straight in its files."""
     folder = tmp_path / "wide"
     folder.mkdir()
     for i in range(8):
@@ -276,8 +295,9 @@ def test_pictures_that_are_not_square_and_with_alpha(gt: Any, tmp_path: Path) ->
         (folder / f"{i}.png").write_bytes(image.encode(pixels))
     run = tmp_path / "run"
     done = gt("train", "biggan", folder, "-o", run, "--resolution", "32x48", "--channels", "4",
-              "--deep", "--ch", "4", "--latent-dim", "4", "--batch", "512", "--images", "1k",
-              "--snapshot", "1k", "--device", "cpu", "--workers", "1", "-q")  # fmt: skip
+              "--attention", "0", "--ch", "1", "--latent-dim", "4", "--batch", "512",
+              "--images", "1k", "--snapshot", "1k", "--device", "cpu", "--workers", "1",
+              "-q")  # fmt: skip
     assert done.code == 0, done.err
     made = run / "network-000001.safetensors"
     shown = image.decode_channels(

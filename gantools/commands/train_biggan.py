@@ -192,9 +192,10 @@ def biggan(
     again resumes the run exactly, also after a kill -9; only --images, --snapshot, --workers and
     --stream may change.
 
-    \b
     $ gantools train biggan cifar/ -o run --preset cifar10 --labels folders
+
     $ gantools train biggan animals/ -o run --resolution 64 --labels folders --ch 32
+
     $ gantools train biggan photos/ -o run --resolution 128 --batch 256 --accumulate 4
     """
     report.begin("train biggan", quiet=quiet)

@@ -127,7 +127,7 @@ def _networks(path: Path, file: _Value | stylegan2.Tensors, sources: dict[str, s
     if isinstance(file, dict):
         if huggingface.is_state(file):
             return huggingface.read(file, huggingface.settings(path))
-        raise Malformed("safetensors, but of no network that gantools knows")
+        raise Malformed("a safetensors file, but not a network that gantools knows")
     value, arrays = file.value, file.arrays
     if isinstance(value, dict) and ("G_ema" in value or nvidia.is_module(value.get("G"))):
         return nvidia.read(value, arrays)
