@@ -344,6 +344,20 @@ def test_table_has_the_papers_numbers_s3_11_s3_22(gt: Any, tmp_path: Path) -> No
     assert (tmp_path / "x.svg").read_bytes().startswith(b"<?xml")
 
 
+@pytest.mark.long
+def test_upsamplings_have_the_papers_order_s3_7_s3_11(gt: Any) -> None:
+    """Zeros >= Reshape > NN > Bilinear, and the first two alone have power in the corners."""
+    done = gt("spectrum", "testbed", "generator", "--size", 16, "--num", 2, "--steps", 300,
+              "--every", 300, "--json", "-q")  # fmt: skip
+    found = {entry["name"]: entry for entry in json.loads(done.text)["configurations"]}
+    order = ["zeros", "reshape", "nearest", "bilinear"]
+    assert sorted(found, key=lambda name: -found[name]["psnr"]) == order
+    assert found["zeros"]["psnr"] > found["nearest"]["psnr"] + 5
+    power = [found[name]["power_high"] for name in order]
+    assert min(power[:2]) > 0.7
+    assert max(power[2:]) < 0.5
+
+
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
