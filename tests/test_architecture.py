@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "inversion": {"io", "ops", "networks", "latents"},  # its results are latents of every space
     "faces": {"io", "ops", "networks"},
     "evaluation": {"io", "ops", "networks"},
-    "spectra": {"io", "ops", "networks"},
+    "spectra": {"io", "ops", "networks", "training"},  # its testbeds are trainings (S3.7, S3.12)
     # evaluation for the best snapshot (S0.15); inversion for the encoders that are trained (S2.10).
     "training": {"io", "ops", "networks", "evaluation", "inversion"},
 }

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gantools.networks import layers
 from gantools.networks.layers import SQRT2
-from gantools.ops.resample import box_down, conv_box_down, nearest_up, nearest_up_conv
+from gantools.ops.resample import Upsampling, box_down, conv_box_down, nearest_up, up, up_conv
 
 
 def steps_down(lod: float, count: int) -> tuple[int, float]:
@@ -82,8 +82,9 @@ class Weight(nn.Module):
 class Conv(Weight):
     """Convolution with He's gain in the weights: x [N, I, H, W] -> [N, O, H, W], 2H or H/2.
 
-    Nothing is multiplied after the activation, unlike in StyleGAN2. scale: "up" enlarges by nearest
-    neighbour before, "down" averages 2x2 after ("fused scale", the same to rounding).
+    Nothing is multiplied after the activation, unlike in StyleGAN2. scale: how it enlarges before
+    (S3.9), or "down": it averages 2x2 after ("fused scale", the same to rounding). padding: what
+    stands around the picture.
     """
 
     def __init__(
@@ -95,18 +96,23 @@ class Conv(Weight):
         bias: bool = True,
         gain: float = SQRT2,
         equalized: bool = True,
-        scale: Literal["", "up", "down"] = "",
+        scale: Upsampling | Literal["", "down"] = "",
+        padding: Literal["zeros", "reflect"] = "zeros",
     ) -> None:
         super().__init__(out_channels, in_channels, kernel, kernel, gain=gain, equalized=equalized)
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
-        self.resized = scale
+        self.resized, self.mirrored = scale, padding == "reflect"
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.scaled(x.dtype)
         bias = None if self.bias is None else self.bias.to(x.dtype)
+        pad = weight.shape[-1] // 2
+        if self.mirrored and pad:
+            x = up(x, self.resized) if self.resized and self.resized != "down" else x
+            return F.conv2d(F.pad(x, (pad,) * 4, mode="reflect"), weight, bias)
         if not self.resized:
-            return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
-        y = nearest_up_conv(x, weight) if self.resized == "up" else conv_box_down(x, weight)
+            return F.conv2d(x, weight, bias, padding=pad)
+        y = conv_box_down(x, weight) if self.resized == "down" else up_conv(x, weight, self.resized)
         return y if bias is None else y + bias[:, None, None]
 
 

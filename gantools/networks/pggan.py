@@ -1,6 +1,7 @@
 """PGGAN's generator (Karras et al. 2018; papers.md S1.1, S1.4, S1.5, S1.7, S1.14): z to a picture.
 
-It has no w. Upsampling is by nearest neighbour; every resolution keeps its ToRGB.
+It has no w. Upsampling is by nearest neighbour, or as paper 003 compares it (S3.8, S3.9); every
+resolution keeps its ToRGB where it grows.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from gantools.networks.batch_norm import BatchNorm
 from gantools.networks.growing import Conv, Weight, dtype_at, fade, pixel_norm, steps_down
 from gantools.networks.layers import SQRT2, entries
 from gantools.networks.sizes import SQUARE, Doubling
-from gantools.ops.resample import nearest_up
+from gantools.ops.resample import Upsampling, nearest_up
 from gantools.ops.styled import rendering
 
 
@@ -40,6 +41,9 @@ class GeneratorConfig(Doubling):
     tanh: bool = False
     lod: float = 0.0  # the level of detail it was saved at: not 0 while it was growing
     first_block: tuple[int, int] = SQUARE  # its height and width; doubled from block to block
+    growing: bool = True  # False: only the last resolution has a ToRGB
+    upsample: Upsampling = "nearest"  # reshape: from 4 times the channels of the layer before
+    padding: Literal["zeros", "reflect"] = "zeros"
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
@@ -85,7 +89,9 @@ class Start(Weight):
 class Layer(Conv):
     """A 3x3 convolution and what follows it: [N, I, H, W] -> [N, O, H, W] or twice the size."""
 
-    def __init__(self, cfg: GeneratorConfig, inputs: int, outputs: int, *, up: bool) -> None:
+    def __init__(
+        self, cfg: GeneratorConfig, inputs: int, outputs: int, *, up: bool = False
+    ) -> None:
         norm = _norm(cfg, outputs)
         super().__init__(
             inputs,
@@ -93,7 +99,8 @@ class Layer(Conv):
             3,
             bias=norm is None,
             equalized=cfg.equalized,
-            scale="up" if up else "",
+            scale=cfg.upsample if up else "",
+            padding=cfg.padding,
         )
         self.cfg, self.norm = cfg, norm
 
@@ -112,8 +119,11 @@ class Block(nn.Module):
             self.dense = Start(cfg)
         else:
             self.conv0 = Layer(cfg, cfg.widths[index - 1], width, up=True)
-        self.conv1 = Layer(cfg, width, width, up=False)
-        self.torgb = Conv(width, cfg.img_channels, 1, gain=1, equalized=cfg.equalized)
+        last = index == len(cfg.widths) - 1
+        outputs = width if last or cfg.upsample != "reshape" else 4 * width
+        self.conv1 = Layer(cfg, width, outputs)
+        if last or cfg.growing:
+            self.torgb = Conv(outputs, cfg.img_channels, 1, gain=1, equalized=cfg.equalized)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.dense(x) if self.first else self.conv0(x)
@@ -164,7 +174,7 @@ class Generator(nn.Module):
 
     def _batch(self, z: Tensor, dtype: torch.dtype | None, lod: float) -> Tensor:
         z = pixel_norm(z) if self.cfg.latent_norm else z
-        down, share = steps_down(lod, len(self.cfg.widths))
+        down, share = steps_down(lod, len(self.cfg.widths) if self.cfg.growing else 1)
         sizes = self.cfg.resolutions[: len(self.cfg.widths) - down]
         x, before = z, z
         for size in sizes:

@@ -1,6 +1,7 @@
 """The growing discriminator of PGGAN and StyleGAN1 (S0.8, S1.2, S1.6, S1.7, S1.11, S1.14).
 
-StyleGAN1's blurs before it halves; otherwise they are one.
+StyleGAN1's blurs before it halves; otherwise they are one. Paper 003 compares ways to halve (S3.13,
+S3.14).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from gantools.networks.batch_norm import BatchNorm
 from gantools.networks.growing import Conv, Dense, dtype_at, fade, shrunk, steps_down
 from gantools.networks.layers import MinibatchStddev, entries
 from gantools.networks.sizes import SQUARE, Doubling
-from gantools.ops.resample import box_down, fir, fir_kernel
+from gantools.ops.resample import Downsampling, box_down, fir, fir_kernel
+from gantools.ops.resample import down as down_by
 
 Perturb = Callable[[Tensor], Tensor]
 """What is done to the input of every convolution, [N, C, H, W]: LSGAN's noise (S1.10)."""
@@ -44,6 +46,8 @@ class DiscriminatorConfig(Doubling):
     equalized: bool = True
     lod: float = 0.0  # the level of detail it was saved at
     first_block: tuple[int, int] = SQUARE  # its height and width; twice that from block to block
+    growing: bool = True  # False: only the full resolution has a FromRGB
+    downsample: Downsampling = "avg"
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DiscriminatorConfig:
@@ -104,12 +108,12 @@ class Layer(Conv):
             scale="down" if fused else "",
         )
         self.norm = norm
-        self.pooled = down and not fused
+        self.pooled = cfg.downsample if down and not fused else None
 
     def forward(self, x: Tensor) -> Tensor:
         x = super().forward(x)
         x = F.leaky_relu(x if self.norm is None else self.norm(x), 0.2)
-        return box_down(x) if self.pooled else x
+        return x if self.pooled is None else down_by(x, self.pooled)
 
 
 class Block(nn.Module):
@@ -120,7 +124,8 @@ class Block(nn.Module):
     def __init__(self, index: int, cfg: DiscriminatorConfig) -> None:
         super().__init__()
         width, out = cfg.widths[index], cfg.widths[index - 1]
-        self.fromrgb = Layer(cfg, cfg.img_channels, width, 1)
+        if cfg.growing or index == len(cfg.widths) - 1:
+            self.fromrgb = Layer(cfg, cfg.img_channels, width, 1)
         self.conv0 = Layer(cfg, width, width, 3)
         self.conv1 = Layer(cfg, width, out, 3, down=True)
         taps = cfg.resample_filter
@@ -161,7 +166,8 @@ class Epilogue(nn.Module):
         super().__init__()
         width = cfg.widths[0]
         self.mbstd = MinibatchStddev(cfg.mbstd_group, cfg.mbstd_features)
-        self.fromrgb = Layer(cfg, cfg.img_channels, width, 1)
+        if cfg.growing or len(cfg.widths) == 1:
+            self.fromrgb = Layer(cfg, cfg.img_channels, width, 1)
         self.conv = Layer(cfg, width + self.mbstd.features, width, 3)
         self.norm = _norm(cfg, width)
         cells = width * math.prod(cfg.first_block)
@@ -231,6 +237,10 @@ class Discriminator(nn.Module):
         scores = self._scores(images, None, dtype, lod, perturb)
         return scores[:, :1], scores[:, 1:]
 
+    def all_scores(self, images: Tensor) -> Tensor:
+        """Every output of the last layer, [N, K]: with label_mode logits a score for each class."""
+        return self._scores(images, None, None, None, None)
+
     def features(self, images: Tensor, dtype: torch.dtype | None = None) -> list[Tensor]:
         """The input of every block, from full resolution down to 4x4: a perceptual space."""
         return self._trunk(images, dtype, None, _unchanged)
@@ -251,7 +261,8 @@ class Discriminator(nn.Module):
         self, images: Tensor, dtype: torch.dtype | None, lod: float | None, perturb: Perturb
     ) -> list[Tensor]:
         cfg = self.cfg
-        down, share = steps_down(cfg.lod if lod is None else lod, len(cfg.widths))
+        levels = len(cfg.widths) if cfg.growing else 1
+        down, share = steps_down(cfg.lod if lod is None else lod, levels)
         sizes = cfg.resolutions[: len(cfg.widths) - down]
         images = shrunk(images, cfg.sizes[len(sizes) - 1]).contiguous(
             memory_format=torch.channels_last

@@ -1,18 +1,25 @@
-"""FIR resampling by 2 (StyleGAN2, formats.md 2a "Resampling exactness"), as depthwise convolutions.
+"""Resampling by 2: FIR (StyleGAN2), and the ways that paper 003 compares (S3.9, S3.14).
 
-A depthwise convolution in channels_last is the fastest form on CPU and GPU alike that keeps plain
-autograd (double backward included); the reference with explicit zeros stands in the tests.
+FIR (formats.md 2a, "Resampling exactness") as depthwise convolutions: in channels_last the fastest
+form on CPU and GPU alike that keeps plain autograd (double backward included); the reference with
+explicit zeros stands in the tests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from gantools.ops.convolve import conv2d, conv_transpose2d
+
+Upsampling = Literal["nearest", "bilinear", "zeros", "reshape"]
+Downsampling = Literal["avg", "blurpool", "stride"]
+UPSAMPLINGS: tuple[Upsampling, ...] = get_args(Upsampling)
+DOWNSAMPLINGS: tuple[Downsampling, ...] = get_args(Downsampling)
 
 
 def fir_kernel(taps: Sequence[float]) -> Tensor:
@@ -92,6 +99,38 @@ def box_down(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 2)
 
 
+def up(x: Tensor, how: Upsampling) -> Tensor:
+    """[N, C, H, W] -> [N, C, 2H, 2W]; reshape takes its samples from channels, [N, C/4, 2H, 2W].
+
+    On an axis with theta = 2 pi u / 2N the spectrum X, repeated, is multiplied by 1 (zeros),
+    2 cos(theta/2) (nearest) or 2 cos^3(theta/2) (bilinear) in magnitude (S3.9).
+    """
+    if how == "nearest":
+        return nearest_up(x)
+    if how == "bilinear":
+        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    if how == "reshape":
+        return F.pixel_shuffle(x, 2)
+    n, c, h, w = x.shape
+    cells = F.pad(x.reshape(n, c, h, 1, w, 1), (0, 1, 0, 0, 0, 1))  # the sample, then a zero
+    return cells.reshape(n, c, 2 * h, 2 * w)
+
+
+def down(x: Tensor, how: Downsampling) -> Tensor:
+    """[N, C, H, W] -> [N, C, H/2, W/2]: means of 2x2, after a blur by [1, 3, 1]/5, or every other.
+
+    On an axis Y(u) = (Y H(u) + Y H(u + N)) / 2, with H = (1 + e^i theta)/2 for avg, that times
+    (3 + 2 cos theta)/5 for blurpool, 1 for stride (S3.14). The blur mirrors at the border.
+    """
+    if how == "stride":
+        return x[:, :, ::2, ::2]
+    if how == "blurpool":
+        x = F.pad(x, (1, 1, 1, 1), mode="reflect")
+        x = x[:, :, :-2] + 3 * x[:, :, 1:-1] + x[:, :, 2:]
+        x = (x[..., :-2] + 3 * x[..., 1:-1] + x[..., 2:]) / 25
+    return box_down(x)
+
+
 FUSED_FROM = 16  # pixels at the coarser side; below, the transposed convolution's start costs more
 
 
@@ -110,6 +149,19 @@ def nearest_up_conv(x: Tensor, weight: Tensor) -> Tensor:
         return conv2d(nearest_up(x), weight, padding=1)
     kernel = box_kernel(weight).flip([2, 3]).transpose(0, 1)
     return conv_transpose2d(x, kernel, stride=2, padding=1)
+
+
+def up_conv(x: Tensor, weight: Tensor, how: Upsampling) -> Tensor:
+    """`up`, then a 3x3 convolution that keeps the size: zeros outside.
+
+    nearest and zeros are one transposed convolution from FUSED_FROM on.
+    """
+    if how == "nearest":
+        return nearest_up_conv(x, weight)
+    if how == "zeros" and x.shape[-1] >= FUSED_FROM:
+        kernel = F.pad(weight, (1, 0, 1, 0)).flip([2, 3]).transpose(0, 1)  # even: an even size
+        return conv_transpose2d(x, kernel, stride=2, padding=1)
+    return conv2d(up(x, how), weight, padding=1)
 
 
 def conv_box_down(x: Tensor, weight: Tensor) -> Tensor:

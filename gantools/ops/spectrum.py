@@ -54,6 +54,29 @@ def energy(images: Tensor) -> Tensor:
     return _sums(images, duplicated=False) / (channels * (height * width) ** 2)
 
 
+def ring_means(half: Tensor, width: int, *, whole: bool) -> Tensor:
+    """Means over the rings of numbers on the half-plane of rfft2: [N, H, W // 2 + 1] -> [N, bins].
+
+    whole: each counts as often as the whole plane of `width` columns has it; else once.
+    """
+    ring, weight = _mean_on_device(half.shape[1], width, whole, half.device, half.dtype)
+    found = half.new_zeros(len(half), bins(half.shape[1], width))
+    return found.index_add(1, ring, half.flatten(1) * weight)
+
+
+@lru_cache(64)
+def _mean_on_device(
+    height: int, width: int, whole: bool, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """(bin, weight) of each number of the half-plane; weights of a ring sum to 1."""
+    ring, weight = _rings(height, width)[0].ravel(), np.ones(height * (width // 2 + 1))
+    if whole:
+        weight = _multiplicities(height, width, duplicated=False).ravel()
+    weight = weight / np.bincount(ring, weight)[ring]
+    with torch.inference_mode(False):
+        return torch.from_numpy(ring).to(device), torch.from_numpy(weight).to(device, dtype)
+
+
 def _sums(images: Tensor, *, duplicated: bool) -> Tensor:
     """Sums over channels and rings; means over rings where `duplicated`.
 
