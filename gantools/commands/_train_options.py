@@ -19,6 +19,19 @@ class Metric(StrEnum):
     kid = "kid"
 
 
+class SpectralForm(StrEnum):
+    """training.spectral.FORMS."""
+
+    log1p = "log1p"
+    jk = "jk"
+
+
+class SpectralRegulariser(StrEnum):
+    """What pulls the generator's spectra."""
+
+    durall = "durall"
+
+
 Data = Annotated[
     list[str],
     typer.Argument(
@@ -229,6 +242,35 @@ Channels = Annotated[
         "none; learnt premultiplied, so that no border has a fringe, written straight. Default: 3, "
         "on white where a picture is transparent.",
         callback=known_channels,
+    ),
+]
+SpectralD = Annotated[
+    SpectralForm | None,
+    number(
+        "--spectral-d",
+        "log1p|jk",
+        "A second discriminator that sees the pictures' reduced spectra, with half the weight in "
+        "both losses. log1p: log(1 + S) and a hidden layer, R1 on the sum of both; jk: Jung and "
+        "Keuper's, log power from 0 to 1 for each picture, one layer, its own optimiser and R1. "
+        "With --net it starts fresh, and the network goes on.",
+    ),
+]
+FMining = Annotated[
+    bool | None,
+    typer.Option(
+        "--f-mining",
+        help="Mining by frequencies (SSD-GAN): a score of each picture's spectrum is averaged with "
+        "the discriminator's, and only weighs the pictures; no gradient passes through it.",
+        show_default=False,
+    ),
+]
+SpecReg = Annotated[
+    SpectralRegulariser | None,
+    number(
+        "--spec-reg",
+        "durall",
+        "Durall et al.'s regulariser as published: the cross-entropy of real and generated spectra "
+        "times 1e-5 makes the generator's loss larger, without a gradient of its own.",
     ),
 ]
 Licence = Annotated[

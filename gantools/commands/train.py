@@ -134,6 +134,9 @@ def stylegan2(
     map_depth: shared.MapDepth = None,
     channel_base: shared.ChannelBase = None,
     channel_max: shared.ChannelMax = None,
+    spectral_d: shared.SpectralD = None,
+    f_mining: shared.FMining = None,
+    spec_reg: shared.SpecReg = None,
     metric: shared.MetricOption = None,
     features: shared.Features = None,
     licence: shared.Licence = None,
@@ -174,6 +177,7 @@ def stylegan2(
         "metric": metric, "features": features, "dtype": dtype.value, "freeze_d": freeze_d,
         "labels": shared.labels_name(labels, label_column), "label_column": label_column,
         "channels": channels, "fnz": fnz, "noise_blur": noise_blur,
+        "spectral_d": spectral_d, "f_mining": f_mining, "spec_reg": spec_reg,
     }  # fmt: skip
     framing = shared.framing_of(crop)
 

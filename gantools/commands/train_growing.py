@@ -197,6 +197,9 @@ def pggan(
     channel_base: shared.ChannelBase = None,
     d_channel_base: DChannelBase = None,
     channel_max: shared.ChannelMax = None,
+    spectral_d: shared.SpectralD = None,
+    f_mining: shared.FMining = None,
+    spec_reg: shared.SpecReg = None,
     metric: shared.MetricOption = None,
     features: shared.Features = None,
     licence: shared.Licence = None,
@@ -229,7 +232,8 @@ def pggan(
         "d_channel_base": d_channel_base, "channel_max": channel_max,
         "metric": metric, "features": features, "dtype": dtype.value,
         "labels": shared.labels_name(labels, label_column), "label_column": label_column,
-        "label_mode": label_mode, "channels": channels,
+        "label_mode": label_mode, "channels": channels, "spectral_d": spectral_d,
+        "f_mining": f_mining, "spec_reg": spec_reg,
     }  # fmt: skip
     options.set_threads(threads)
     job = Asked(

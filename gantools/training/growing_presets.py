@@ -12,7 +12,7 @@ from gantools.networks import pggan, pggan_discriminator, sngan, sngan_discrimin
 from gantools.networks.sizes import SQUARE, scaled
 from gantools.networks.stylegan2 import widths
 from gantools.report import Usage
-from gantools.training import ablations, schedule
+from gantools.training import ablations, schedule, spectral
 from gantools.training.presets import read_back
 from gantools.training.schedule import Schedule, half_life_kimg
 from gantools.training.shape import told
@@ -78,6 +78,9 @@ class GrowingConfig:
     label_mode: str | None = None
     channels: int = 3
     first_block: tuple[int, int] = SQUARE
+    spectral_d: str | None = None
+    f_mining: bool = False
+    spec_reg: str | None = None
     metric: str | None = None
     features: str = "inception"
     device: str = "cpu"
@@ -319,6 +322,7 @@ def _check(config: GrowingConfig) -> None:
         raise Usage("--gpus chooses a table of minibatches, and --batch or the preset gives one")
     if config.gpus > 1 and (config.course == "v1" or config.ablation is not None):
         raise Usage(f"--gpus {config.gpus}: preset {config.preset} is for one")
+    spectral.check(config)
     config.schedule()
 
 

@@ -10,6 +10,7 @@ from gantools.io.space import level
 from gantools.networks.sizes import SQUARE, first_block, scaled
 from gantools.networks.stylegan2 import MOST_BLUR
 from gantools.report import Usage
+from gantools.training import spectral
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class TrainConfig:
     4 has alpha. gpus: the number that auto's batch is for. resolution and first_block are what
     `shape.of` makes of a size. fnz: the block, 1-based, at which the generator starts from
     sampled features (S2.20), 0: a constant; noise_blur: their sigma_max in cells (S2.21).
+    spectral_d: the form of the discriminator of spectra, f_mining: scores of spectra, spec_reg:
+    durall's regulariser (S3.16-S3.18, S3.30).
     """
 
     family: ClassVar[str] = "stylegan2"
@@ -61,6 +64,9 @@ class TrainConfig:
     first_block: tuple[int, int] = SQUARE
     fnz: int = 0
     noise_blur: float = 0.0
+    spectral_d: str | None = None
+    f_mining: bool = False
+    spec_reg: str | None = None
     metric: str | None = None
     features: str = "inception"
     device: str = "cpu"
@@ -212,6 +218,7 @@ def _check(config: TrainConfig) -> None:
         raise Usage(f"--gpus is for preset auto; {config.preset} is the same on any number")
     if config.pl_weight and config.batch < 2:
         raise Usage("--batch 1: path length regularisation needs 2 or more")
+    spectral.check(config)
 
 
 def changed(before: TrainConfig, now: TrainConfig) -> list[str]:
