@@ -19,6 +19,23 @@ class Metric(StrEnum):
     kid = "kid"
 
 
+class Upsampling(StrEnum):
+    """ops.resample.UPSAMPLINGS."""
+
+    bilinear = "bilinear"
+    nearest = "nearest"
+    zeros = "zeros"
+    reshape = "reshape"
+
+
+class Downsampling(StrEnum):
+    """ops.resample.DOWNSAMPLINGS."""
+
+    avg = "avg"
+    blurpool = "blurpool"
+    stride = "stride"
+
+
 class SpectralForm(StrEnum):
     """training.spectral.FORMS."""
 
@@ -242,6 +259,25 @@ Channels = Annotated[
         "none; learnt premultiplied, so that no border has a fringe, written straight. Default: 3, "
         "on white where a picture is transparent.",
         callback=known_channels,
+    ),
+]
+Upsample = Annotated[
+    Upsampling | None,
+    number(
+        "--upsample",
+        "WAY",
+        "How the generator doubles: bilinear, nearest, zeros between the samples, or reshape, from "
+        "four times the channels. stylegan2 has the first two, sngan the first three. Default: "
+        "nearest for pggan, else bilinear.",
+    ),
+]
+Downsample = Annotated[
+    Downsampling | None,
+    number(
+        "--downsample",
+        "WAY",
+        "How the discriminator halves: avg, the mean of 2x2; blurpool, behind a blur by 1, 3, 1; "
+        "stride, every other sample. Default: avg; for stylegan2 a filter of 1, 3, 3, 1.",
     ),
 ]
 SpectralD = Annotated[

@@ -134,6 +134,8 @@ def stylegan2(
     map_depth: shared.MapDepth = None,
     channel_base: shared.ChannelBase = None,
     channel_max: shared.ChannelMax = None,
+    upsample: shared.Upsample = None,
+    downsample: shared.Downsample = None,
     spectral_d: shared.SpectralD = None,
     f_mining: shared.FMining = None,
     spec_reg: shared.SpecReg = None,
@@ -178,6 +180,7 @@ def stylegan2(
         "labels": shared.labels_name(labels, label_column), "label_column": label_column,
         "channels": channels, "fnz": fnz, "noise_blur": noise_blur,
         "spectral_d": spectral_d, "f_mining": f_mining, "spec_reg": spec_reg,
+        "upsample": upsample, "downsample": downsample,
     }  # fmt: skip
     framing = shared.framing_of(crop)
 

@@ -48,5 +48,5 @@ def changed(before: Config, now: Config) -> list[str]:
     if old["preset"] != new["preset"]:
         return ["--preset"]
     own = {"growing": "grow", "stable_kimg": "stable", "fade_kimg": "fade", "decay_kimg": "decay"}
-    own |= dict.fromkeys(("course", "batch_norm", "tanh"), "preset")
+    own |= dict.fromkeys(("course", "batch_norm", "tanh", "single_rgb"), "preset")
     return presets.flags([n for n in old if n != "net" and old[n] != new[n]], own)

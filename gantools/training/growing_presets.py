@@ -11,6 +11,7 @@ from typing import Any, Literal
 from gantools.networks import pggan, pggan_discriminator, sngan, sngan_discriminator, stylegan
 from gantools.networks.sizes import SQUARE, scaled
 from gantools.networks.stylegan2 import widths
+from gantools.ops.resample import DOWNSAMPLINGS, UPSAMPLINGS
 from gantools.report import Usage
 from gantools.training import ablations, schedule, spectral
 from gantools.training.presets import read_back
@@ -34,8 +35,9 @@ class GrowingConfig:
     hinge). gp_weight, gp_target, drift: WGAN-GP's. simultaneous: D and G step together, not in turn
     (S1.21). d_channel_base: D's channels (None: as many as G's). batch_norm: in both networks, in
     the place of equalized learning rates and PixelNorm; tanh: at the end of G (S1.22). ablation:
-    the row of S1.14 that shapes the networks. ema_kimg: half-life. The other entries are as in
-    presets.TrainConfig.
+    the row of S1.14 that shapes the networks. ema_kimg: half-life. upsample, downsample: how the
+    networks double and halve (S3.9, S3.14; None: the family's own way); single_rgb: they have a
+    ToRGB and a FromRGB at full resolution alone. The other entries are as in presets.TrainConfig.
     """
 
     family: Family
@@ -81,6 +83,9 @@ class GrowingConfig:
     spectral_d: str | None = None
     f_mining: bool = False
     spec_reg: str | None = None
+    upsample: str | None = None
+    downsample: str | None = None
+    single_rgb: bool = False
     metric: str | None = None
     features: str = "inception"
     device: str = "cpu"
@@ -145,13 +150,15 @@ class GrowingConfig:
         d = pggan_discriminator.DiscriminatorConfig(
             self.resolution, d_channels, mbstd_group=self.mbstd_group,
             norm="batch" if self.batch_norm else "none", equalized=not self.batch_norm,
-        ).to_dict()  # fmt: skip
+            growing=not self.single_rgb,
+        ).to_dict() | self._way("downsample")  # fmt: skip
         if self.family == "pggan":
             g = pggan.GeneratorConfig(
-                self.resolution, channels, z_dim=self.latent_dim, tanh=self.tanh,
+                self.resolution, self._reshaped(channels), z_dim=self.latent_dim, tanh=self.tanh,
                 norm="batch" if self.batch_norm else "pixel", equalized=not self.batch_norm,
+                growing=not self.single_rgb,
             )  # fmt: skip
-            return g.to_dict(), d
+            return g.to_dict() | self._way("upsample"), d
         g_config = stylegan.GeneratorConfig(
             self.resolution, channels, z_dim=self.latent_dim, w_dim=self.latent_dim,
             mapping_layers=self.map_depth,
@@ -164,7 +171,19 @@ class GrowingConfig:
         d = sngan_discriminator.discriminator_config(self.resolution)
         g_widths, d_widths = (tuple(min(w, self.channel_max) for w in c.widths) for c in (g, d))
         g = replace(g, widths=g_widths, z_dim=self.latent_dim)
-        return g.to_dict(), replace(d, widths=d_widths).to_dict()
+        d = replace(d, widths=d_widths)
+        return g.to_dict() | self._way("upsample"), d.to_dict() | self._way("downsample")
+
+    def _way(self, flag: str) -> dict[str, str]:
+        """--upsample or --downsample as a network's configuration has it."""
+        way = getattr(self, flag)
+        return {} if way is None else {flag: way}
+
+    def _reshaped(self, channels: tuple[int, ...]) -> tuple[int, ...]:
+        """Two thirds of them with reshape, for about as many parameters (S3.9)."""
+        if self.upsample != "reshape":
+            return channels
+        return tuple(max(1, width * 2 // 3) for width in channels)
 
 
 # S1.12: the average of PGGAN's G has 0.999 per minibatch of 16.
@@ -196,6 +215,12 @@ _PGGAN: dict[str, dict[str, Any]] = {
     "mnist-rgb-norm": _MNIST_RGB_NORM,
     "mnist-rgb-wgan-gp": {**_MNIST_RGB_NORM, "batch_norm": True},
 }  # fmt: skip
+# S3.23: S3.8's and S3.13's networks with one logit; what the paper does not say is chosen.
+_PGGAN["freqbias"] = {
+    "growing": False, "single_rgb": True, "loss": "logistic", "gamma": 10.0, "batch": 64,
+    "lr": 0.002, "channel_base": 2048, "channel_max": 64, "latent_dim": 64, "mbstd_group": 4,
+    "ema_kimg": 10.0,
+}  # fmt: skip
 _STYLEGAN: dict[str, dict[str, Any]] = {
     "auto": {},
     "ffhq": {"mirror": True},
@@ -217,7 +242,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 _TOTAL_KIMG = {
     ("pggan", "lsun"): 20_000, ("pggan", "cifar10"): 20_000, ("pggan", "mnist-rgb"): 15_000,
     ("pggan", "mnist-rgb-wgan-gp"): 10_000, ("pggan", "mnist-rgb-norm"): 10_000,
-    ("pggan", "mnist-rgb-stddev"): 10_000,
+    ("pggan", "mnist-rgb-stddev"): 10_000, ("pggan", "freqbias"): 5_000,
 }  # fmt: skip
 
 
@@ -323,7 +348,21 @@ def _check(config: GrowingConfig) -> None:
     if config.gpus > 1 and (config.course == "v1" or config.ablation is not None):
         raise Usage(f"--gpus {config.gpus}: preset {config.preset} is for one")
     spectral.check(config)
+    _check_ways(config)
     config.schedule()
+
+
+def _check_ways(config: GrowingConfig) -> None:
+    if config.upsample not in (None, *UPSAMPLINGS):
+        raise Usage(f"--upsample {config.upsample}: expected one of {', '.join(UPSAMPLINGS)}")
+    if config.downsample not in (None, *DOWNSAMPLINGS):
+        raise Usage(f"--downsample {config.downsample}: expected one of {', '.join(DOWNSAMPLINGS)}")
+    if config.upsample == "reshape" and config.family != "pggan":
+        raise Usage("--upsample reshape is for pggan: give bilinear, nearest or zeros")
+    if config.ablation is not None and (config.upsample or config.downsample):
+        raise Usage(f"--upsample, --downsample: preset {config.preset} has its own")
+    if config.single_rgb and config.growing:
+        raise Usage(f"--grow: the networks of preset {config.preset} have one size only")
 
 
 def _check_labels(config: GrowingConfig) -> None:

@@ -20,7 +20,7 @@ from gantools.networks.stylegan2_discriminator import Discriminator
 from gantools.report import Usage
 from gantools.training import shape
 from gantools.training.growing_presets import GrowingConfig
-from gantools.training.presets import TrainConfig
+from gantools.training.presets import DOWNSAMPLE, UPSAMPLE, TrainConfig
 
 CLAMP = 256.0  # of the activations in float16, as NVIDIA; bfloat16 has the range of float32
 
@@ -82,6 +82,7 @@ def start(net: str | None, config: TrainConfig | GrowingConfig) -> Checkpoint | 
             f"{config.channels}"
         )
     _check_features(net, g_config, config)
+    _check_ways(net, checkpoint, config)
     if frozen and not checkpoint.part("d"):
         raise Usage(f"--freeze-d: {net} has no discriminator")
     return checkpoint
@@ -104,6 +105,28 @@ def _check_features(
         raise Usage(f"--fnz: {net} is of the architecture {architecture}; only skip has F and R")
 
 
+_WAYS: dict[str, dict[str, Any]] = {  # of files that do not say them
+    "pggan": {"upsample": "nearest", "downsample": "avg"},
+    "sngan": {"upsample": "bilinear", "downsample": "avg"},
+    "stylegan2": {"resample_filter": [1, 3, 3, 1]},
+}
+
+
+def _check_ways(net: str, checkpoint: Checkpoint, config: TrainConfig | GrowingConfig) -> None:
+    """Usage where the network doubles or halves otherwise than its run is to, or cannot grow."""
+    growing = isinstance(config, GrowingConfig) and config.growing
+    if growing and not checkpoint.config["g"].get("growing", True):
+        raise Usage(f"--net {net}: it has one size only: give --no-grow")
+    for part, flag in (("g", "upsample"), ("d", "downsample")):
+        way, theirs = getattr(config, flag), checkpoint.config.get(part)
+        if way is None or theirs is None:
+            continue
+        name = "resample_filter" if config.family == "stylegan2" else flag
+        own = theirs.get(name, _WAYS[config.family].get(name))
+        if own != _shapes(config, 0)[part][name]:
+            raise Usage(f"--{flag} {way}: {net} has another way, which its weights belong to")
+
+
 def from_checkpoint(
     checkpoint: Checkpoint, config: TrainConfig | GrowingConfig
 ) -> tuple[Networks, list[str]]:
@@ -121,6 +144,7 @@ def from_checkpoint(
     if d_config is None:
         # SNGAN's two networks have widths of their own, and so may --d-channel-base say.
         own = config.family == "sngan" or getattr(config, "d_channel_base", None) is not None
+        own = own or g_config.get("upsample") == "reshape"
         kept = () if own else ("widths", "conv_clamp", "num_fp16_res")
         same = {n: g_config[n] for n in kept if n in g_config}
         d_config = {**_shapes(config, classes)["d"], **same}
@@ -184,10 +208,16 @@ def generator_config(config: TrainConfig, classes: int = 0) -> dict[str, Any]:
     return {
         **_common(config, classes),
         **_features(config),
+        **_filter(UPSAMPLE, config.upsample),
         "z_dim": config.latent_dim,
         "w_dim": config.latent_dim,
         "mapping_layers": config.map_depth,
     }
+
+
+def _filter(known: dict[str, tuple[int, ...]], way: str | None) -> dict[str, Any]:
+    """--upsample or --downsample as a filter."""
+    return {} if way is None else {"resample_filter": [float(tap) for tap in known[way]]}
 
 
 def _features(config: TrainConfig | GrowingConfig) -> dict[str, Any]:
@@ -202,6 +232,7 @@ def discriminator_config(config: TrainConfig, classes: int = 0) -> dict[str, Any
     common = _common(config, classes)
     return {
         **common,
+        **_filter(DOWNSAMPLE, config.downsample),
         "architecture": config.d_architecture,
         "mbstd_group": config.mbstd_group,
         "cmap_dim": common["widths"][0] if classes else 0,

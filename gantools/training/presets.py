@@ -12,6 +12,10 @@ from gantools.networks.stylegan2 import MOST_BLUR
 from gantools.report import Usage
 from gantools.training import spectral
 
+# The filters that double and halve as paper 003's ways do, but for the borders (S3.9, S3.14).
+UPSAMPLE = {"bilinear": (1, 3, 3, 1), "nearest": (1, 1)}
+DOWNSAMPLE = {"avg": (1, 1), "blurpool": (1, 4, 4, 1), "stride": (0, 1)}
+
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
@@ -27,7 +31,8 @@ class TrainConfig:
     `shape.of` makes of a size. fnz: the block, 1-based, at which the generator starts from
     sampled features (S2.20), 0: a constant; noise_blur: their sigma_max in cells (S2.21).
     spectral_d: the form of the discriminator of spectra, f_mining: scores of spectra, spec_reg:
-    durall's regulariser (S3.16-S3.18, S3.30).
+    durall's regulariser (S3.16-S3.18, S3.30). upsample, downsample: the filters of UPSAMPLE and
+    DOWNSAMPLE, None: bilinear.
     """
 
     family: ClassVar[str] = "stylegan2"
@@ -67,6 +72,8 @@ class TrainConfig:
     spectral_d: str | None = None
     f_mining: bool = False
     spec_reg: str | None = None
+    upsample: str | None = None
+    downsample: str | None = None
     metric: str | None = None
     features: str = "inception"
     device: str = "cpu"
@@ -219,6 +226,13 @@ def _check(config: TrainConfig) -> None:
     if config.pl_weight and config.batch < 2:
         raise Usage("--batch 1: path length regularisation needs 2 or more")
     spectral.check(config)
+    if config.upsample not in (None, *UPSAMPLE):
+        raise Usage(
+            f"--upsample {config.upsample}: a modulated convolution takes bilinear or nearest; "
+            "zeros and reshape are for pggan"
+        )
+    if config.downsample not in (None, *DOWNSAMPLE):
+        raise Usage(f"--downsample {config.downsample}: expected one of {', '.join(DOWNSAMPLE)}")
 
 
 def changed(before: TrainConfig, now: TrainConfig) -> list[str]:
