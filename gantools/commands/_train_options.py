@@ -280,6 +280,15 @@ Downsample = Annotated[
         "stride, every other sample. Default: avg; for stylegan2 a filter of 1, 3, 3, 1.",
     ),
 ]
+Wavelet = Annotated[
+    bool | None,
+    typer.Option(
+        "--wavelet",
+        help="Both networks work on the coefficients of a Haar wavelet at half the size, at every "
+        "resolution (SWAGAN); sngan's at the last one alone.",
+        show_default=False,
+    ),
+]
 SpectralD = Annotated[
     SpectralForm | None,
     number(

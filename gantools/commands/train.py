@@ -136,6 +136,7 @@ def stylegan2(
     channel_max: shared.ChannelMax = None,
     upsample: shared.Upsample = None,
     downsample: shared.Downsample = None,
+    wavelet: shared.Wavelet = None,
     spectral_d: shared.SpectralD = None,
     f_mining: shared.FMining = None,
     spec_reg: shared.SpecReg = None,
@@ -180,7 +181,7 @@ def stylegan2(
         "labels": shared.labels_name(labels, label_column), "label_column": label_column,
         "channels": channels, "fnz": fnz, "noise_blur": noise_blur,
         "spectral_d": spectral_d, "f_mining": f_mining, "spec_reg": spec_reg,
-        "upsample": upsample, "downsample": downsample,
+        "upsample": upsample, "downsample": downsample, "wavelet": wavelet,
     }  # fmt: skip
     framing = shared.framing_of(crop)
 

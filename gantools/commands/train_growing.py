@@ -201,6 +201,7 @@ def pggan(
     channel_max: shared.ChannelMax = None,
     upsample: shared.Upsample = None,
     downsample: shared.Downsample = None,
+    wavelet: shared.Wavelet = None,
     spectral_d: shared.SpectralD = None,
     f_mining: shared.FMining = None,
     spec_reg: shared.SpecReg = None,
@@ -238,7 +239,7 @@ def pggan(
         "labels": shared.labels_name(labels, label_column), "label_column": label_column,
         "label_mode": label_mode, "channels": channels, "spectral_d": spectral_d,
         "f_mining": f_mining, "spec_reg": spec_reg, "upsample": upsample,
-        "downsample": downsample,
+        "downsample": downsample, "wavelet": wavelet,
     }  # fmt: skip
     options.set_threads(threads)
     job = Asked(

@@ -110,6 +110,7 @@ def sngan(
     ] = None,
     upsample: shared.Upsample = None,
     downsample: shared.Downsample = None,
+    wavelet: shared.Wavelet = None,
     spectral_d: shared.SpectralD = None,
     f_mining: shared.FMining = None,
     spec_reg: shared.SpecReg = None,
@@ -141,7 +142,7 @@ def sngan(
         "metric": metric, "features": features, "dtype": dtype.value,
         "labels": shared.labels_name(labels, label_column), "label_column": label_column,
         "channels": channels, "spectral_d": spectral_d, "f_mining": f_mining,
-        "spec_reg": spec_reg, "upsample": upsample, "downsample": downsample,
+        "spec_reg": spec_reg, "upsample": upsample, "downsample": downsample, "wavelet": wavelet,
     }  # fmt: skip
     options.set_threads(threads)
     job = Asked(

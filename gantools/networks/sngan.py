@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gantools.networks.batch_norm import BatchNorm
 from gantools.networks.layers import entries
 from gantools.networks.sizes import SQUARE, scaled
+from gantools.ops.haar import iwt
 from gantools.ops.resample import Upsampling, up
 from gantools.ops.styled import rendering
 from gantools.report import Usage
@@ -41,6 +42,7 @@ class GeneratorConfig:
     img_channels: int = 3
     first_block: tuple[int, int] = SQUARE  # the picture is resolution / 4 times as large
     upsample: Upsampling = "bilinear"  # not reshape
+    wavelet: bool = False  # the last doubling is a wavelet's (S3.19)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
@@ -59,7 +61,7 @@ class GeneratorConfig:
     @property
     def bottom(self) -> tuple[int, int]:
         """(height, width) where it starts: first_block, or for 48 pixels 6x6."""
-        doublings = len(self.widths) - 1
+        doublings = len(self.widths) - 1 + self.wavelet
         height, width = self.size
         if height % 2**doublings or width % 2**doublings:
             raise ValueError(f"{height}x{width} pixels cannot be halved {doublings} times")
@@ -124,7 +126,8 @@ class Generator(nn.Module):
         pairs = zip(cfg.widths, cfg.widths[1:], strict=False)
         self.blocks = nn.ModuleList(Block(i, o, cfg) for i, o in pairs)
         self.norm = BatchNorm(cfg.widths[-1])
-        self.torgb = conv(cfg.widths[-1], cfg.img_channels, 3, 1.0)
+        channels = cfg.img_channels * (4 if cfg.wavelet else 1)
+        self.torgb = conv(cfg.widths[-1], channels, 3, 1.0)
 
     @property
     def num_ws(self) -> int:
@@ -160,4 +163,5 @@ class Generator(nn.Module):
         x = x.to(dtype or z.dtype, memory_format=torch.channels_last)
         for block in self.blocks:
             x = block(x, label)
-        return torch.tanh(_apply(self.torgb, F.relu(self.norm(x))).to(z.dtype))
+        rgb = _apply(self.torgb, F.relu(self.norm(x))).to(z.dtype)
+        return torch.tanh(iwt(rgb) if cfg.wavelet else rgb)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from gantools.networks.layers import entries
 from gantools.networks.sizes import SQUARE, scaled
 from gantools.networks.spectral_norm import Conv, Dense
+from gantools.ops.haar import dwt
 from gantools.ops.resample import Downsampling
 from gantools.ops.resample import down as down_by
 from gantools.report import Usage
@@ -40,6 +41,7 @@ class DiscriminatorConfig:
     img_channels: int = 3
     first_block: tuple[int, int] = SQUARE  # as in the generator; no layer depends on it
     downsample: Downsampling = "avg"
+    wavelet: bool = False  # the first halving is a wavelet's (S3.19)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DiscriminatorConfig:
@@ -118,7 +120,7 @@ class Discriminator(nn.Module):
     def __init__(self, cfg: DiscriminatorConfig) -> None:
         super().__init__()
         self.cfg = cfg
-        channels = (cfg.img_channels, *cfg.widths)
+        channels = (cfg.img_channels * (4 if cfg.wavelet else 1), *cfg.widths)
         self.blocks = nn.ModuleList(
             Block(
                 channels[i],
@@ -153,6 +155,7 @@ class Discriminator(nn.Module):
         return self._trunk(images, dtype)
 
     def _trunk(self, images: Tensor, dtype: torch.dtype | None) -> list[Tensor]:
+        images = dwt(images) if self.cfg.wavelet else images
         x = images.to(dtype or images.dtype, memory_format=torch.channels_last)
         taken: list[Tensor] = []
         for block in self.blocks:

@@ -85,6 +85,7 @@ class GrowingConfig:
     spec_reg: str | None = None
     upsample: str | None = None
     downsample: str | None = None
+    wavelet: bool = False
     single_rgb: bool = False
     metric: str | None = None
     features: str = "inception"
@@ -143,6 +144,8 @@ class GrowingConfig:
         channels = widths(self.resolution, self.channel_base, self.channel_max)
         d_base = self.channel_base if self.d_channel_base is None else self.d_channel_base
         d_channels = widths(self.resolution, d_base, self.channel_max)
+        if self.wavelet:  # the last resolution is that of the coefficients
+            channels, d_channels = channels[:-1], d_channels[:-1]
         if self.ablation is not None:
             row = ablations.ABLATIONS[self.ablation]
             g, critic = ablations.networks(row, self.resolution, channels, self.latent_dim)
@@ -150,13 +153,13 @@ class GrowingConfig:
         d = pggan_discriminator.DiscriminatorConfig(
             self.resolution, d_channels, mbstd_group=self.mbstd_group,
             norm="batch" if self.batch_norm else "none", equalized=not self.batch_norm,
-            growing=not self.single_rgb,
+            growing=not self.single_rgb and not self.wavelet, wavelet=self.wavelet,
         ).to_dict() | self._way("downsample")  # fmt: skip
         if self.family == "pggan":
             g = pggan.GeneratorConfig(
                 self.resolution, self._reshaped(channels), z_dim=self.latent_dim, tanh=self.tanh,
                 norm="batch" if self.batch_norm else "pixel", equalized=not self.batch_norm,
-                growing=not self.single_rgb,
+                growing=not self.single_rgb and not self.wavelet, wavelet=self.wavelet,
             )  # fmt: skip
             return g.to_dict() | self._way("upsample"), d
         g_config = stylegan.GeneratorConfig(
@@ -172,6 +175,9 @@ class GrowingConfig:
         g_widths, d_widths = (tuple(min(w, self.channel_max) for w in c.widths) for c in (g, d))
         g = replace(g, widths=g_widths, z_dim=self.latent_dim)
         d = replace(d, widths=d_widths)
+        if self.wavelet:  # one doubling and one halving are the wavelet's
+            g = replace(g, widths=g.widths[:-1], wavelet=True)
+            d = replace(d, halvings=d.halvings - 1, wavelet=True)
         return g.to_dict() | self._way("upsample"), d.to_dict() | self._way("downsample")
 
     def _way(self, flag: str) -> dict[str, str]:
@@ -361,6 +367,12 @@ def _check_ways(config: GrowingConfig) -> None:
         raise Usage("--upsample reshape is for pggan: give bilinear, nearest or zeros")
     if config.ablation is not None and (config.upsample or config.downsample):
         raise Usage(f"--upsample, --downsample: preset {config.preset} has its own")
+    if config.wavelet and config.ablation is not None:
+        raise Usage(f"--wavelet: preset {config.preset} has its own networks")
+    if config.wavelet and config.resolution < 16:
+        raise Usage("--wavelet needs pictures of 16 pixels or more")
+    if config.wavelet and config.growing:
+        raise Usage("--wavelet: its networks have one size only: give --no-grow")
     if config.single_rgb and config.growing:
         raise Usage(f"--grow: the networks of preset {config.preset} have one size only")
 

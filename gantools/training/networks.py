@@ -117,6 +117,10 @@ def _check_ways(net: str, checkpoint: Checkpoint, config: TrainConfig | GrowingC
     growing = isinstance(config, GrowingConfig) and config.growing
     if growing and not checkpoint.config["g"].get("growing", True):
         raise Usage(f"--net {net}: it has one size only: give --no-grow")
+    g = checkpoint.config["g"]
+    theirs_too = g.get("wavelet", False) or g.get("architecture") == "wavelet"
+    if theirs_too != config.wavelet:
+        raise Usage(f"--net {net}: {'give' if theirs_too else 'it was trained without'} --wavelet")
     for part, flag in (("g", "upsample"), ("d", "downsample")):
         way, theirs = getattr(config, flag), checkpoint.config.get(part)
         if way is None or theirs is None:
@@ -192,9 +196,10 @@ def _fill(module: torch.nn.Module, tensors: dict[str, np.ndarray]) -> None:
 
 def _common(config: TrainConfig, classes: int) -> dict[str, Any]:
     half = config.dtype != "fp32"
+    channels = stylegan2.widths(config.resolution, config.channel_base, config.channel_max)
     return {
         "resolution": config.resolution,
-        "widths": stylegan2.widths(config.resolution, config.channel_base, config.channel_max),
+        "widths": channels[:-1] if config.wavelet else channels,
         "c_dim": classes,
         "img_channels": config.channels,
         "first_block": config.first_block,
@@ -209,6 +214,7 @@ def generator_config(config: TrainConfig, classes: int = 0) -> dict[str, Any]:
         **_common(config, classes),
         **_features(config),
         **_filter(UPSAMPLE, config.upsample),
+        "architecture": "wavelet" if config.wavelet else "skip",
         "z_dim": config.latent_dim,
         "w_dim": config.latent_dim,
         "mapping_layers": config.map_depth,
@@ -233,7 +239,7 @@ def discriminator_config(config: TrainConfig, classes: int = 0) -> dict[str, Any
     return {
         **common,
         **_filter(DOWNSAMPLE, config.downsample),
-        "architecture": config.d_architecture,
+        "architecture": "wavelet" if config.wavelet else config.d_architecture,
         "mbstd_group": config.mbstd_group,
         "cmap_dim": common["widths"][0] if classes else 0,
     }

@@ -32,7 +32,7 @@ class TrainConfig:
     sampled features (S2.20), 0: a constant; noise_blur: their sigma_max in cells (S2.21).
     spectral_d: the form of the discriminator of spectra, f_mining: scores of spectra, spec_reg:
     durall's regulariser (S3.16-S3.18, S3.30). upsample, downsample: the filters of UPSAMPLE and
-    DOWNSAMPLE, None: bilinear.
+    DOWNSAMPLE, None: bilinear. wavelet: both networks have coefficients for pictures (S3.19).
     """
 
     family: ClassVar[str] = "stylegan2"
@@ -74,6 +74,7 @@ class TrainConfig:
     spec_reg: str | None = None
     upsample: str | None = None
     downsample: str | None = None
+    wavelet: bool = False
     metric: str | None = None
     features: str = "inception"
     device: str = "cpu"
@@ -231,6 +232,10 @@ def _check(config: TrainConfig) -> None:
             f"--upsample {config.upsample}: a modulated convolution takes bilinear or nearest; "
             "zeros and reshape are for pggan"
         )
+    if config.wavelet and config.resolution < 16:
+        raise Usage("--wavelet needs pictures of 16 pixels or more")
+    if config.wavelet and config.fnz:
+        raise Usage("--wavelet: the networks of --fnz have pictures, not coefficients")
     if config.downsample not in (None, *DOWNSAMPLE):
         raise Usage(f"--downsample {config.downsample}: expected one of {', '.join(DOWNSAMPLE)}")
 
