@@ -102,20 +102,29 @@ def _overview(root: Any) -> str:
 def _page(path: str, command: Any) -> str:
     name = path.replace(" ", "-")
     text = _title(name) + f".SH NAME\n{escape(name)} \\- {escape(_first_line(command.help))}\n"
-    verbs = getattr(command, "commands", None)
-    if verbs is None:
+    verbs = dict(_verbs("", command))
+    if not verbs:
         text += _synopsis(path, command) + ".SH DESCRIPTION\n" + _prose(command.help)
         text += ".SH OPTIONS\n" + _options(path, command)
     else:
         text += ".SH SYNOPSIS\n" + "".join(
             f".B {escape(path)} {escape(verb)}\n{_usage(path, one)}\n.br\n"
-            for verb, one in sorted(verbs.items())
+            for verb, one in verbs.items()
         )
         text += ".SH DESCRIPTION\n" + _prose(command.help)
-        for verb, one in sorted(verbs.items()):
+        for verb, one in verbs.items():
             text += f".SH {escape(f'{path} {verb}'.upper())}\n" + _prose(one.help)
             text += _options(f"{path} {verb}", one)
     return text + EXIT_STATUS + ENVIRONMENT + _see_also(["gantools(1)", "gantools-stream(5)"])
+
+
+def _verbs(head: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """The verbs of a group, those of groups below it as `testbed generator`, by name."""
+    for name, one in sorted(getattr(command, "commands", {}).items()):
+        if getattr(one, "commands", None):
+            yield from _verbs(f"{head}{name} ", one)
+        else:
+            yield f"{head}{name}", one
 
 
 def _synopsis(path: str, command: Any) -> str:

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,16 @@ ROOT = Path(__file__).parent.parent
 
 
 def commands() -> dict[str, Any]:
-    """{"edit": command, "train stylegan2": command, …}."""
-    found: dict[str, Any] = {}
-    for name, command in typer.main.get_command(cli.app).commands.items():
-        verbs = getattr(command, "commands", None)
-        if verbs is None:
-            found[name] = command
-        else:
-            found.update({f"{name} {verb}": one for verb, one in verbs.items()})
-    return found
+    """{"edit": command, "train stylegan2": command, "spectrum testbed generator": command, …}."""
+
+    def below(head: str, group: Any) -> Iterator[tuple[str, Any]]:
+        for name, command in group.commands.items():
+            if getattr(command, "commands", None) is None:
+                yield f"{head}{name}", command
+            else:
+                yield from below(f"{head}{name} ", command)
+
+    return dict(below("", typer.main.get_command(cli.app)))
 
 
 def test_generated_files_are_current() -> None:

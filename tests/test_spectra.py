@@ -73,7 +73,7 @@ def test_jensen_s3_27() -> None:
 
 def test_profile_s3_2(gt: Callable, tmp_path: Path) -> None:
     """White noise: every bin N² times its variance. JSON, TSV, plot, batches."""
-    folder = picture_folder(tmp_path / "noise", 12)
+    folder = picture_folder(tmp_path / "_no$i$e", 12)
     out = [tmp_path / f"x.{kind}" for kind in ("json", "tsv", "png", "svg")]
     done = gt("spectrum", "profile", folder, *(a for o in out for a in ("-o", o)))
     assert done.code == 0, done.err
@@ -141,6 +141,7 @@ def test_refusals_of_spectrum(gt: Callable, tmp_path: Path) -> None:
     """One clear line each, and the right status."""
     folder = picture_folder(tmp_path / "a", 2)
     wide = picture_folder(tmp_path / "w", 2, size=(24, 32))
+    thin = picture_folder(tmp_path / "thin", 1, size=(1, 7))
     for argv, why in (
         (("profile", tmp_path / "none"), "no such file or folder"),
         (("profile", folder, "--num", 3), "leave PICTURES out"),
@@ -148,6 +149,8 @@ def test_refusals_of_spectrum(gt: Callable, tmp_path: Path) -> None:
         (("compare", folder, wide), "24x24 and 32x24 pixels do not compare"),
         (("compare", folder, folder, "--psi", 1), "none is named"),
         (("compare", folder, "--mse"), "--mse takes REFERENCE and one OTHER"),
+        (("compare", folder, folder, "--mse", "--average", "logmean"), "not for --mse"),
+        (("profile", thin), "pictures of 7x1 pixels have no frequencies"),
     ):
         done = gt("spectrum", *argv)
         assert done.code == 2 and why in done.err and done.err.count("\n") == 1, done.err
@@ -207,3 +210,18 @@ def test_evolution_of_a_run_s3_3(gt: Callable, tmp_path: Path, tiny_network: Pat
     args = ("spectrum", "compare", real, run / "network-000002.safetensors", *made)
     one = json.loads(gt(*args).text)["others"][0]
     assert one["relative_error"] == found["relative_error"][1]
+
+
+def test_plots_of_flat_and_tiny_pictures(gt: Callable, tmp_path: Path) -> None:
+    """Spectra that are 0 beyond DC, or of two bins, are drawn without a word."""
+    flat, tiny = tmp_path / "flat", picture_folder(tmp_path / "tiny-1", 2, size=(2, 3))
+    flat.mkdir()
+    Image.fromarray(np.full((16, 16, 3), 7, np.uint8)).save(flat / "7.png")
+    for average in ("mean", "logmean"):
+        for folder in (flat, tiny):
+            out = ("-o", tmp_path / "x.png", "--average", average)
+            done = gt("spectrum", "compare", folder, folder, *out)
+            assert done.code == 0 and not done.err, done.err
+    for verb in (("evolution", tiny, tiny), ("compare", tiny, tiny, "--mse")):
+        done = gt("spectrum", *verb, "-o", tmp_path / "y.png")
+        assert done.code == 0 and not done.err, done.err

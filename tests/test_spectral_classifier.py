@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import tarfile
@@ -16,6 +17,7 @@ from safetensors.numpy import load_file
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
+from gantools.io.image import decode
 from gantools.ops import spectrum
 from gantools.report import SampleError, Usage
 from gantools.spectra import classifier, dzanic, power_law, toyset
@@ -194,6 +196,7 @@ def test_refusals_of_classify_s3_26(gt: Callable, sets: tuple, tmp_path: Path) -
         ((sets[0], "--model", model, "--jpeg", 90), "--jpeg is for training"),
         ((sets[0], "--model", model, "--num", 3), "leave the pictures out"),
         ((*sets, "--halves"), "leave FAKE out"),
+        ((*sets, "--psi", 1), "--psi is for pictures that the network makes"),
         ((*sets, "--num", 5), "--folds 10: there are only 5"),
         ((*sets, "--fit", "dzanic", "-o", "x.txt"), "x.json"),
         ((sets[0], wide), "40x32 pixels do not compare"),
@@ -202,3 +205,28 @@ def test_refusals_of_classify_s3_26(gt: Callable, sets: tuple, tmp_path: Path) -
         assert done.code == 2 and why in done.err and done.err.count("\n") == 1, (argv, done.err)
     done = gt("spectrum", "classify", "--model", model, wide)
     assert done.code == 2 and "40x32 pixels, those of the classifier 32x32" in done.err
+
+
+@pytest.mark.data
+def test_published_fits_s3_26(shared: Path) -> None:
+    """S3.26, X.6: the authors' stored fits of 30 pictures, which match a span of 3."""
+    folder = shared / "data/spectrum"
+    with (folder / "published_fits.csv").open() as file:
+        rows = [r for r in csv.DictReader(file) if r["size"] == "256" and int(r["index"]) < 5]
+    assert len(rows) == 30
+    away = []
+    for row in rows:
+        pixels = decode((folder / f"256/{row['model']}/{row['index']}.png").read_bytes())
+        b1, first, _ = dzanic.features(pixels, span=3)
+        away.append((b1 - float(row["c0"]), first / float(row["c1"]) - 1))
+    assert np.abs(away).mean(0) == pytest.approx([0.064, 0.004], abs=4e-3)
+
+
+@pytest.mark.data
+def test_faces_of_the_packaged_network_s3_26(gt: Callable, shared: Path) -> None:
+    """S3.26: the packaged network's faces are known by their spectrum, real ones not."""
+    pack = shared / "data/faces-celeba64/celeba64_20k.zip"
+    args = ("spectrum", "classify", pack, "--num", 200, "--json", "--jpeg", 90)
+    assert json.loads(gt(*args).text)["accuracy_ci"][0] > 0.55
+    chance = json.loads(gt(*args, "--halves", "--seed", 1).text)
+    assert chance["accuracy_ci"][0] < 0.5 < chance["accuracy_ci"][1]

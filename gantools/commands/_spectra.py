@@ -17,6 +17,7 @@ from gantools.report import Usage
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     from gantools.evaluation.features import Picture
     from gantools.spectra.profile import Spectrum
@@ -118,6 +119,8 @@ def measured(operand: str | None, asked: _sets.Drawn, average: Average) -> Measu
     if not profile.count:
         raise Usage(f"{name}: no picture could be measured")
     found = profile.spectrum(average.value)
+    if min(found.size) < 2:
+        raise Usage(f"{name}: pictures of {size_name(found.size)} pixels have no frequencies")
     story = {**source.story, "count": found.count, "size": size_name(found.size)}
     return Measured(name, found, story)
 
@@ -177,7 +180,7 @@ def of_first_size(pictures: Iterable[Picture], wanted: Size | None = None) -> It
 
 
 def spectra_of(pictures: Sequence[np.ndarray], device: str) -> np.ndarray:
-    """S of uint8 pictures of one size, [n, bins]; in float64, where no batch can be seen."""
+    """S of uint8 pictures of one size, [n, bins], without a trace of the batch."""
     import torch
 
     from gantools.commands import _pairs
@@ -185,7 +188,12 @@ def spectra_of(pictures: Sequence[np.ndarray], device: str) -> np.ndarray:
 
     with torch.inference_mode():
         x = _pairs.stacked([_pairs.in_colour(p) for p in pictures], device)
-        return reduced(x.double() / 127.5 - 1).cpu().numpy()
+        return reduced(exact(x) / 127.5 - 1).double().cpu().numpy()
+
+
+def exact(x: Tensor) -> Tensor:
+    """In float64, or what the device has."""
+    return x.float() if x.device.type == "mps" else x.double()
 
 
 def _earlier(path: Path) -> Measured | None:

@@ -13,6 +13,7 @@ from gantools.commands import (
     _spectra,
     spectrum_classify,
     spectrum_evolution,
+    spectrum_testbed,
     spectrum_toyset,
 )
 from gantools.report import Usage
@@ -85,7 +86,8 @@ def profile(
 
     Lines: bin, f / f_nyq at which it begins (1 is the corner, an axis ends at 0.707), spectrum,
     and one standard deviation of the pictures below and above. Bin 0 is DC; plots leave it out.
-    Pictures need one size, of any shape.
+    Pictures need one size, of any shape: bins are rings of cycles per pixel, 1/N wide for a shorter
+    side of N pixels.
 
     $ gantools spectrum profile photos/ -o photos.json -o photos.png
 
@@ -180,6 +182,8 @@ def compare(
     if mse:
         if made or len(others or []) != 1:
             raise Usage("--mse takes REFERENCE and one OTHER, both pictures or latents")
+        if average is not _spectra.Average.mean:
+            raise Usage("--average is not for --mse, which adds up all pairs")
         return _shares(reference, (others or [""])[0], asked, json=json, output=output)
     operands = [reference, *others] if others else [reference, None]
     sets = [_spectra.measured(name, asked, average) for name in operands]
@@ -275,10 +279,11 @@ def _energy(a: np.ndarray, b: np.ndarray, device: str) -> np.ndarray:
     from gantools.ops.spectrum import energy
 
     with torch.inference_mode():
-        x, y = (_pairs.stacked([p], device).double() for p in (a, b))
+        x, y = (_spectra.exact(_pairs.stacked([p], device)) for p in (a, b))
         return energy(x - y)[0].cpu().numpy()
 
 
 app.command("evolution")(spectrum_evolution.evolution)
 app.command("toyset")(spectrum_toyset.toyset)
 app.command("classify")(spectrum_classify.classify)
+app.add_typer(spectrum_testbed.app, name="testbed")

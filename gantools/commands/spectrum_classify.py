@@ -124,6 +124,17 @@ Num = Annotated[
         show_default=False,
     ),
 ]
+Output = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="Where the result goes: x.safetensors (the classifier), x.json, x.tsv, - for standard "
+        "output, or a plot of it: x.png, x.svg, x.pdf. Repeatable.",
+        show_default=False,
+    ),
+]
 
 
 def classify(
@@ -146,7 +157,7 @@ def classify(
     dtype: options.DtypeOption = options.Dtype.fp32,
     threads: options.Threads = 0,
     json: options.Json = False,
-    output: options.PlotOutputs = None,
+    output: Output = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Tell generated pictures from real ones by the end of their spectrum, which a power law fits.
@@ -172,6 +183,8 @@ def classify(
     training |= {"--classifier": classifier, "--jpeg": jpeg, "--folds": folds}
     training["-o x.safetensors"] = kept or None
     _check(real, fake, model, halves, training)
+    if psi is not None and (fake is not None or halves):
+        raise Usage("--psi is for pictures that the network makes, and none is asked for")
     asked = _spectra.drawn(
         net=net,
         num=num,

@@ -99,7 +99,7 @@ def toyset(
     if high_pass:
         args["high_pass"] = True
     history = [{"command": "spectrum toyset", "args": args, "version": __version__}]
-    made = _photographs(photographs, size) if photographs else _drawn(drawn, size, seed)
+    made = squares(photographs, size) if photographs else draws(drawn, size, seed)
     with open_sink(output, own="image", no_clobber=no_clobber) as sink:
         for key, make in report.progress(islice(made, num), total=num, unit="pictures"):
             if not sink.wanted(key):
@@ -117,7 +117,7 @@ def _filtered(pixels: np.ndarray) -> np.ndarray:
     return high_passed(pixels)
 
 
-def _drawn(kind: Kind, size: int, seed: int) -> Iterator[tuple[str, Make]]:
+def draws(kind: Kind, size: int, seed: int) -> Iterator[tuple[str, Make]]:
     """Keys, and what makes the pictures: each of its own generator, `official` of one for all."""
     import numpy as np
     import torch
@@ -137,7 +137,8 @@ def _drawn(kind: Kind, size: int, seed: int) -> Iterator[tuple[str, Make]]:
             yield key, partial(make, size, own)
 
 
-def _photographs(operands: list[str], size: int) -> Iterator[tuple[str, Make]]:
+def squares(operands: list[str], size: int) -> Iterator[tuple[str, Make]]:
+    """Keys, and what makes the middle squares of photographs."""
     from gantools.io.source import samples
 
     for sample in samples(operands, kinds=("image",)):

@@ -46,6 +46,11 @@ class Classifier:
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """[n] of [n, d], above 0 for generated: the SVM's decision, or the neighbours' majority."""
+        few = max(1, (1 << 22) // len(self.points))  # distances in memory at a time
+        parts = [features[at : at + few] for at in range(0, len(features), few)]
+        return np.concatenate([self._of_few(part) for part in parts])
+
+    def _of_few(self, features: np.ndarray) -> np.ndarray:
         x = (features - self.mean) / self.std
         away = ((x[:, None] - self.points[None]) ** 2).sum(2)  # [n, m]
         if self.method == "svm":

@@ -12,6 +12,7 @@ from gantools.spectra.profile import Spectrum
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
 
     from gantools.spectra.classifier import Classifier
 
@@ -35,8 +36,8 @@ def of_profiles(sets: Mapping[str, Spectrum], kind: str, errors: Mapping[str, np
         band = np.maximum(found.low[1:], floor), found.high[1:]
         panels[0].fill_between(at, *band, color=colour, alpha=0.2, linewidth=0)
         low, high = min(low, floor), max(high, np.nanmax(np.append(found.high[1:], values)))
-    panels[0].set_yscale("log")
-    if 0 < low < high < np.inf:
+    if 0 < low < high < np.inf:  # not of pictures without any power beyond DC
+        panels[0].set_yscale("log")
         panels[0].set_ylim(low, high * 1.5)
     average = next(iter(sets.values())).average
     label = {"mean": "E[S]", "logmean": "exp E[log S]"}[average]
@@ -75,7 +76,8 @@ def of_shares(mse: float, shares: np.ndarray, at: np.ndarray, kind: str) -> byte
     drawn = figure(7, 4)
     axes = drawn.subplots()
     axes.bar(at, shares, width=at[1] - at[0] if len(at) > 1 else 1, align="edge", alpha=0.5)
-    axes.set_yscale("log")
+    if shares.any():
+        axes.set_yscale("log")
     axes.set_ylabel("share of the MSE")
     axes.set_xlabel("f / f_nyq")
     _mark_axis(axes)
@@ -96,6 +98,54 @@ def of_evolution(
     """
     drawn = figure(6.5, 5)
     axes = drawn.subplots()
+    mesh = _evolution(axes, times, errors, at)
+    drawn.colorbar(mesh, ax=axes, ticks=[-1, 0, 1], label="relative error (cut at ±1)")
+    axes.set_xlabel("f / f_nyq")
+    axes.set_ylabel(label)
+    return encoded(drawn, kind)
+
+
+def of_evolutions(
+    panels: Sequence[tuple[str, Sequence[float], np.ndarray]],
+    at: np.ndarray,
+    columns: int,
+    kind: str,
+) -> bytes:
+    """Several of them side by side: (title, times, errors [times, bins]) each (Fig 2)."""
+    rows = -(-len(panels) // columns)
+    drawn = figure(2.6 * columns + 0.9, 2.5 * rows + 0.4)
+    cells = drawn.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    mesh = None
+    for axes, (title, times, errors) in zip(cells.flat, panels, strict=False):
+        mesh = _evolution(axes, times, errors, at)
+        axes.set_title(_plain(title), fontsize=9)
+    for axes in cells.flat[len(panels) :]:
+        axes.set_axis_off()
+    if mesh is not None:
+        label = "relative error (cut at ±1)"
+        drawn.colorbar(mesh, ax=cells, ticks=[-1, 0, 1], label=label)
+    drawn.supxlabel("f / f_nyq", fontsize=10)
+    drawn.supylabel("iterations", fontsize=10)
+    return encoded(drawn, kind)
+
+
+def of_courses(
+    courses: Mapping[str, tuple[Sequence[float], Sequence[float]]], label: str, kind: str
+) -> bytes:
+    """Lines over iterations: (iterations, values) each."""
+    drawn = figure(7, 4.5)
+    axes = drawn.subplots()
+    for i, (name, (steps, values)) in enumerate(courses.items()):
+        style = ("-", "--", ":", "-.")[i // 10 % 4]
+        mark = "o" if len(steps) == 1 else ""
+        axes.plot(steps, values, style, marker=mark, color=f"C{i % 10}", label=_plain(name))
+    axes.set_xlabel("iterations")
+    axes.set_ylabel(label)
+    axes.legend(fontsize=8)
+    return encoded(drawn, kind)
+
+
+def _evolution(axes: Axes, times: Sequence[float], errors: np.ndarray, at: np.ndarray) -> QuadMesh:
     mesh = axes.pcolormesh(
         np.append(at[1:], 2 * at[-1] - at[-2]),
         _borders(np.asarray(times, float)),
@@ -105,11 +155,8 @@ def of_evolution(
         vmax=1,
         rasterized=True,
     )
-    drawn.colorbar(mesh, ax=axes, ticks=[-1, 0, 1], label="relative error (cut at ±1)")
     _mark_axis(axes)
-    axes.set_xlabel("f / f_nyq")
-    axes.set_ylabel(label)
-    return encoded(drawn, kind)
+    return mesh
 
 
 def _borders(times: np.ndarray) -> np.ndarray:
@@ -141,7 +188,7 @@ def of_features(
     across, down = (np.linspace(1.2 * a - 0.2 * b, 1.2 * b - 0.2 * a, 120) for a, b in ends)
     grid = np.repeat(classifier.mean[None], 120 * 120, axis=0)
     grid[:, 0], grid[:, 1] = (axis.ravel() for axis in np.meshgrid(across, down))
-    scores = np.concatenate([classifier.scores(part) for part in np.array_split(grid, 64)])
+    scores = classifier.scores(grid)
     if scores.min() < 0 < scores.max():
         axes.contour(across, down, scores.reshape(120, 120), [0.0], colors="black", linewidths=0.8)
     axes.set_xlim(across[0], across[-1])
