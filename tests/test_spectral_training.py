@@ -208,7 +208,7 @@ def test_s3_16_both_may_step_at_once() -> None:
     ("given", "why"),
     [
         ({"spectral_d": "log1p", "growing": True}, "--no-grow"),
-        ({"spectral_d": "log1p", "loss": "wgan-gp", "gamma": 0.0}, "logistic or hinge"),
+        ({"spectral_d": "log1p", "loss": "wgan-gp", "gamma": 0.0}, "--loss logistic"),
         ({"spectral_d": "jk", "f_mining": True}, "one of them"),
         ({"spectral_d": "jk", "channels": 4}, "alpha"),
         ({"spec_reg": "durall", "channels": 4}, "alpha"),

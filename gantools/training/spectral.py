@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Kind = Literal["", "log1p", "jk", "f-mining"]
 FORMS = ("log1p", "jk")
 STYLEGAN_SHARE = 0.4  # of F-mining's score in SSD-GAN's StyleGAN (S3.18)
-TALKING = ("logistic", "hinge")  # losses that the papers have it with
+LOSSES = ("logistic", "hinge")  # those that the papers have it with
 
 
 def kind_of(config: TrainConfig | GrowingConfig) -> Kind:
@@ -51,11 +51,12 @@ def check(config: TrainConfig | GrowingConfig) -> None:
         raise Usage(f"{grey} looks at grey pictures, and these have alpha (--channels 4)")
     if not kind_of(config):
         return
-    if getattr(config, "growing", False):
-        raise Usage(f"{flag} compares spectra of one size: give --no-grow")
-    loss = getattr(config, "loss", "logistic")
-    if loss not in TALKING:
-        raise Usage(f"{flag} has no --loss {loss}: give logistic or hinge")
+    wanted = ["--no-grow"] if getattr(config, "growing", False) else []
+    wanted += (
+        [] if getattr(config, "loss", "logistic") in LOSSES else ["--loss logistic (or hinge)"]
+    )
+    if wanted:
+        raise Usage(f"{flag} is for one size and such losses: give {' and '.join(wanted)}")
 
 
 class Critic:
