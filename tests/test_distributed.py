@@ -32,6 +32,9 @@ FAMILIES = {
 }  # fmt: skip
 CASES = {
     **{family: (family, *more) for family, more in FAMILIES.items()},
+    # What looks at spectra is averaged too (S3.17, S3.18, S3.30).
+    "spectral": ("stylegan2", *FAMILIES["stylegan2"], "--spectral-d", "jk"),
+    "mining": ("sngan", *FAMILIES["sngan"], "--f-mining", "--spec-reg", "durall"),
     # One group of the minibatch stddev in both processes; both networks step at once (S1.21).
     "cifar10": ("pggan", "--preset", "cifar10", "--resolution", "8", "--batch", "16",
                 "--latent-dim", "16", "--stable", "500", "--fade", "500"),

@@ -19,6 +19,36 @@ class Metric(StrEnum):
     kid = "kid"
 
 
+class Upsampling(StrEnum):
+    """ops.resample.UPSAMPLINGS."""
+
+    bilinear = "bilinear"
+    nearest = "nearest"
+    zeros = "zeros"
+    reshape = "reshape"
+
+
+class Downsampling(StrEnum):
+    """ops.resample.DOWNSAMPLINGS."""
+
+    avg = "avg"
+    blurpool = "blurpool"
+    stride = "stride"
+
+
+class SpectralForm(StrEnum):
+    """training.spectral.FORMS."""
+
+    log1p = "log1p"
+    jk = "jk"
+
+
+class SpectralRegulariser(StrEnum):
+    """What pulls the generator's spectra."""
+
+    durall = "durall"
+
+
 Data = Annotated[
     list[str],
     typer.Argument(
@@ -229,6 +259,63 @@ Channels = Annotated[
         "none; learnt premultiplied, so that no border has a fringe, written straight. Default: 3, "
         "on white where a picture is transparent.",
         callback=known_channels,
+    ),
+]
+Upsample = Annotated[
+    Upsampling | None,
+    number(
+        "--upsample",
+        "WAY",
+        "How the generator doubles: bilinear, nearest, zeros between the samples, or reshape, from "
+        "four times the channels. stylegan2 has the first two, sngan the first three. Default: "
+        "nearest for pggan, else bilinear.",
+    ),
+]
+Downsample = Annotated[
+    Downsampling | None,
+    number(
+        "--downsample",
+        "WAY",
+        "How the discriminator halves: avg, the mean of 2x2; blurpool, behind a blur by 1, 3, 1; "
+        "stride, every other sample. Default: avg; for stylegan2 a filter of 1, 3, 3, 1.",
+    ),
+]
+Wavelet = Annotated[
+    bool | None,
+    typer.Option(
+        "--wavelet",
+        help="Both networks work on the coefficients of a Haar wavelet at half the size, at every "
+        "resolution (SWAGAN); sngan's at the last one alone.",
+        show_default=False,
+    ),
+]
+SpectralD = Annotated[
+    SpectralForm | None,
+    number(
+        "--spectral-d",
+        "log1p|jk",
+        "A second discriminator that sees the pictures' reduced spectra, with half the weight in "
+        "both losses. log1p: log(1 + S) and a hidden layer, R1 on the sum of both; jk: Jung and "
+        "Keuper's, log power from 0 to 1 for each picture, one layer, its own optimiser and R1. "
+        "With --net it starts fresh, and the network goes on.",
+    ),
+]
+FMining = Annotated[
+    bool | None,
+    typer.Option(
+        "--f-mining",
+        help="Mining by frequencies (SSD-GAN): a score of each picture's spectrum is averaged with "
+        "the discriminator's, and only weighs the pictures; no gradient passes through it.",
+        show_default=False,
+    ),
+]
+SpecReg = Annotated[
+    SpectralRegulariser | None,
+    number(
+        "--spec-reg",
+        "durall",
+        "Durall et al.'s regulariser as published: the cross-entropy of real and generated spectra "
+        "times 1e-5 makes the generator's loss larger, without a gradient of its own.",
     ),
 ]
 Licence = Annotated[

@@ -135,6 +135,12 @@ def stylegan2(
     map_depth: shared.MapDepth = None,
     channel_base: shared.ChannelBase = None,
     channel_max: shared.ChannelMax = None,
+    upsample: shared.Upsample = None,
+    downsample: shared.Downsample = None,
+    wavelet: shared.Wavelet = None,
+    spectral_d: shared.SpectralD = None,
+    f_mining: shared.FMining = None,
+    spec_reg: shared.SpecReg = None,
     metric: shared.MetricOption = None,
     features: shared.Features = None,
     licence: shared.Licence = None,
@@ -175,6 +181,8 @@ def stylegan2(
         "metric": metric, "features": features, "dtype": dtype.value, "freeze_d": freeze_d,
         "labels": shared.labels_name(labels, label_column), "label_column": label_column,
         "channels": channels, "fnz": fnz, "noise_blur": noise_blur,
+        "spectral_d": spectral_d, "f_mining": f_mining, "spec_reg": spec_reg,
+        "upsample": upsample, "downsample": downsample, "wavelet": wavelet,
     }  # fmt: skip
     framing = shared.framing_of(crop)
 

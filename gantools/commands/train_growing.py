@@ -24,6 +24,7 @@ class PgganPreset(StrEnum):
     mnist_rgb_stddev = "mnist-rgb-stddev"
     mnist_rgb_norm = "mnist-rgb-norm"
     mnist_rgb_wgan_gp = "mnist-rgb-wgan-gp"
+    freqbias = "freqbias"
     a = "ablation-a"
     b = "ablation-b"
     c = "ablation-c"
@@ -159,7 +160,8 @@ def pggan(
             "dogs), cifar10, mnist-rgb: the paper's; mnist-rgb-stddev: that without growing, "
             "-norm: nor the minibatch's standard deviation, -wgan-gp: and with batch norm (of all "
             "four D is half or a quarter as wide as G with --d-channel-base 128 or 64); ablation-a "
-            "to -g: the rows of its Table 1.",
+            "to -g: the rows of its Table 1. freqbias: small networks without growing, logistic "
+            "loss and R1, of the paper on spectra (Schwarz et al. 2021).",
         ),
     ] = PgganPreset.auto,
     resolution: shared.Resolution = None,
@@ -197,6 +199,12 @@ def pggan(
     channel_base: shared.ChannelBase = None,
     d_channel_base: DChannelBase = None,
     channel_max: shared.ChannelMax = None,
+    upsample: shared.Upsample = None,
+    downsample: shared.Downsample = None,
+    wavelet: shared.Wavelet = None,
+    spectral_d: shared.SpectralD = None,
+    f_mining: shared.FMining = None,
+    spec_reg: shared.SpecReg = None,
     metric: shared.MetricOption = None,
     features: shared.Features = None,
     licence: shared.Licence = None,
@@ -229,7 +237,9 @@ def pggan(
         "d_channel_base": d_channel_base, "channel_max": channel_max,
         "metric": metric, "features": features, "dtype": dtype.value,
         "labels": shared.labels_name(labels, label_column), "label_column": label_column,
-        "label_mode": label_mode, "channels": channels,
+        "label_mode": label_mode, "channels": channels, "spectral_d": spectral_d,
+        "f_mining": f_mining, "spec_reg": spec_reg, "upsample": upsample,
+        "downsample": downsample, "wavelet": wavelet,
     }  # fmt: skip
     options.set_threads(threads)
     job = Asked(

@@ -108,6 +108,12 @@ def sngan(
             min=1,
         ),
     ] = None,
+    upsample: shared.Upsample = None,
+    downsample: shared.Downsample = None,
+    wavelet: shared.Wavelet = None,
+    spectral_d: shared.SpectralD = None,
+    f_mining: shared.FMining = None,
+    spec_reg: shared.SpecReg = None,
     metric: shared.MetricOption = None,
     features: shared.Features = None,
     licence: shared.Licence = None,
@@ -135,7 +141,8 @@ def sngan(
         "ema_kimg": ema_kimg, "latent_dim": latent_dim, "channel_max": channel_max,
         "metric": metric, "features": features, "dtype": dtype.value,
         "labels": shared.labels_name(labels, label_column), "label_column": label_column,
-        "channels": channels,
+        "channels": channels, "spectral_d": spectral_d, "f_mining": f_mining,
+        "spec_reg": spec_reg, "upsample": upsample, "downsample": downsample, "wavelet": wavelet,
     }  # fmt: skip
     options.set_threads(threads)
     job = Asked(

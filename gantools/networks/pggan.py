@@ -18,7 +18,8 @@ from gantools.networks.batch_norm import BatchNorm
 from gantools.networks.growing import Conv, Weight, dtype_at, fade, pixel_norm, steps_down
 from gantools.networks.layers import SQRT2, entries
 from gantools.networks.sizes import SQUARE, Doubling
-from gantools.ops.resample import Upsampling, nearest_up
+from gantools.ops.haar import bands_up, iwt
+from gantools.ops.resample import BILINEAR, Upsampling, fir_kernel, nearest_up
 from gantools.ops.styled import rendering
 
 
@@ -44,11 +45,15 @@ class GeneratorConfig(Doubling):
     growing: bool = True  # False: only the last resolution has a ToRGB
     upsample: Upsampling = "nearest"  # reshape: from 4 times the channels of the layer before
     padding: Literal["zeros", "reflect"] = "zeros"
+    wavelet: bool = False  # every block's ToRGB adds coefficients (S3.19); does not grow
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
         """The configuration of a network file; unknown entries are an error."""
-        return cls(**entries(cls, values))
+        cfg = cls(**entries(cls, values))
+        if cfg.wavelet and cfg.growing:
+            raise ValueError("a wavelet network does not grow")
+        return cfg
 
     def to_dict(self) -> dict[str, Any]:
         """As it is stored: JSON types only."""
@@ -122,8 +127,9 @@ class Block(nn.Module):
         last = index == len(cfg.widths) - 1
         outputs = width if last or cfg.upsample != "reshape" else 4 * width
         self.conv1 = Layer(cfg, width, outputs)
-        if last or cfg.growing:
-            self.torgb = Conv(outputs, cfg.img_channels, 1, gain=1, equalized=cfg.equalized)
+        if last or cfg.growing or cfg.wavelet:
+            channels = cfg.img_channels * (4 if cfg.wavelet else 1)
+            self.torgb = Conv(outputs, channels, 1, gain=1, equalized=cfg.equalized)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.dense(x) if self.first else self.conv0(x)
@@ -133,11 +139,14 @@ class Block(nn.Module):
 class Generator(nn.Module):
     """z [N, z_dim] (and label [N, c_dim]) -> image [N, C, H, W], about [-1, 1], not clamped."""
 
+    kernel: Tensor
+
     def __init__(self, cfg: GeneratorConfig) -> None:
         super().__init__()
         self.cfg = cfg
         for i, resolution in enumerate(cfg.resolutions):
             setattr(self, f"b{resolution}", Block(i, cfg))
+        self.register_buffer("kernel", fir_kernel(BILINEAR), persistent=False)
 
     @property
     def num_ws(self) -> int:
@@ -177,10 +186,14 @@ class Generator(nn.Module):
         down, share = steps_down(lod, len(self.cfg.widths) if self.cfg.growing else 1)
         sizes = self.cfg.resolutions[: len(self.cfg.widths) - down]
         x, before = z, z
+        bands: Tensor | None = None
         for size in sizes:
             before = x.to(dtype_at(size, self.cfg.resolution, dtype, z.dtype))
             x = self.get_submodule(f"b{size}")(before)
-        rgb = self._rgb(sizes[-1], x, z.dtype)
+            if self.cfg.wavelet:
+                own = self._rgb(size, x, z.dtype)
+                bands = own if bands is None else bands_up(bands, self.kernel) + own
+        rgb = self._rgb(sizes[-1], x, z.dtype) if bands is None else iwt(bands)
         if share:  # what was the input of the last block is the picture that fades out
             rgb = fade(rgb, nearest_up(self._rgb(sizes[-2], before, z.dtype)), share)
         return rgb.tanh() if self.cfg.tanh else rgb

@@ -19,7 +19,8 @@ from gantools.networks.batch_norm import BatchNorm
 from gantools.networks.growing import Conv, Dense, dtype_at, fade, shrunk, steps_down
 from gantools.networks.layers import MinibatchStddev, entries
 from gantools.networks.sizes import SQUARE, Doubling
-from gantools.ops.resample import Downsampling, box_down, fir, fir_kernel
+from gantools.ops.haar import bands_down, dwt
+from gantools.ops.resample import BILINEAR, Downsampling, box_down, fir, fir_kernel
 from gantools.ops.resample import down as down_by
 
 Perturb = Callable[[Tensor], Tensor]
@@ -48,15 +49,24 @@ class DiscriminatorConfig(Doubling):
     first_block: tuple[int, int] = SQUARE  # its height and width; twice that from block to block
     growing: bool = True  # False: only the full resolution has a FromRGB
     downsample: Downsampling = "avg"
+    wavelet: bool = False  # every block reads coefficients (S3.19); does not grow
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DiscriminatorConfig:
         """The configuration of a network file; unknown entries are an error."""
-        return cls(**entries(cls, values))
+        cfg = cls(**entries(cls, values))
+        if cfg.wavelet and cfg.growing:
+            raise ValueError("a wavelet network does not grow")
+        return cfg
 
     def to_dict(self) -> dict[str, Any]:
         """As it is stored: JSON types only."""
         return asdict(self)
+
+    @property
+    def read_channels(self) -> int:
+        """What a FromRGB takes."""
+        return self.img_channels * (4 if self.wavelet else 1)
 
     @property
     def outputs(self) -> int:
@@ -124,8 +134,8 @@ class Block(nn.Module):
     def __init__(self, index: int, cfg: DiscriminatorConfig) -> None:
         super().__init__()
         width, out = cfg.widths[index], cfg.widths[index - 1]
-        if cfg.growing or index == len(cfg.widths) - 1:
-            self.fromrgb = Layer(cfg, cfg.img_channels, width, 1)
+        if cfg.growing or cfg.wavelet or index == len(cfg.widths) - 1:
+            self.fromrgb = Layer(cfg, cfg.read_channels, width, 1)
         self.conv0 = Layer(cfg, width, width, 3)
         self.conv1 = Layer(cfg, width, out, 3, down=True)
         taps = cfg.resample_filter
@@ -166,8 +176,8 @@ class Epilogue(nn.Module):
         super().__init__()
         width = cfg.widths[0]
         self.mbstd = MinibatchStddev(cfg.mbstd_group, cfg.mbstd_features)
-        if cfg.growing or len(cfg.widths) == 1:
-            self.fromrgb = Layer(cfg, cfg.img_channels, width, 1)
+        if cfg.growing or cfg.wavelet or len(cfg.widths) == 1:
+            self.fromrgb = Layer(cfg, cfg.read_channels, width, 1)
         self.conv = Layer(cfg, width + self.mbstd.features, width, 3)
         self.norm = _norm(cfg, width)
         cells = width * math.prod(cfg.first_block)
@@ -196,12 +206,15 @@ class Epilogue(nn.Module):
 class Discriminator(nn.Module):
     """images [N, C, H, W] (and label [N, c_dim]) -> logits [N, 1]."""
 
+    kernel: Tensor
+
     def __init__(self, cfg: DiscriminatorConfig) -> None:
         super().__init__()
         self.cfg = cfg
         for i in range(len(cfg.widths) - 1, 0, -1):
             setattr(self, f"b{cfg.resolutions[i]}", Block(i, cfg))
         self.b4 = Epilogue(cfg)
+        self.register_buffer("kernel", fir_kernel(BILINEAR), persistent=False)
 
     def forward(
         self,
@@ -264,14 +277,17 @@ class Discriminator(nn.Module):
         levels = len(cfg.widths) if cfg.growing else 1
         down, share = steps_down(cfg.lod if lod is None else lod, levels)
         sizes = cfg.resolutions[: len(cfg.widths) - down]
-        images = shrunk(images, cfg.sizes[len(sizes) - 1]).contiguous(
-            memory_format=torch.channels_last
-        )
+        whole = cfg.size if cfg.wavelet else cfg.sizes[len(sizes) - 1]
+        images = shrunk(images, whole).contiguous(memory_format=torch.channels_last)
+        images = dwt(images) if cfg.wavelet else images
         x = self._read(images, sizes[-1], dtype)
         taken = [x]
         for size in reversed(sizes[1:]):
             x = self.get_submodule(f"b{size}")(x, perturb)
             x = x.to(dtype_at(size // 2, cfg.resolution, dtype, images.dtype))
+            if cfg.wavelet:
+                images = bands_down(images, self.kernel)
+                x = x + self._read(images, size // 2, dtype).to(x.dtype)
             if share and size == sizes[-1]:
                 x = fade(x, self._read(box_down(images), size // 2, dtype), share)
             taken.append(x)

@@ -20,8 +20,16 @@ class Doubling:
     first_block: tuple[int, int]
 
     @property
+    def wavelet(self) -> bool:
+        """Whether the last block makes or takes wavelet coefficients, of twice its size (S3.19)."""
+        return False
+
+    @property
     def resolutions(self) -> list[int]:
-        """4, 8, …, resolution: the blocks' names, and their sizes where the first is 4x4."""
+        """4, 8, …, resolution: the blocks' names, and their sizes where the first is 4x4.
+
+        With `wavelet` the last one is half the resolution.
+        """
         return [4 << i for i in range(len(self.widths))]
 
     @property
@@ -33,7 +41,8 @@ class Doubling:
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) of the pictures."""
-        return self.sizes[-1]
+        height, width = self.sizes[-1]
+        return (2 * height, 2 * width) if self.wavelet else (height, width)
 
 
 def scaled(resolution: int, first: tuple[int, int]) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """SNGAN's generator, a residual network with batch norm (Miyato et al. 2018; papers.md S3.25).
 
-In the form of mimicry's code: bilinear upsampling, class-conditional batch norm with labels.
+In the form of mimicry's code: bilinear upsampling, or another of paper 003's (S3.9),
+class-conditional batch norm with labels.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from gantools.networks.batch_norm import BatchNorm
 from gantools.networks.layers import entries
 from gantools.networks.sizes import SQUARE, scaled
+from gantools.ops.haar import iwt
+from gantools.ops.resample import Upsampling, up
 from gantools.ops.styled import rendering
 from gantools.report import Usage
 
@@ -38,6 +41,8 @@ class GeneratorConfig:
     c_dim: int = 0  # classes; 0 is unconditional
     img_channels: int = 3
     first_block: tuple[int, int] = SQUARE  # the picture is resolution / 4 times as large
+    upsample: Upsampling = "bilinear"  # not reshape
+    wavelet: bool = False  # the last doubling is a wavelet's (S3.19)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
@@ -56,7 +61,7 @@ class GeneratorConfig:
     @property
     def bottom(self) -> tuple[int, int]:
         """(height, width) where it starts: first_block, or for 48 pixels 6x6."""
-        doublings = len(self.widths) - 1
+        doublings = len(self.widths) - 1 + self.wavelet
         height, width = self.size
         if height % 2**doublings or width % 2**doublings:
             raise ValueError(f"{height}x{width} pixels cannot be halved {doublings} times")
@@ -90,15 +95,12 @@ def _apply(layer: nn.Conv2d, x: Tensor) -> Tensor:
     return F.conv2d(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype), padding=layer.padding)
 
 
-def _bilinear_up(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-
-
 class Block(nn.Module):
     """A residual block that doubles the picture: x [N, I, H, W] -> [N, O, 2H, 2W]."""
 
-    def __init__(self, in_channels: int, out_channels: int, c_dim: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, cfg: GeneratorConfig) -> None:
         super().__init__()
+        c_dim, self.upsample = cfg.c_dim, cfg.upsample
         self.norm0 = BatchNorm(in_channels, c_dim)
         self.conv0 = conv(in_channels, out_channels, 3, math.sqrt(2))
         self.norm1 = BatchNorm(out_channels, c_dim)
@@ -106,10 +108,11 @@ class Block(nn.Module):
         self.skip = conv(in_channels, out_channels, 1, 1.0)
 
     def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
-        y = _bilinear_up(F.relu(self.norm0(x, label)))
+        y = up(F.relu(self.norm0(x, label)), self.upsample)
         y = F.relu(self.norm1(_apply(self.conv0, y), label))
-        # A 1x1 convolution and bilinear upsampling change places: its weights sum to 1.
-        return _apply(self.conv1, y) + _bilinear_up(_apply(self.skip, x))
+        # A 1x1 convolution and upsampling change places where its weights sum to 1; between zeros
+        # the shortcut's bias stands on the samples alone.
+        return _apply(self.conv1, y) + up(_apply(self.skip, x), self.upsample)
 
 
 class Generator(nn.Module):
@@ -121,9 +124,10 @@ class Generator(nn.Module):
         self.fc = nn.Linear(cfg.z_dim, math.prod(cfg.bottom) * cfg.widths[0])
         nn.init.xavier_uniform_(self.fc.weight)
         pairs = zip(cfg.widths, cfg.widths[1:], strict=False)
-        self.blocks = nn.ModuleList(Block(i, o, cfg.c_dim) for i, o in pairs)
+        self.blocks = nn.ModuleList(Block(i, o, cfg) for i, o in pairs)
         self.norm = BatchNorm(cfg.widths[-1])
-        self.torgb = conv(cfg.widths[-1], cfg.img_channels, 3, 1.0)
+        channels = cfg.img_channels * (4 if cfg.wavelet else 1)
+        self.torgb = conv(cfg.widths[-1], channels, 3, 1.0)
 
     @property
     def num_ws(self) -> int:
@@ -159,4 +163,5 @@ class Generator(nn.Module):
         x = x.to(dtype or z.dtype, memory_format=torch.channels_last)
         for block in self.blocks:
             x = block(x, label)
-        return torch.tanh(_apply(self.torgb, F.relu(self.norm(x))).to(z.dtype))
+        rgb = _apply(self.torgb, F.relu(self.norm(x))).to(z.dtype)
+        return torch.tanh(iwt(rgb) if cfg.wavelet else rgb)

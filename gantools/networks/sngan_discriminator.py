@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from gantools.networks.layers import entries
 from gantools.networks.sizes import SQUARE, scaled
 from gantools.networks.spectral_norm import Conv, Dense
-from gantools.ops.resample import box_down
+from gantools.ops.haar import dwt
+from gantools.ops.resample import Downsampling
+from gantools.ops.resample import down as down_by
 from gantools.report import Usage
 
 # Resolution: channels after every block = last one >> shift, and how many blocks halve.
@@ -38,6 +40,8 @@ class DiscriminatorConfig:
     c_dim: int = 0
     img_channels: int = 3
     first_block: tuple[int, int] = SQUARE  # as in the generator; no layer depends on it
+    downsample: Downsampling = "avg"
+    wavelet: bool = False  # the first halving is a wavelet's (S3.19)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DiscriminatorConfig:
@@ -83,7 +87,15 @@ class Block(nn.Module):
     works in place, and its networks are the ones that were compared.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, first: bool, down: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        first: bool,
+        down: bool,
+        how: Downsampling = "avg",
+    ) -> None:
         super().__init__()
         hidden = out_channels if first else in_channels
         self.conv0 = _conv(in_channels, hidden, 3, math.sqrt(2))
@@ -91,14 +103,15 @@ class Block(nn.Module):
         self.learned = down or in_channels != out_channels
         if self.learned:
             self.skip = _conv(in_channels, out_channels, 1, 1.0)
-        self.first, self.down = first, down
+        self.first, self.down, self.how = first, down, how
 
     def forward(self, x: Tensor) -> Tensor:
         x = x if self.first else F.relu(x)
         y = self.conv1(F.relu(self.conv0(x)))
-        # Pooling and a 1x1 convolution change places: pooled first it costs a quarter.
-        x = box_down(x) if self.down else x
-        return (box_down(y) if self.down else y) + (self.skip(x) if self.learned else x)
+        if self.down:
+            # Pooling and a 1x1 convolution change places: pooled first it costs a quarter.
+            x, y = down_by(x, self.how), down_by(y, self.how)
+        return y + (self.skip(x) if self.learned else x)
 
 
 class Discriminator(nn.Module):
@@ -107,9 +120,15 @@ class Discriminator(nn.Module):
     def __init__(self, cfg: DiscriminatorConfig) -> None:
         super().__init__()
         self.cfg = cfg
-        channels = (cfg.img_channels, *cfg.widths)
+        channels = (cfg.img_channels * (4 if cfg.wavelet else 1), *cfg.widths)
         self.blocks = nn.ModuleList(
-            Block(channels[i], channels[i + 1], first=i == 0, down=i < cfg.halvings)
+            Block(
+                channels[i],
+                channels[i + 1],
+                first=i == 0,
+                down=i < cfg.halvings,
+                how=cfg.downsample,
+            )
             for i in range(len(cfg.widths))
         )
         self.out = Dense(cfg.widths[-1], 1)
@@ -136,6 +155,7 @@ class Discriminator(nn.Module):
         return self._trunk(images, dtype)
 
     def _trunk(self, images: Tensor, dtype: torch.dtype | None) -> list[Tensor]:
+        images = dwt(images) if self.cfg.wavelet else images
         x = images.to(dtype or images.dtype, memory_format=torch.channels_last)
         taken: list[Tensor] = []
         for block in self.blocks:

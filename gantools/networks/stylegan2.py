@@ -1,6 +1,7 @@
 """StyleGAN2's generator (Karras et al. 2020; papers.md S2.0, formats.md 2a), any family member.
 
-Resolutions are powers of two from 8 on; architectures skip, resnet and orig; conditional or not. A
+Resolutions are powers of two from 8 on; architectures skip, resnet, orig and wavelet, which is skip
+with wavelet coefficients in the place of pictures (SWAGAN, S3.19); conditional or not. A
 network may lack its first blocks and start from sampled features (FNZ_i, S2.20).
 """
 
@@ -20,12 +21,13 @@ from gantools.networks.layers import SQRT2, Dense, entries, normalize_2nd_moment
 from gantools.networks.sizes import SQUARE, Doubling
 from gantools.ops.blurred_noise import blurred_noise
 from gantools.ops.convolve import conv2d
+from gantools.ops.haar import bands_up, iwt
 from gantools.ops.modulate import modulated_conv
 from gantools.ops.resample import conv_up, fir_kernel, nearest_up, upsample
 from gantools.ops.styled import rendering, styled_conv, styled_rgb
 from gantools.report import Usage
 
-Architecture = Literal["skip", "resnet", "orig"]
+Architecture = Literal["skip", "resnet", "orig", "wavelet"]
 Noise = Literal["const", "none"] | Sequence[Tensor | None]
 MOST_BLUR = 2  # sigma_max of sampled features, in sides of a map: beyond, every map is one number
 
@@ -67,8 +69,13 @@ class GeneratorConfig(Doubling):
         return asdict(self)
 
     @property
+    def wavelet(self) -> bool:
+        """Whether its ToRGB make wavelet coefficients."""
+        return self.architecture == "wavelet"
+
+    @property
     def num_ws(self) -> int:
-        """L, the number of style vectors: 2 log2(resolution) - 2."""
+        """L, the number of style vectors: 2 log2(resolution) - 2, with wavelets two fewer."""
         return 2 * len(self.widths)
 
     @property
@@ -236,8 +243,9 @@ class ToRGB(nn.Module):
     def __init__(self, in_channels: int, cfg: GeneratorConfig) -> None:
         super().__init__()
         self.affine = Dense(cfg.w_dim, in_channels, bias_init=1)
-        self.weight = nn.Parameter(torch.randn(cfg.img_channels, in_channels, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(cfg.img_channels))
+        channels = cfg.img_channels * (4 if cfg.wavelet else 1)
+        self.weight = nn.Parameter(torch.randn(channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(channels))
         self.clamp = cfg.conv_clamp
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
@@ -288,7 +296,7 @@ class Block(nn.Module):
         if self.has_conv1:
             self.conv1 = SynthesisLayer(out, out, cfg, size, up=False)
         last = index == len(cfg.widths) - 1
-        self.has_rgb = cfg.architecture == "skip" or last or cfg.torgb_all
+        self.has_rgb = cfg.architecture in ("skip", "wavelet") or last or cfg.torgb_all
         if self.has_rgb:
             self.torgb = ToRGB(out, cfg)
         if index and cfg.architecture == "resnet":
@@ -396,10 +404,13 @@ class Synthesis(nn.Module):
             if self.cfg.architecture == "skip":
                 rgb = block.rgb(x, ws)
                 image = rgb if image is None else upsample(image, self.kernel) + rgb
+            elif self.cfg.wavelet:
+                rgb = block.rgb(x, ws)
+                image = rgb if image is None else bands_up(image, self.kernel) + rgb
             elif block.has_rgb:
                 image = self._grown(image, block, x, ws, lod)
         assert image is not None
-        return image
+        return iwt(image) if self.cfg.wavelet else image
 
     def _grown(
         self, image: Tensor | None, block: Block, x: Tensor, ws: Tensor, lod: float

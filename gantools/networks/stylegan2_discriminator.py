@@ -1,4 +1,4 @@
-"""StyleGAN2's discriminator (Karras et al. 2020; formats.md 2a): resnet, skip and orig."""
+"""StyleGAN2's discriminator (Karras et al. 2020; formats.md 2a): resnet, skip, orig, wavelet."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gantools.networks.layers import Conv, Dense, MinibatchStddev, entries, normalize_2nd_moment
 from gantools.networks.sizes import SQUARE, Doubling
 from gantools.networks.stylegan2 import Architecture
+from gantools.ops.haar import bands_down, dwt
 from gantools.ops.resample import box_down, downsample, fir_kernel
 
 
@@ -36,6 +37,21 @@ class DiscriminatorConfig(Doubling):
     fromrgb_all: bool = False  # orig: a FromRGB at every resolution (growing, configs A-D)
     first_block: tuple[int, int] = SQUARE  # its height and width; twice that from block to block
 
+    @property
+    def wavelet(self) -> bool:
+        """Whether it reads wavelet coefficients (S3.19)."""
+        return self.architecture == "wavelet"
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether every block has a FromRGB."""
+        return self.architecture in ("skip", "wavelet") or self.fromrgb_all
+
+    @property
+    def read_channels(self) -> int:
+        """What a FromRGB takes."""
+        return self.img_channels * (4 if self.wavelet else 1)
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DiscriminatorConfig:
         """The configuration of a network file; unknown entries are an error."""
@@ -53,8 +69,8 @@ class Block(nn.Module):
         super().__init__()
         width, out = cfg.widths[index], cfg.widths[index - 1]
         top = index == len(cfg.widths) - 1
-        if top or cfg.architecture == "skip" or cfg.fromrgb_all:
-            self.fromrgb = Conv(cfg.img_channels, width, 1, clamp=cfg.conv_clamp)
+        if top or cfg.reads_all:
+            self.fromrgb = Conv(cfg.read_channels, width, 1, clamp=cfg.conv_clamp)
         self.conv0 = Conv(width, width, 3, clamp=cfg.conv_clamp)
         self.conv1 = Conv(width, out, 3, down=True, clamp=cfg.conv_clamp)
         self.resnet = cfg.architecture == "resnet"
@@ -75,8 +91,8 @@ class Epilogue(nn.Module):
     def __init__(self, cfg: DiscriminatorConfig) -> None:
         super().__init__()
         width = cfg.widths[0]
-        if cfg.architecture == "skip" or cfg.fromrgb_all:
-            self.fromrgb = Conv(cfg.img_channels, width, 1, clamp=cfg.conv_clamp)
+        if cfg.reads_all:
+            self.fromrgb = Conv(cfg.read_channels, width, 1, clamp=cfg.conv_clamp)
         self.mbstd = MinibatchStddev(cfg.mbstd_group, cfg.mbstd_features)
         self.conv = Conv(width + self.mbstd.features, width, 3, clamp=cfg.conv_clamp)
         self.fc = Dense(width * math.prod(cfg.first_block), width, lrelu=True)
@@ -144,12 +160,13 @@ class Discriminator(nn.Module):
         low = max(2 ** (int(math.log2(cfg.resolution)) + 1 - (cfg.num_fp16_res or 4)), 8)
         x: Tensor | None = None
         taken: list[Tensor] = []
+        images = dwt(images) if cfg.wavelet else images
         for i in range(len(cfg.widths) - 1, 0, -1):
             resolution = cfg.resolutions[i]
             kind = dtype if dtype is not None and resolution >= low else images.dtype
             block = getattr(self, f"b{resolution}")
             images = images.to(memory_format=torch.channels_last)
-            if x is None or cfg.architecture == "skip":
+            if x is None or cfg.architecture in ("skip", "wavelet"):
                 y = block.fromrgb(images.to(kind), self.kernel)
                 x = y if x is None else x.to(kind) + y
             taken.append(x)
@@ -162,8 +179,8 @@ class Discriminator(nn.Module):
         """Carry the picture to the next resolution where the architecture reads it there."""
         cfg = self.cfg
         below = getattr(self, f"b{cfg.resolutions[index]}")
-        if cfg.architecture == "skip":
-            images = downsample(images, self.kernel)
+        if cfg.architecture in ("skip", "wavelet"):
+            images = (bands_down if cfg.wavelet else downsample)(images, self.kernel)
             if index == 0:
                 x = x + below.fromrgb(images.to(x.dtype), self.kernel)
         elif cfg.fromrgb_all and lod:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gantools.ops.resample import downsample, upsample
+
 
 def dwt(x: Tensor) -> Tensor:
     """[N, C, H, W] -> [N, 4C, H/2, W/2], orthonormal: blocks of C channels LL, Dy, Dx, Dxy.
@@ -25,6 +27,19 @@ def iwt(y: Tensor) -> Tensor:
     c, d = mean + dy - dx - dxy, mean + dy + dx + dxy
     rows = [torch.stack(pair, dim=4).flatten(3) for pair in ((a, b), (c, d))]
     return torch.stack(rows, dim=3).flatten(2, 3) / 2
+
+
+def bands_up(y: Tensor, kernel: Tensor) -> Tensor:
+    """The coefficients of the picture at twice the size, by FIR: [N, 4C, H, W] -> [N, 4C, 2H, 2W].
+
+    SWAGAN's way from one resolution's coefficients to the next.
+    """
+    return dwt(upsample(iwt(y), kernel))
+
+
+def bands_down(y: Tensor, kernel: Tensor) -> Tensor:
+    """The coefficients of the picture at half the size: [N, 4C, H, W] -> [N, 4C, H/2, W/2]."""
+    return dwt(downsample(iwt(y), kernel))
 
 
 def _pair(x: Tensor) -> tuple[Tensor, Tensor]:

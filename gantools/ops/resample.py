@@ -19,6 +19,7 @@ from gantools.ops.convolve import conv2d, conv_transpose2d
 Upsampling = Literal["nearest", "bilinear", "zeros", "reshape"]
 Downsampling = Literal["avg", "blurpool", "stride"]
 UPSAMPLINGS: tuple[Upsampling, ...] = get_args(Upsampling)
+BILINEAR = (1.0, 3.0, 3.0, 1.0)  # the FIR of StyleGAN2
 DOWNSAMPLINGS: tuple[Downsampling, ...] = get_args(Downsampling)
 
 

@@ -19,12 +19,16 @@ from gantools.io import seeds
 from gantools.networks.batch_norm import Moments
 from gantools.networks.layers import MinibatchStddev
 from gantools.networks.network import DTYPES
-from gantools.training import control, losses
+from gantools.training import control, losses, upconv
 from gantools.training.distributed import Ranks, parts_of
 from gantools.training.growing_presets import GrowingConfig
 from gantools.training.networks import Networks
 from gantools.training.presets import TrainConfig
 from gantools.training.reader import Reader
+from gantools.training.spectral import Critic
+
+Player = tuple[torch.optim.Optimizer, Sequence[Any]]
+"""An optimiser and the parameters that it moves."""
 
 
 class Sums:
@@ -70,6 +74,8 @@ class Draws:
 
     g_opt: torch.optim.Adam
     d_opt: torch.optim.Adam
+    critic_opt: torch.optim.Adam
+    d_players: list[Player]
 
     def __init__(
         self,
@@ -95,6 +101,10 @@ class Draws:
         self.reader, self.labels = reader, reader.labels
         self.g_params: list[Any] = list(self.g.parameters())
         self.d_params: list[Any] = list(self.d.parameters())
+        self.critic = Critic(config)
+        if not self.critic.separate:
+            self.d_params += self.critic.params
+        self.spec_reg = config.spec_reg
         self.images = 0
         self.iteration = 0
         self.sums = Sums(device)
@@ -174,7 +184,50 @@ class Draws:
     def _taken(self, shown: Tensor) -> Tensor:
         return self._part.take(shown, self.mbstd_group)
 
+    # What a spectral discriminator and regulariser add (S3.16-S3.18, S3.30).
+
+    def _enlist(self, adam: Callable[[list[Any]], torch.optim.Adam]) -> None:
+        """Make D's optimiser, and that of a spectral discriminator that has its own."""
+        self.d_opt = self.critic_opt = adam(self.d_params)
+        self.d_players = [(self.d_opt, self.d_params)]
+        if self.critic.separate:
+            self.critic_opt = adam(self.critic.params)
+            self.d_players.append((self.critic_opt, self.critic.params))
+
+    def _freeze_d(self, frozen: bool) -> None:
+        """D and the spectral discriminator; layers that never learn stay as they are."""
+        for _, parameters in self.d_players:
+            for parameter in parameters:
+                parameter.requires_grad_(not frozen)
+
+    def _scored(self, images: Tensor, name: str) -> Tensor:
+        """The spectral discriminator's scores [N, 1] (else [N, 0]), told as `name`."""
+        scores = self.critic.scores(images)
+        if scores.numel():
+            self.sums.add(name, scores)
+        return scores
+
+    def _own_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """What the spectral discriminator's scores add to D's loss, told where it is anything."""
+        loss = self.critic.own_loss(real, fake)
+        if self.critic.kind == "f-mining":
+            self.sums.add("loss_spectral", loss)
+        return loss
+
+    def _regularised(self, loss: Tensor, reals: Tensor, fakes: Tensor) -> Tensor:
+        """G's loss with --spec-reg; both [N, C, H, W]."""
+        if not self.spec_reg:
+            return loss
+        term = self.ranks.mean(upconv.divergence(reals, fakes))
+        self.sums.add("spec_reg", term)
+        return upconv.regularised(loss, term)
+
     # How a batch becomes one step of an optimiser.
+
+    def _learn_d(self, n: int, loss: Callable[[], Tensor]) -> None:
+        """One step of D, and of the spectral discriminator, for a batch of n."""
+        count = len(self.d_players)
+        self._learn_at_once(self.d_players, n, lambda: [loss()] * count)
 
     def _learn(
         self,
@@ -190,7 +243,7 @@ class Draws:
 
     def _learn_at_once(
         self,
-        players: Sequence[tuple[torch.optim.Optimizer, Sequence[Any]]],
+        players: Sequence[Player],
         n: int,
         losses_of_part: Callable[[], Sequence[Tensor]],
         *,

@@ -14,6 +14,8 @@ fakes.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -59,12 +61,14 @@ class GrowingTrainer(Draws):
             raise Usage("--loss gan-cls: the pictures are all of one class")
         self.acgan = self.labels is not None and getattr(self.d.cfg, "label_mode", "") == "acgan"
         self.schedule = config.schedule()
-        self.g_opt, self.d_opt = (
-            torch.optim.Adam(p, lr=1e-3, betas=(0.0, config.beta2), eps=1e-8, fused=True)
-            for p in (self.g_params, self.d_params)
-        )
+        self.g_opt = self._adam(self.g_params)
+        self._enlist(self._adam)
         self.looked_at = torch.zeros([], dtype=torch.int64)  # images at the last look
         self.gdrop = torch.zeros([], dtype=torch.float64)  # LSGAN's running score (S1.10)
+
+    def _adam(self, parameters: list[Any]) -> torch.optim.Adam:
+        betas = (0.0, self.config.beta2)
+        return torch.optim.Adam(parameters, lr=1e-3, betas=betas, eps=1e-8, fused=True)
 
     @property
     def moment(self) -> Moment:
@@ -88,7 +92,8 @@ class GrowingTrainer(Draws):
 
     def is_finite(self) -> bool:
         """Whether every weight and average is; once one is not, it stays so."""
-        return self._all_finite((*self.g_params, *self.g.buffers(), *self.d_params))
+        weights = *self.g_params, *self.d_params, *self.critic.params
+        return self._all_finite((*weights, *self.g.buffers()))
 
     def step(self) -> None:
         """`d_steps` batches of D, one of G, or one of both together; the average of G."""
@@ -96,7 +101,12 @@ class GrowingTrainer(Draws):
         if self.iteration % self.schedule.repeats == 0:
             self._look()
         now, before = self.moment, self.images
-        for optimiser, lr in ((self.g_opt, now.lr), (self.d_opt, self._d_lr(now))):
+        rates = (
+            (self.g_opt, now.lr),
+            (self.d_opt, self._d_lr(now)),
+            (self.critic_opt, self._d_lr(now)),
+        )
+        for optimiser, lr in rates:
             for group in optimiser.param_groups:
                 group["lr"] = lr
         if self.config.simultaneous:
@@ -169,27 +179,27 @@ class GrowingTrainer(Draws):
 
     def _alternate(self, now: Moment) -> None:
         self.g.requires_grad_(False)
-        self.d.requires_grad_(True)
+        self._freeze_d(False)
         for _ in range(self.config.d_steps):
-            self._d_step(now)
+            shown = self._d_step(now)
         self.g.requires_grad_(True)
-        self.d.requires_grad_(False)
-        self._learn(self.g_opt, self.g_params, now.batch, lambda: self._g_main(now))
+        self._freeze_d(True)
+        self._learn(self.g_opt, self.g_params, now.batch, lambda: self._g_main(now, shown))
 
-    def _d_step(self, now: Moment) -> None:
+    def _d_step(self, now: Moment) -> tuple[Tensor, Tensor | None]:
         shown = self._shown(now.batch)
         scores: list[Tensor] = []
-        loss = self._d_main
-        self._learn(self.d_opt, self.d_params, now.batch, lambda: loss(shown, now, scores))
+        self._learn_d(now.batch, lambda: self._d_main(shown, now, scores))
         self._shown_to_d(now, scores)
+        return shown
 
     def _step_together(self, now: Moment) -> None:
         """One step of each, both down their gradients at the weights before it (S1.21)."""
         self.g.requires_grad_(True)
-        self.d.requires_grad_(True)
+        self._freeze_d(False)
         shown = self._shown(now.batch)
         scores: list[Tensor] = []
-        players = [(self.d_opt, self.d_params), (self.g_opt, self.g_params)]
+        players = [*self.d_players, (self.g_opt, self.g_params)]
         self._learn_at_once(players, now.batch, lambda: self._both(shown, now, scores))
         self._shown_to_d(now, scores)
 
@@ -209,33 +219,40 @@ class GrowingTrainer(Draws):
 
     def _both(
         self, shown: tuple[Tensor, Tensor | None], now: Moment, scores: list[Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """D's loss and G's, of the same fakes and what D says of them."""
+    ) -> list[Tensor]:
+        """D's loss for each of its players, and G's, of the same fakes and what D says of them."""
         reals, label = self._faded(shown, now)
         fakes = self._fakes(now.batch, now.lod, label)
         loss, logits, classes = self._d_loss(reals, fakes, label, now, scores)
-        return loss, self._g_loss(logits, classes, label)
+        g_loss = self._g_loss(logits, classes, label)
+        return [*[loss] * len(self.d_players), self._regularised(g_loss, reals, fakes)]
 
     def _d_loss(
         self, reals: Tensor, fakes: Tensor, label: Tensor | None, now: Moment, scores: list[Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """D's loss, and its logits and classes of the fakes; `scores` gets their mean score."""
+        """D's loss, and what G's takes of the fakes: logits, of their spectra too, and classes.
+
+        `scores` gets D's mean logit of the fakes.
+        """
         c = self.config
         r1 = c.gamma > 0
         reals.requires_grad_(r1)
         real_logits, real_classes = self._logits(reals, label, now.lod)
         fake_logits, fake_classes = self._logits(fakes, label, now.lod)
+        real, false = self._scored(reals, "spectral_real"), self._scored(fakes, "spectral_fake")
+        joined = self.critic.joined(fake_logits, false)
         if c.loss == "gan-cls":
             wrong, _ = self._logits(reals, self._other_classes(label, now.batch), now.lod)
             loss = conditional.cls_discriminator_loss(real_logits, wrong, fake_logits)
         else:
-            loss = _D_LOSS[c.loss](real_logits, fake_logits)
+            loss = _D_LOSS[c.loss](self.critic.joined(real_logits, real), joined)
         self.sums.add("loss_d", loss)
         self.sums.add("score_real", real_logits)
         self.sums.add("score_fake", fake_logits)
         if r1:
             # In the published code D gets every picture enlarged: 1 / 4^floor(lod) of the square.
-            penalty = losses.r1_penalty(real_logits, reals, c.gamma / 4 ** int(now.lod))
+            gamma = c.gamma / 4 ** int(now.lod)
+            penalty = self.critic.penalty(real_logits, real, reals, gamma)
             self.sums.add("r1", penalty)
             loss = loss + penalty
         if c.loss == "wgan-gp":
@@ -245,7 +262,7 @@ class GrowingTrainer(Draws):
             self.sums.add("loss_d_classes", classes)
             loss = loss + classes
         scores.append(fake_logits.detach().mean())
-        return loss, fake_logits, fake_classes
+        return loss + self._own_loss(real, false), joined, fake_classes
 
     def _other_classes(self, label: Tensor | None, n: int) -> Tensor:
         """One-hot labels [·, c_dim] that are not the pictures' own (S1.28)."""
@@ -270,10 +287,15 @@ class GrowingTrainer(Draws):
         self.sums.add("gradient_penalty", penalty)
         return penalty + losses.drift_penalty(real_logits, c.drift)
 
-    def _g_main(self, now: Moment) -> Tensor:
+    def _g_main(self, now: Moment, shown: tuple[Tensor, Tensor | None]) -> Tensor:
         label = self._label(now.batch)
-        logits, classes = self._logits(self._fakes(now.batch, now.lod, label), label, now.lod)
-        return self._g_loss(logits, classes, label)
+        fakes = self._fakes(now.batch, now.lod, label)
+        logits, classes = self._logits(fakes, label, now.lod)
+        joined = self.critic.joined(logits, self.critic.scores(fakes))
+        loss = self._g_loss(joined, classes, label)
+        if not self.spec_reg:
+            return loss
+        return self._regularised(loss, self._faded(shown, now)[0], fakes)
 
     def _g_loss(self, logits: Tensor, classes: Tensor, label: Tensor | None) -> Tensor:
         """G's loss of the logits and classes that D gives its fakes of `label`."""

@@ -12,8 +12,9 @@ from typing import Any, Literal
 from gantools.networks import pggan, pggan_discriminator, sngan, sngan_discriminator, stylegan
 from gantools.networks.sizes import SQUARE, scaled
 from gantools.networks.stylegan2 import widths
+from gantools.ops.resample import DOWNSAMPLINGS, UPSAMPLINGS
 from gantools.report import Usage
-from gantools.training import ablations, biggan_presets, schedule
+from gantools.training import ablations, biggan_presets, schedule, spectral
 from gantools.training.presets import read_back
 from gantools.training.schedule import Schedule, half_life_kimg
 from gantools.training.shape import told
@@ -35,11 +36,13 @@ class GrowingConfig:
     hinge). gp_weight, gp_target, drift: WGAN-GP's. simultaneous: D and G step together, not in turn
     (S1.21). d_channel_base: D's channels (None: as many as G's). batch_norm: in both networks, in
     the place of equalized learning rates and PixelNorm; tanh: at the end of G (S1.22). ablation:
-    the row of S1.14 that shapes the networks. ema_kimg: half-life. Of BigGAN: d_lr, D's own rate
-    (None: lr); accumulate: parts of a batch, one after another, each with moments of its own in
-    batch norm; ema_start_kimg: before it the average is G itself; ch: the unit of the channels;
-    attention: at so many pixels, 0 for none; embed_dim, hier: networks.biggan; init: of the
-    weights. The other entries are as in presets.TrainConfig.
+    the row of S1.14 that shapes the networks. ema_kimg: half-life. upsample, downsample: how the
+    networks double and halve (S3.9, S3.14; None: the family's own way); single_rgb: they have a
+    ToRGB and a FromRGB at full resolution alone. Of BigGAN: d_lr, D's own rate (None: lr);
+    accumulate: parts of a batch, one after another, each with moments of its own in batch norm;
+    ema_start_kimg: before it the average is G itself; ch: the unit of the channels; attention: at
+    so many pixels, 0 for none; embed_dim, hier: networks.biggan; init: of the weights. The other
+    entries are as in presets.TrainConfig.
     """
 
     family: Family
@@ -91,6 +94,13 @@ class GrowingConfig:
     init: Literal["orthogonal", "normal"] = "orthogonal"
     channels: int = 3
     first_block: tuple[int, int] = SQUARE
+    spectral_d: str | None = None
+    f_mining: bool = False
+    spec_reg: str | None = None
+    upsample: str | None = None
+    downsample: str | None = None
+    wavelet: bool = False
+    single_rgb: bool = False
     metric: str | None = None
     features: str = "inception"
     device: str = "cpu"
@@ -151,6 +161,8 @@ class GrowingConfig:
         channels = widths(self.resolution, self.channel_base, self.channel_max)
         d_base = self.channel_base if self.d_channel_base is None else self.d_channel_base
         d_channels = widths(self.resolution, d_base, self.channel_max)
+        if self.wavelet:  # the last resolution is that of the coefficients
+            channels, d_channels = channels[:-1], d_channels[:-1]
         if self.ablation is not None:
             row = ablations.ABLATIONS[self.ablation]
             g, critic = ablations.networks(row, self.resolution, channels, self.latent_dim)
@@ -158,13 +170,15 @@ class GrowingConfig:
         d = pggan_discriminator.DiscriminatorConfig(
             self.resolution, d_channels, mbstd_group=self.mbstd_group,
             norm="batch" if self.batch_norm else "none", equalized=not self.batch_norm,
-        ).to_dict()  # fmt: skip
+            growing=not self.single_rgb and not self.wavelet, wavelet=self.wavelet,
+        ).to_dict() | self._way("downsample")  # fmt: skip
         if self.family == "pggan":
             g = pggan.GeneratorConfig(
-                self.resolution, channels, z_dim=self.latent_dim, tanh=self.tanh,
+                self.resolution, self._reshaped(channels), z_dim=self.latent_dim, tanh=self.tanh,
                 norm="batch" if self.batch_norm else "pixel", equalized=not self.batch_norm,
+                growing=not self.single_rgb and not self.wavelet, wavelet=self.wavelet,
             )  # fmt: skip
-            return g.to_dict(), d
+            return g.to_dict() | self._way("upsample"), d
         g_config = stylegan.GeneratorConfig(
             self.resolution, channels, z_dim=self.latent_dim, w_dim=self.latent_dim,
             mapping_layers=self.map_depth,
@@ -177,7 +191,22 @@ class GrowingConfig:
         d = sngan_discriminator.discriminator_config(self.resolution)
         g_widths, d_widths = (tuple(min(w, self.channel_max) for w in c.widths) for c in (g, d))
         g = replace(g, widths=g_widths, z_dim=self.latent_dim)
-        return g.to_dict(), replace(d, widths=d_widths).to_dict()
+        d = replace(d, widths=d_widths)
+        if self.wavelet:  # one doubling and one halving are the wavelet's
+            g = replace(g, widths=g.widths[:-1], wavelet=True)
+            d = replace(d, halvings=d.halvings - 1, wavelet=True)
+        return g.to_dict() | self._way("upsample"), d.to_dict() | self._way("downsample")
+
+    def _way(self, flag: str) -> dict[str, str]:
+        """--upsample or --downsample as a network's configuration has it."""
+        way = getattr(self, flag)
+        return {} if way is None else {flag: way}
+
+    def _reshaped(self, channels: tuple[int, ...]) -> tuple[int, ...]:
+        """Two thirds of them with reshape, for about as many parameters (S3.9)."""
+        if self.upsample != "reshape":
+            return channels
+        return tuple(max(1, width * 2 // 3) for width in channels)
 
 
 # S1.12: the average of PGGAN's G has 0.999 per minibatch of 16.
@@ -209,6 +238,12 @@ _PGGAN: dict[str, dict[str, Any]] = {
     "mnist-rgb-norm": _MNIST_RGB_NORM,
     "mnist-rgb-wgan-gp": {**_MNIST_RGB_NORM, "batch_norm": True},
 }  # fmt: skip
+# S3.23: S3.8's and S3.13's networks with one logit; what the paper does not say is chosen.
+_PGGAN["freqbias"] = {
+    "growing": False, "single_rgb": True, "loss": "logistic", "gamma": 10.0, "batch": 64,
+    "lr": 0.002, "channel_base": 2048, "channel_max": 64, "latent_dim": 64, "mbstd_group": 4,
+    "ema_kimg": 10.0,
+}  # fmt: skip
 _STYLEGAN: dict[str, dict[str, Any]] = {
     "auto": {},
     "ffhq": {"mirror": True},
@@ -234,7 +269,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 _TOTAL_KIMG = {
     ("pggan", "lsun"): 20_000, ("pggan", "cifar10"): 20_000, ("pggan", "mnist-rgb"): 15_000,
     ("pggan", "mnist-rgb-wgan-gp"): 10_000, ("pggan", "mnist-rgb-norm"): 10_000,
-    ("pggan", "mnist-rgb-stddev"): 10_000,
+    ("pggan", "mnist-rgb-stddev"): 10_000, ("pggan", "freqbias"): 5_000,
 }  # fmt: skip
 
 
@@ -347,7 +382,28 @@ def _check(config: GrowingConfig) -> None:
         raise Usage("--gpus chooses a table of minibatches, and --batch or the preset gives one")
     if config.gpus > 1 and (config.course == "v1" or config.ablation is not None):
         raise Usage(f"--gpus {config.gpus}: preset {config.preset} is for one")
+    spectral.check(config)
+    _check_ways(config)
     config.schedule()
+
+
+def _check_ways(config: GrowingConfig) -> None:
+    if config.upsample not in (None, *UPSAMPLINGS):
+        raise Usage(f"--upsample {config.upsample}: expected one of {', '.join(UPSAMPLINGS)}")
+    if config.downsample not in (None, *DOWNSAMPLINGS):
+        raise Usage(f"--downsample {config.downsample}: expected one of {', '.join(DOWNSAMPLINGS)}")
+    if config.upsample == "reshape" and config.family != "pggan":
+        raise Usage("--upsample reshape is for pggan: give bilinear, nearest or zeros")
+    if config.ablation is not None and (config.upsample or config.downsample):
+        raise Usage(f"--upsample, --downsample: preset {config.preset} has its own")
+    if config.wavelet and config.ablation is not None:
+        raise Usage(f"--wavelet: preset {config.preset} has its own networks")
+    if config.wavelet and config.resolution < 16:
+        raise Usage("--wavelet needs pictures of 16 pixels or more")
+    if config.wavelet and config.growing:
+        raise Usage("--wavelet: its networks have one size only: give --no-grow")
+    if config.single_rgb and config.growing:
+        raise Usage(f"--grow: the networks of preset {config.preset} have one size only")
 
 
 def _check_labels(config: GrowingConfig) -> None:

@@ -43,7 +43,8 @@ class Trainer(Draws):
         self.d_params = [p for p in self.d_params if p.requires_grad]
         g_interval = control.G_INTERVAL if config.pl_weight else 0
         self.g_opt = _adam(self.g_params, config.lr, g_interval)
-        self.d_opt = _adam(self.d_params, config.lr, control.D_INTERVAL if config.gamma else 0)
+        d_interval = control.D_INTERVAL if config.gamma else 0
+        self._enlist(lambda parameters: _adam(parameters, config.lr, d_interval))
         self.p = torch.zeros([], device=device)
         self.pl_mean = torch.zeros([], device=device)
         self.signs = torch.zeros([2], device=device, dtype=torch.float64)
@@ -76,15 +77,16 @@ class Trainer(Draws):
 
     # The four phases; each gives the loss of a part.
 
-    def _g_main(self) -> Tensor:
+    def _g_main(self, shown: tuple[Tensor, Tensor | None]) -> Tensor:
         n = self.config.batch
         label = self._label(n)
         fake = self._fakes(self._synthesis, self._styles(n, label), n)
-        logits = self._d(self._augmented(fake), label, self.dtype)
-        loss = losses.generator_loss(logits)
+        seen = self._augmented(fake)
+        logits = self._d(seen, label, self.dtype)
+        loss = losses.generator_loss(self.critic.joined(logits, self.critic.scores(seen)))
         self.sums.add("loss_g", loss)
         self.sums.add("score_fake", logits)
-        return loss
+        return self._regularised(loss, self._scaled(shown)[0], fake) if self.spec_reg else loss
 
     def _g_path(self, moved: list[Tensor]) -> Tensor:
         """Half a batch; no D, so no groups. A part is drawn to its own mean, moved from the last's.
@@ -110,23 +112,27 @@ class Trainer(Draws):
         label = self._label(n)
         # G is frozen here, so no graph is built; no_grad would render picture by picture.
         fake = self._fakes(self._synthesis, self._styles(n, label), n)
-        fake_logits = self._d(self._augmented(fake), label, self.dtype)
-        real_logits = self._d(self._augmented(reals), real_label, self.dtype)
-        loss = losses.discriminator_loss(real_logits, fake_logits)
+        fake, reals = self._augmented(fake), self._augmented(reals)
+        fake_logits = self._d(fake, label, self.dtype)
+        real_logits = self._d(reals, real_label, self.dtype)
+        real, false = (self._scored(reals, "spectral_real"), self._scored(fake, "spectral_fake"))
+        joined = self.critic.joined
+        loss = losses.discriminator_loss(joined(real_logits, real), joined(fake_logits, false))
         self.sums.add("loss_d", loss)
         self.sums.add("score_real", real_logits)
         self.sums.add("sign_real", real_logits.sign())
         signs = real_logits.detach().sign()
         self.signs += torch.stack([signs.sum(), signs.new_tensor(float(len(signs)))])
-        return loss
+        return loss + self._own_loss(real, false)
 
     def _d_r1(self, shown: tuple[Tensor, Tensor | None]) -> Tensor:
         reals, label = self._scaled(shown)
         reals.requires_grad_()
-        logits = self.d(self._augmented(reals), label, self.dtype)
-        penalty = losses.r1_penalty(logits, reals, self.config.gamma)
+        seen = self._augmented(reals)
+        logits, scores = self.d(seen, label, self.dtype), self.critic.scores(seen)
+        penalty = self.critic.penalty(logits, scores, reals, self.config.gamma)
         self.sums.add("r1", penalty)
-        return penalty * control.D_INTERVAL + logits.sum() * 0
+        return penalty * control.D_INTERVAL + (logits.sum() + scores.sum()) * 0
 
     def _scaled(self, shown: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
         reals, label = self._reals(shown)
@@ -157,23 +163,22 @@ class Trainer(Draws):
 
     def is_finite(self) -> bool:
         """Whether every weight is; once one is not, it stays so."""
-        return self._all_finite((*self.g_params, *self.d_params))
+        return self._all_finite((*self.g_params, *self.d_params, *self.critic.params))
 
     def step(self) -> None:
         """One batch: G, path length every 4th, D, R1 every 16th, EMA, ADA every 4th."""
         c = self.config
         self._begin()
-        self.d.requires_grad_(False)
-        self._learn(self.g_opt, self.g_params, c.batch, self._g_main)
+        shown = self._shown(c.batch)
+        self._freeze_d(True)
+        self._learn(self.g_opt, self.g_params, c.batch, lambda: self._g_main(shown))
         if c.pl_weight and self.iteration % control.G_INTERVAL == 0:
             self._path_step()
-        for parameter in self.d_params:
-            parameter.requires_grad_(True)
+        self._freeze_d(False)
         self.g.requires_grad_(False)
-        shown = self._shown(c.batch)
-        self._learn(self.d_opt, self.d_params, c.batch, lambda: self._d_main(shown))
+        self._learn_d(c.batch, lambda: self._d_main(shown))
         if c.gamma and self.iteration % control.D_INTERVAL == 0:
-            self._learn(self.d_opt, self.d_params, c.batch, lambda: self._d_r1(shown))
+            self._learn_d(c.batch, lambda: self._d_r1(shown))
         self.g.requires_grad_(True)
         beta = control.ema_beta(c.ema_kimg, c.ema_rampup, c.batch, self.images)
         control.move_average(self.g_ema, self.g, beta)

@@ -21,7 +21,7 @@ from gantools.networks.stylegan2_discriminator import Discriminator
 from gantools.report import Usage
 from gantools.training import shape
 from gantools.training.growing_presets import GrowingConfig
-from gantools.training.presets import TrainConfig
+from gantools.training.presets import DOWNSAMPLE, UPSAMPLE, TrainConfig
 
 CLAMP = 256.0  # of the activations in float16, as NVIDIA; bfloat16 has the range of float32
 
@@ -91,6 +91,7 @@ def start(net: str | None, config: TrainConfig | GrowingConfig) -> Checkpoint | 
             f"--net {net}: made for pictures alone: its batch statistics are those of truncations, "
             "or its spectral normalisation is multiplied out"
         )
+    _check_ways(net, checkpoint, config)
     if frozen and not checkpoint.part("d"):
         raise Usage(f"--freeze-d: {net} has no discriminator")
     return checkpoint
@@ -113,6 +114,32 @@ def _check_features(
         raise Usage(f"--fnz: {net} is of the architecture {architecture}; only skip has F and R")
 
 
+_WAYS: dict[str, dict[str, Any]] = {  # of files that do not say them
+    "pggan": {"upsample": "nearest", "downsample": "avg"},
+    "sngan": {"upsample": "bilinear", "downsample": "avg"},
+    "stylegan2": {"resample_filter": [1, 3, 3, 1]},
+}
+
+
+def _check_ways(net: str, checkpoint: Checkpoint, config: TrainConfig | GrowingConfig) -> None:
+    """Usage where the network doubles or halves otherwise than its run is to, or cannot grow."""
+    growing = isinstance(config, GrowingConfig) and config.growing
+    if growing and not checkpoint.config["g"].get("growing", True):
+        raise Usage(f"--net {net}: it has one size only: give --no-grow")
+    g = checkpoint.config["g"]
+    theirs_too = g.get("wavelet", False) or g.get("architecture") == "wavelet"
+    if theirs_too != config.wavelet:
+        raise Usage(f"--net {net}: {'give' if theirs_too else 'it was trained without'} --wavelet")
+    for part, flag in (("g", "upsample"), ("d", "downsample")):
+        way, theirs = getattr(config, flag), checkpoint.config.get(part)
+        if way is None or theirs is None:
+            continue
+        name = "resample_filter" if config.family == "stylegan2" else flag
+        own = theirs.get(name, _WAYS[config.family].get(name))
+        if own != _shapes(config, 0)[part][name]:
+            raise Usage(f"--{flag} {way}: {net} has another way, which its weights belong to")
+
+
 def from_checkpoint(
     checkpoint: Checkpoint, config: TrainConfig | GrowingConfig
 ) -> tuple[Networks, list[str]]:
@@ -129,8 +156,9 @@ def from_checkpoint(
         raise Usage("--net: its generator and its discriminator differ in their classes")
     if d_config is None:
         # SNGAN's and BigGAN's two have widths of their own, and so may --d-channel-base say.
-        spectral = config.family in ("sngan", "biggan")
-        own = spectral or getattr(config, "d_channel_base", None) is not None
+        own = config.family in ("sngan", "biggan")
+        own = own or getattr(config, "d_channel_base", None) is not None
+        own = own or g_config.get("upsample") == "reshape"
         kept = () if own else ("widths", "conv_clamp", "num_fp16_res")
         same = {n: g_config[n] for n in kept if n in g_config}
         d_config = {**_shapes(config, classes)["d"], **same}
@@ -178,9 +206,10 @@ def _fill(module: torch.nn.Module, tensors: dict[str, np.ndarray]) -> None:
 
 def _common(config: TrainConfig, classes: int) -> dict[str, Any]:
     half = config.dtype != "fp32"
+    channels = stylegan2.widths(config.resolution, config.channel_base, config.channel_max)
     return {
         "resolution": config.resolution,
-        "widths": stylegan2.widths(config.resolution, config.channel_base, config.channel_max),
+        "widths": channels[:-1] if config.wavelet else channels,
         "c_dim": classes,
         "img_channels": config.channels,
         "first_block": config.first_block,
@@ -194,10 +223,17 @@ def generator_config(config: TrainConfig, classes: int = 0) -> dict[str, Any]:
     return {
         **_common(config, classes),
         **_features(config),
+        **_filter(UPSAMPLE, config.upsample),
+        "architecture": "wavelet" if config.wavelet else "skip",
         "z_dim": config.latent_dim,
         "w_dim": config.latent_dim,
         "mapping_layers": config.map_depth,
     }
+
+
+def _filter(known: dict[str, tuple[int, ...]], way: str | None) -> dict[str, Any]:
+    """--upsample or --downsample as a filter."""
+    return {} if way is None else {"resample_filter": [float(tap) for tap in known[way]]}
 
 
 def _features(config: TrainConfig | GrowingConfig) -> dict[str, Any]:
@@ -212,7 +248,8 @@ def discriminator_config(config: TrainConfig, classes: int = 0) -> dict[str, Any
     common = _common(config, classes)
     return {
         **common,
-        "architecture": config.d_architecture,
+        **_filter(DOWNSAMPLE, config.downsample),
+        "architecture": "wavelet" if config.wavelet else config.d_architecture,
         "mbstd_group": config.mbstd_group,
         "cmap_dim": common["widths"][0] if classes else 0,
     }

@@ -10,6 +10,11 @@ from gantools.io.space import level
 from gantools.networks.sizes import SQUARE, first_block, scaled
 from gantools.networks.stylegan2 import MOST_BLUR
 from gantools.report import Usage
+from gantools.training import spectral
+
+# The filters that double and halve as paper 003's ways do, but for the borders (S3.9, S3.14).
+UPSAMPLE = {"bilinear": (1, 3, 3, 1), "nearest": (1, 1)}
+DOWNSAMPLE = {"avg": (1, 1), "blurpool": (1, 4, 4, 1), "stride": (0, 1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,9 @@ class TrainConfig:
     4 has alpha. gpus: the number that auto's batch is for. resolution and first_block are what
     `shape.of` makes of a size. fnz: the block, 1-based, at which the generator starts from
     sampled features (S2.20), 0: a constant; noise_blur: their sigma_max in cells (S2.21).
+    spectral_d: the form of the discriminator of spectra, f_mining: scores of spectra, spec_reg:
+    durall's regulariser (S3.16-S3.18, S3.30). upsample, downsample: the filters of UPSAMPLE and
+    DOWNSAMPLE, None: bilinear. wavelet: both networks have coefficients for pictures (S3.19).
     """
 
     family: ClassVar[str] = "stylegan2"
@@ -61,6 +69,12 @@ class TrainConfig:
     first_block: tuple[int, int] = SQUARE
     fnz: int = 0
     noise_blur: float = 0.0
+    spectral_d: str | None = None
+    f_mining: bool = False
+    spec_reg: str | None = None
+    upsample: str | None = None
+    downsample: str | None = None
+    wavelet: bool = False
     metric: str | None = None
     features: str = "inception"
     device: str = "cpu"
@@ -212,6 +226,18 @@ def _check(config: TrainConfig) -> None:
         raise Usage(f"--gpus is for preset auto; {config.preset} is the same on any number")
     if config.pl_weight and config.batch < 2:
         raise Usage("--batch 1: path length regularisation needs 2 or more")
+    spectral.check(config)
+    if config.upsample not in (None, *UPSAMPLE):
+        raise Usage(
+            f"--upsample {config.upsample}: a modulated convolution takes bilinear or nearest; "
+            "zeros and reshape are for pggan"
+        )
+    if config.wavelet and config.resolution < 16:
+        raise Usage("--wavelet needs pictures of 16 pixels or more")
+    if config.wavelet and config.fnz:
+        raise Usage("--wavelet: the networks of --fnz have pictures, not coefficients")
+    if config.downsample not in (None, *DOWNSAMPLE):
+        raise Usage(f"--downsample {config.downsample}: expected one of {', '.join(DOWNSAMPLE)}")
 
 
 def changed(before: TrainConfig, now: TrainConfig) -> list[str]:

@@ -32,6 +32,8 @@ def check(
     """
     g, d = _shapes(config, origin, saved)
     _check_layers(config, g, d, ranks, in_parts=batch_gpu is not None)
+    if batch_gpu is not None and config.spec_reg:
+        raise Usage("--spec-reg durall weighs a loss by its whole batch: without --batch-gpu")
     for batch, group in _batches(config, d):
         if ranks.world > 1:
             ranks.share(batch, group)

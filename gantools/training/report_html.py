@@ -16,6 +16,9 @@ from gantools.training.families import Config
 CURVES = (
     ("Losses", ("loss_g", "loss_d")),
     ("Logits", ("score_real", "score_fake")),
+    ("Logits of the spectra", ("spectral_real", "spectral_fake")),
+    ("Loss of the spectra's scores", ("loss_spectral",)),
+    ("Divergence of the spectra", ("spec_reg",)),
     ("Cross-entropy of the classes", ("loss_g_classes", "loss_d_classes")),
     ("R1 and path length", ("r1", "path_length")),
     ("Gradient penalty", ("gradient_penalty",)),

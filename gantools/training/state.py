@@ -36,11 +36,18 @@ class Progress:
 
 
 def _modules(trainer: Trainer) -> dict[str, nn.Module]:
-    return {"g": trainer.g, "d": trainer.d, "g_ema": trainer.g_ema}
+    modules: dict[str, nn.Module] = {"g": trainer.g, "d": trainer.d, "g_ema": trainer.g_ema}
+    return modules if trainer.critic.net is None else {**modules, "spectral": trainer.critic.net}
 
 
 def _optimisers(trainer: Trainer) -> dict[str, tuple[nn.Module, torch.optim.Optimizer]]:
-    return {"g_opt": (trainer.g, trainer.g_opt), "d_opt": (trainer.d, trainer.d_opt)}
+    found: dict[str, tuple[nn.Module, torch.optim.Optimizer]] = {
+        "g_opt": (trainer.g, trainer.g_opt),
+        "d_opt": (trainer.d, trainer.d_opt),
+    }
+    if trainer.critic.net is not None:  # of the same optimiser as D, or of its own
+        found["spectral_opt"] = (trainer.critic.net, trainer.critic_opt)
+    return found
 
 
 def tensors_of(trainer: Trainer) -> dict[str, np.ndarray]:

@@ -1,0 +1,118 @@
+"""What a discriminator of spectra adds to a training: SD and F-mining (S3.16-S3.18).
+
+Both judge what D judges. SD's logits stand beside D's in both players' losses, so that each weighs
+one half; F-mining's score only shifts D's, and neither player has a gradient through it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from gantools.io import seeds
+from gantools.networks.spectral_discriminator import (
+    SpectralDiscriminator,
+    SpectralScore,
+    combined,
+)
+from gantools.report import Usage
+from gantools.training import losses
+
+if TYPE_CHECKING:
+    from gantools.training.growing_presets import GrowingConfig
+    from gantools.training.presets import TrainConfig
+
+Kind = Literal["", "log1p", "jk", "f-mining"]
+FORMS = ("log1p", "jk")
+STYLEGAN_SHARE = 0.4  # of F-mining's score in SSD-GAN's StyleGAN (S3.18)
+LOSSES = ("logistic", "hinge")  # those that the papers have it with
+
+
+def kind_of(config: TrainConfig | GrowingConfig) -> Kind:
+    """Which one a run has, "" for none."""
+    if config.f_mining:
+        return "f-mining"
+    return config.spectral_d or ""  # type: ignore[return-value]
+
+
+def check(config: TrainConfig | GrowingConfig) -> None:
+    """Usage where the run's other settings rule its spectral discriminator or regulariser out."""
+    if config.spectral_d not in (None, *FORMS):
+        raise Usage(f"--spectral-d {config.spectral_d}: expected one of {', '.join(FORMS)}")
+    if config.spec_reg not in (None, "durall"):
+        raise Usage(f"--spec-reg {config.spec_reg}: expected durall")
+    if config.f_mining and config.spectral_d:
+        raise Usage("--f-mining and --spectral-d: one of them")
+    flag = "--f-mining" if config.f_mining else f"--spectral-d {config.spectral_d}"
+    grey = flag if kind_of(config) in ("jk", "f-mining") else "--spec-reg durall"
+    if config.channels == 4 and (kind_of(config) in ("jk", "f-mining") or config.spec_reg):
+        raise Usage(f"{grey} looks at grey pictures, and these have alpha (--channels 4)")
+    if not kind_of(config):
+        return
+    wanted = ["--no-grow"] if getattr(config, "growing", False) else []
+    wanted += (
+        [] if getattr(config, "loss", "logistic") in LOSSES else ["--loss logistic (or hinge)"]
+    )
+    if wanted:
+        raise Usage(f"{flag} is for one size and such losses: give {' and '.join(wanted)}")
+
+
+class Critic:
+    """The spectral discriminator of a run, or none: `net` is None then and nothing changes.
+
+    Fresh from the seed, whatever the networks started from. separate: it has an optimiser of its
+    own; log1p shares D's.
+    """
+
+    def __init__(self, config: TrainConfig | GrowingConfig) -> None:
+        self.kind = kind_of(config)
+        self.separate = self.kind in ("jk", "f-mining")
+        self.share = STYLEGAN_SHARE if config.family == "stylegan2" else 1.0
+        self.net: nn.Module | None = None
+        if self.kind:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seeds.derive(config.seed, "networks", "spectral"))
+                self.net = _new(self.kind, config.size).to(config.device)
+        self.params: list[Any] = [] if self.net is None else list(self.net.parameters())
+
+    def scores(self, images: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, 1]; [N, 0] where there is none."""
+        return images.new_empty(len(images), 0) if self.net is None else self.net(images)
+
+    def joined(self, logits: Tensor, scores: Tensor) -> Tensor:
+        """What the players' losses, which are means, take for D's logits [N, 1].
+
+        Of SD both players' logits, [2N, 1] (S3.16, S3.17); of F-mining their mean (S3.18).
+        """
+        if not self.kind:
+            return logits
+        if self.kind == "f-mining":
+            return combined(logits, self.share * scores)
+        return torch.cat([logits, scores])
+
+    def own_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """What is added to D's loss, a scalar: F-mining's own hinge loss (S3.18), else 0."""
+        if self.kind == "f-mining":
+            return losses.hinge_discriminator_loss(real, fake)
+        return real.new_zeros([])
+
+    def penalty(self, logits: Tensor, scores: Tensor, images: Tensor, gamma: float) -> Tensor:
+        """R1 of D's logits and of the scores, both [N, 1], of `images`; a scalar.
+
+        log1p: of the gradient of their sum, cross term included (S3.16). jk: each its own (S3.17).
+        F-mining has none.
+        """
+        if self.kind == "log1p":
+            return losses.r1_penalty(logits + scores, images, gamma)
+        penalty = losses.r1_penalty(logits, images, gamma)
+        if self.kind == "jk":
+            penalty = penalty + losses.r1_penalty(scores, images, gamma)
+        return penalty
+
+
+def _new(kind: Kind, size: tuple[int, int]) -> nn.Module:
+    if kind == "f-mining":
+        return SpectralScore(size)
+    return SpectralDiscriminator(size, form="jung" if kind == "jk" else "log1p")
