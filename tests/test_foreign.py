@@ -362,21 +362,6 @@ def test_one_module_alone_in_a_torch_file(fixtures: Path, tmp_path: Path) -> Non
     assert foreign.read(tmp_path / "g.pt").meta["id"] == wanted.meta["id"]
 
 
-@pytest.mark.parametrize(
-    ("name", "family"),
-    [
-        ("ajbrock_biggan_r32/G_ema.pth", "BigGAN"),
-        ("hf_biggan_r32/pytorch_model.bin", "BigGAN"),
-        ("hf_biggan_r32", "BigGAN"),
-        ("ajbrock_biggan_r32", "BigGAN"),
-    ],
-)
-def test_other_families_are_named(name: str, family: str, fixtures: Path) -> None:
-    """One line that says what the file is and what is read."""
-    with pytest.raises(Usage, match=f"a {family} network; this version reads PGGAN"):
-        foreign.read(fixtures / name)
-
-
 def test_growing_tensorflow_file_is_refused(fixtures: Path, tmp_path: Path) -> None:
     """S1.7: a network saved between two resolutions has another picture than its weights say."""
     data = (fixtures / "sg2_tf_v4_configD_revised.pkl").read_bytes()

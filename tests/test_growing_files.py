@@ -18,7 +18,6 @@ from gantools.io.pickles import Budget, Malformed
 from gantools.io.tensorflow_network import Network
 from gantools.networks import pggan, pggan_discriminator, stylegan
 from gantools.networks.network import build, numbers
-from gantools.report import Usage
 
 Run = Callable[..., Any]
 
@@ -424,8 +423,3 @@ def _stream(latent: Latent) -> bytes:
     writer.write(f"{latent.key}.safetensors", latent.to_bytes())
     writer.close()
     return out.getvalue()
-
-
-def test_another_projects_unknown_family_is_still_named(fixtures: Path) -> None:
-    with pytest.raises(Usage, match="reads PGGAN and StyleGAN 1 to 3"):
-        foreign.read(fixtures / "hf_biggan_r32")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from gantools.commands import train_growing, train_sngan
+from gantools.commands import train_biggan, train_growing, train_sngan
 from gantools.networks import pggan, pggan_discriminator
 from gantools.report import Usage
 from gantools.training import ablations, control, growing_presets, losses, schedule
@@ -319,14 +319,15 @@ def test_every_preset_can_be_named_and_builds() -> None:
     """The choices of the command line are those there are; each makes a schedule and networks."""
     offered = {
         "pggan": train_growing.PgganPreset, "stylegan": train_growing.StyleganPreset,
-        "sngan": train_sngan.Preset,
+        "sngan": train_sngan.Preset, "biggan": train_biggan.Preset,
     }  # fmt: skip
     for family, choices in offered.items():
         names = growing_presets.NAMES[family]  # type: ignore[index]
         assert [choice.value for choice in choices] == list(names)
         for name in names:
             known = growing_presets.has_resolution(family, name)  # type: ignore[arg-type]
-            made = preset_of(family, name, None if known else 32)
+            more = {"labels": "folders"} if family == "biggan" else {}
+            made = preset_of(family, name, None if known else 32, **more)
             assert growing_presets.total_images(made) > 0
             assert GrowingConfig.from_dict(json.loads(json.dumps(made.to_dict()))) == made
             made.network_configs()

@@ -93,7 +93,9 @@ class Plan:
             return
         from gantools.latents.pictures import rendered
 
-        if self.figure is not None:
+        if self.figure is not None and not (
+            self.figure == "truncation" and self.origin.network.open.truncates_z
+        ):
             self.origin.network.open.need_w(f"--figure {self.figure}")
         wanted = self._wanted(sink)
         first = next(wanted, None)

@@ -112,8 +112,10 @@ class Origin:
     def checked_cutoff(self) -> int | None:
         """--cutoff; Usage where the network has fewer layers, or none that could be truncated."""
         network = self.network.open
-        if self.cutoff is not None or (self.psi is not None and self.psi != 1):
-            network.need_w("--psi" if self.cutoff is None else "--cutoff")
+        if self.cutoff is not None:
+            network.need_w("--cutoff")
+        if self.psi is not None:
+            network.check_psi(self.psi, "--psi")
         layers = network.g.num_ws
         if self.cutoff is not None and self.cutoff > layers:
             raise Usage(
@@ -128,21 +130,20 @@ class Origin:
             yield f"seed{seed:06d}", partial(self._of_seed, seed)
 
     def _of_seed(self, seed: int) -> Latent:
-        from gantools.io.seeds import z_from_seed
-
-        z = z_from_seed(seed, self.network.open.g.cfg.z_dim)
+        z = self.network.open.z_of(seed)
         return self._new(f"seed{seed:06d}", z, {"seed": seed})
 
     def of_walk(self, walk: Walk, number: int) -> Iterator[Source]:
         """The frames of one walk; `number` counts the cells of a grid."""
-        from gantools.io.seeds import derive
+        from gantools.io.seeds import derive, truncated
         from gantools.latents.walk import walk as draw
 
         @cache
         def frames() -> np.ndarray:
             seed = derive(self.seed, f"walk/{number}", "walk")
             z_dim = self.network.open.g.cfg.z_dim
-            return draw(walk.frames, z_dim, walk.smoothing * walk.fps, seed)
+            z = draw(walk.frames, z_dim, walk.smoothing * walk.fps, seed)
+            return truncated(z) if self.network.open.truncates_z else z
 
         def frame(i: int) -> Latent:
             return self._new(f"walk/{i:04d}", frames()[i], {}, still=f"walk/{number}")

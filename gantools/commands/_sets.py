@@ -456,6 +456,7 @@ def _generated(asked: Drawn) -> Source:
     from gantools.io.source import parse_shard
 
     network = asked.network
+    network.check_psi(asked.psi, "--psi")
     story = {"network": network.name, "network_id": network.id, "psi": asked.psi, "noise": NOISE}
     story["seeds"] = f"{asked.seed}-{asked.seed + asked.num - 1}"
     if network.g.cfg.c_dim:
@@ -472,10 +473,10 @@ def drawn(network: Network, asked: Drawn, i: int) -> Latent:
     import numpy as np
 
     from gantools.io.latent import Latent
-    from gantools.io.seeds import derive, z_from_seed
+    from gantools.io.seeds import derive
 
     cfg, seed = network.g.cfg, asked.seed + i
-    tensors = {"z": z_from_seed(seed, cfg.z_dim)}
+    tensors = {"z": network.z_of(seed)}
     if cfg.c_dim:
         chosen = derive(asked.seed, _key(seed), "class") % cfg.c_dim
         tensors["y"] = np.eye(cfg.c_dim, dtype=np.float32)[chosen]

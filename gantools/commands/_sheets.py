@@ -63,7 +63,11 @@ class Sheets:
 
     def truncation(self, psis: Sequence[float] | None) -> Picture:
         """S0.12: a row for each latent, a column for each psi."""
-        looks = [replace(self.look, psi=psi) for psi in psis or figures.PSIS]
+        network = self.origin.network.open
+        wanted = psis or [p for p in figures.PSIS if p >= 0 or not network.truncates_z]
+        for psi in wanted:
+            network.check_psi(psi, "--psi")
+        looks = [replace(self.look, psi=psi) for psi in wanted]
         cells = [Cell(row, look) for row in self._rows() for look in looks]
         return self._picture("truncation", cells, len(looks))
 

@@ -42,7 +42,7 @@ Seeds = Annotated[
         "--seeds",
         metavar="LIST",
         help="Random pictures by their numbers, such as 0,3-9; keys seed000003 and on. The same "
-        "numbers as in NVIDIA's tools.",
+        "numbers as in NVIDIA's tools, and for BigGAN in huggingface's.",
         show_default=False,
     ),
 ]
@@ -52,7 +52,8 @@ Psi = Annotated[
         "--psi",
         metavar="PSI",
         help="Truncation: 1 as drawn, 0 the mean face, between them safer and more alike; several, "
-        "1,0.7,0, for --figure truncation. Default: 1, or what a latent says of itself.",
+        "1,0.7,0, for --figure truncation. BigGAN: what z is multiplied by, which comes from a "
+        "normal distribution cut off at 2. Default: 1, or what a latent says of itself.",
         show_default=False,
     ),
 ]
@@ -262,6 +263,8 @@ def generate(
     $ gantools generate --video --seconds 10 -o walk.mp4
 
     $ gantools generate --net maps --seeds 3 --size 512x2048 -o wide.png
+
+    $ gantools generate --net biggan-deep-128 --class 207 --psi 0.4 --seeds 0-15 --grid 4x4 -o x.png
     """
     report.begin("generate", quiet=quiet)
     if space is None and output is not None and output.endswith(".safetensors"):

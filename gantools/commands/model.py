@@ -31,7 +31,8 @@ Foreign = Annotated[
     typer.Argument(
         metavar="FILE",
         help="A network file: .pkl of NVIDIA's repositories (PyTorch or TensorFlow), .pt of "
-        "rosinality's, or one of ours. Known by its bytes; nothing in it is run.",
+        "rosinality's, BigGAN's G_ema.pth or the folder of its run, huggingface's folder of a "
+        "BigGAN-deep, or one of ours. Known by its bytes; nothing in it is run.",
     ),
 ]
 Target = Annotated[
@@ -58,6 +59,25 @@ TrainedOn = Annotated[
         metavar="TEXT",
         help="What it was trained on, where the file does not say or says it badly; kept.",
         show_default=False,
+    ),
+]
+ClassNames = Annotated[
+    str | None,
+    typer.Option(
+        "--class-names",
+        metavar="FILE",
+        help="The names of its classes in their order, a text file with one in each line; kept, "
+        "for generate --class NAME.",
+        show_default=False,
+    ),
+]
+PeerRows = Annotated[
+    bool,
+    typer.Option(
+        "--peer-rows",
+        help="huggingface's BigGAN-deep: between two truncations of its batch statistics take "
+        "those that its own code takes, which has the two shares interchanged and finds 0.58 one "
+        "row too low. Default: the right ones.",
     ),
 ]
 
@@ -105,20 +125,25 @@ def import_(
     output: Target = None,
     licence: Licence = None,
     trained_on: TrainedOn = None,
+    class_names: ClassNames = None,
+    peer_rows: PeerRows = False,
     no_clobber: options.NoClobber = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Convert a network file of another project into ours (safetensors), weights bit for bit.
 
     The generator, its average and the discriminator are kept, with the sha256 of the file they
-    came from. The output appears whole or not at all.
+    came from. The output appears whole or not at all. Spectral normalisation of huggingface's
+    weights is multiplied out.
 
     $ gantools model import stylegan2-ffhq-config-f.pkl -o ffhq.safetensors
 
     $ gantools model import network-snapshot-025000.pkl
+
+    $ gantools model import biggan-deep-128/ --class-names imagenet.txt
     """
     report.begin("model import", quiet=quiet)
-    from gantools.io import network
+    from gantools.io import classes, network
 
     source = network.find(file)
     target = _target(source, output, network.networks_folder())
@@ -128,6 +153,13 @@ def import_(
     checkpoint = network.load(source)
     said = {"licence": licence, "trained_on": trained_on}
     checkpoint.meta |= {name: value for name, value in said.items() if value is not None}
+    g = checkpoint.config["g"]
+    if class_names is not None:
+        checkpoint.meta["classes"] = classes.names_in(class_names, g.get("c_dim", 0))
+    if peer_rows:
+        if g.get("n_stats", 1) == 1:
+            raise Usage(f"--peer-rows: {source.name} has no batch statistics by truncation")
+        g["peer_rows"] = True
     identity = network.save(target, checkpoint)
     for part in checkpoint.meta.get("left_out", []):
         report.note(f"{source.name}: left out: {part}")

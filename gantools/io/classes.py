@@ -14,6 +14,7 @@ from gantools.io import labels, sample
 from gantools.report import Usage
 
 MOST_BYTES = 1 << 30  # of a dataset.json
+MOST_NAMES = 1 << 24  # characters in a file of names
 MOST = 100_000  # classes; more are a mistaken column or a damaged file
 
 
@@ -41,6 +42,22 @@ def read(wanted: str, column: str | None, operands: Sequence[str]) -> Classes:
     if wanted == "folders":
         return Classes(first_folder, None, "--labels folders")
     return _dataset(operands) if wanted == "dataset" else _table(wanted, column)
+
+
+def names_in(file: str, count: int) -> list[str]:
+    """The lines of a text file, the names of a network's `count` classes; Usage otherwise."""
+    try:
+        with Path(file).open(encoding="utf-8-sig") as lines:
+            text = lines.read(MOST_NAMES + 1)
+    except (OSError, ValueError) as e:
+        why = e.strerror.lower() if isinstance(e, OSError) and e.strerror else "not a text file"
+        raise Usage(f"{file}: {why}") from None
+    names = [line.strip() for line in text.splitlines()]
+    while names and not names[-1]:
+        names.pop()
+    if len(text) > MOST_NAMES or len(names) != count or not all(names):
+        raise Usage(f"{file}: {len(names)} names, and the network has {count} classes")
+    return names
 
 
 def first_folder(key: str) -> str | None:

@@ -40,7 +40,7 @@ def _network(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
         "parts": parts,
         "parameters": {name: parameters(checkpoint.part(name)) for name in parts},
         "id": meta.get("id") or identity(checkpoint.part("g_ema")),
-        "sha256": sha256(path),
+        "sha256": sha256(path) if path.is_file() else None,
     }
     told = ("trained_on", "images_shown", "licence", "crop", "alpha", "sources", "derived_from")
     known |= {name: meta.get(name) for name in told}
@@ -122,6 +122,7 @@ def _none(g_ema: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 _ROWS = {
+    "biggan": _none,
     "pggan": _none,
     "sngan": _none,
     "stylegan": _stylegan,

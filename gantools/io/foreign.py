@@ -1,24 +1,35 @@
 """Network files of other projects, read without running anything in them (formats.md 2).
 
-Pickles of NVIDIA's PyTorch and TensorFlow repositories and torch.save files, zip or older. The
-parts: `pickles` parses, `arrays` and `torchfile` make tensors, and one module per project renames
-them. No other module of gantools touches a pickle.
+Pickles of NVIDIA's PyTorch and TensorFlow repositories and torch.save files, zip or older, and the
+folders of BigGAN's. The parts: `pickles` parses, `arrays` and `torchfile` make tensors, and one
+module per project renames them. No other module of gantools touches a pickle.
 """
 
 from __future__ import annotations
 
 import hashlib
 import mmap
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gantools.io import nvidia, pickles, rosinality, tensorflow, torchfile
+from gantools.io import (
+    ajbrock,
+    huggingface,
+    nvidia,
+    pickles,
+    rosinality,
+    stylegan2,
+    tensorfile,
+    tensorflow,
+    torchfile,
+)
 from gantools.io.arrays import Arrays
-from gantools.io.network import Checkpoint, identity
+from gantools.io.network import FOLDERS, Checkpoint, identity
 from gantools.io.pickles import Budget, Malformed
 from gantools.report import Usage
 
-_BIGGAN = "a BigGAN network; this version reads PGGAN and StyleGAN 1 to 3"
 _HEAD = 64
 
 
@@ -32,22 +43,27 @@ def kind(path: Path) -> str | None:
 
 
 def read(path: Path) -> Checkpoint:
-    """The checkpoint in a file of another project, under NVIDIA's PyTorch names.
+    """The checkpoint in a file or folder of another project, under NVIDIA's PyTorch names.
 
     The arrays are views of the mapped file wherever possible: read-only in spirit, perhaps not
     aligned, not contiguous. Raises Usage, one line, for every file that is none.
     """
-    if path.is_dir():
-        raise Usage(f"{path.name}: {_folder(path)}")
+    file = _in_folder(path) if path.is_dir() else path
+    sources: dict[str, str] = {}
     try:
-        data = _mapped(path)
-        checkpoint = _read(data)
+        checkpoint = _networks(file, _value(file, sources), sources)
     except Malformed as why:
         raise Usage(f"{path.name}: {why}") from None
-    source = {"name": path.name, "sha256": hashlib.sha256(data).hexdigest()}
-    checkpoint.meta["sources"] = [source]
+    checkpoint.meta["sources"] = [{"name": n, "sha256": s} for n, s in sources.items()]
     checkpoint.meta["id"] = identity(checkpoint.part("g_ema"))
     return checkpoint
+
+
+def _in_folder(folder: Path) -> Path:
+    for name in FOLDERS:
+        if (folder / name).is_file():
+            return folder / name
+    raise Usage(f"{folder.name}: a folder, not a network")
 
 
 def _kind(head: bytes) -> str | None:
@@ -72,22 +88,47 @@ def _mapped(path: Path) -> memoryview:
         raise Usage(f"{path}: {(e.strerror or str(e)).lower()}") from None
 
 
-def _read(data: memoryview) -> Checkpoint:
-    budget = Budget.of(len(data))
-    found = _kind(bytes(data[:_HEAD]))
-    if found == "torch-zip":
-        value, storages = torchfile.archive(data, budget)
-    elif found == "torch":
-        value, storages = torchfile.legacy(data, budget)
-    elif found == "pickle":
-        value, _ = pickles.load(data, budget)
-        storages = torchfile.Storages(budget)
-    else:
-        raise Malformed("no network file: neither safetensors of gantools, nor .pkl, .pt or .pth")
-    return _networks(value, Arrays(len(data), storages))
+class _Value:
+    """What a file holds, as inert records, and how arrays are made of them."""
+
+    def __init__(self, data: memoryview) -> None:
+        budget = Budget.of(len(data))
+        found = _kind(bytes(data[:_HEAD]))
+        if found == "torch-zip":
+            self.value, storages = torchfile.archive(data, budget)
+        elif found == "torch":
+            self.value, storages = torchfile.legacy(data, budget)
+        elif found == "pickle":
+            self.value, _ = pickles.load(data, budget)
+            storages = torchfile.Storages(budget)
+        else:
+            raise Malformed(
+                "no network file: neither safetensors of gantools, nor .pkl, .pt or .pth"
+            )
+        self.arrays = Arrays(len(data), storages)
+
+    def state(self) -> stylegan2.Tensors:
+        """The arrays of a state dictionary."""
+        return {
+            name: self.arrays.array(value, name[:80])
+            for name, value in self.value.items()
+            if isinstance(name, str)
+        }
 
 
-def _networks(value: Any, arrays: Arrays) -> Checkpoint:
+def _value(path: Path, sources: dict[str, str]) -> _Value | stylegan2.Tensors:
+    """What the file holds, the tensors of one in safetensors; its name and sha256 to `sources`."""
+    data = _mapped(path)
+    sources[path.name] = hashlib.sha256(data).hexdigest()
+    return tensorfile.read(path)[1] if tensorfile.looks_like(path) else _Value(data)
+
+
+def _networks(path: Path, file: _Value | stylegan2.Tensors, sources: dict[str, str]) -> Checkpoint:
+    if isinstance(file, dict):
+        if huggingface.is_state(file):
+            return huggingface.read(file, huggingface.settings(path))
+        raise Malformed("safetensors, but of no network that gantools knows")
+    value, arrays = file.value, file.arrays
     if isinstance(value, dict) and ("G_ema" in value or nvidia.is_module(value.get("G"))):
         return nvidia.read(value, arrays)
     if nvidia.is_module(value):  # one module alone, as torch.save(G) writes it
@@ -97,15 +138,35 @@ def _networks(value: Any, arrays: Arrays) -> Checkpoint:
             return tensorflow.read(list(value), arrays)
     if rosinality.is_checkpoint(value):
         return rosinality.read(value, arrays)
-    if isinstance(value, dict) and any(_of_biggan(name) for name in value):
-        raise Malformed(_BIGGAN)
+    if isinstance(value, dict) and huggingface.is_state(value):
+        return huggingface.read(file.state(), huggingface.settings(path))
+    if isinstance(value, dict) and ajbrock.is_state(value):
+        return _ajbrock(path, file, sources)
     raise Malformed("no network that gantools knows is in this file")
 
 
-def _of_biggan(name: Any) -> bool:
-    return name in ("generator.gen_z.weight_orig", "blocks.0.0.conv1.weight")
+def _ajbrock(path: Path, file: _Value, sources: dict[str, str]) -> Checkpoint:
+    """A generator; beside G_ema*.pth the G, D and flags of the same run."""
+    if "embed.weight" in file.value:
+        raise Malformed("a discriminator alone: give the G_ema.pth or the folder of the run")
+    parts = {"g_ema": file.state()}
+    match = re.fullmatch(r"G(_ema)?(.*)\.pth", path.name)
+    if match is None:
+        return ajbrock.read(parts, {})
+    for part, name in (("g", "G"), ("d", "D")):
+        beside = path.with_name(f"{name}{match[2]}.pth")
+        if match[1] and beside.is_file():
+            found = _value(beside, sources)
+            if not isinstance(found, _Value) or not isinstance(found.value, dict):
+                raise Malformed(f"{beside.name} beside it holds no network")
+            parts[part] = found.state()
+    return ajbrock.read(parts, _flags(path.with_name(f"state_dict{match[2]}.pth")))
 
 
-def _folder(path: Path) -> str:
-    known = ("pytorch_model.bin", "G_ema.pth", "G.pth")
-    return _BIGGAN if any((path / name).is_file() for name in known) else "a folder, not a network"
+def _flags(path: Path) -> Mapping[str, Any]:
+    """The configuration in a run's state_dict.pth, {} where there is none."""
+    if not path.is_file():
+        return {}
+    value = _Value(_mapped(path)).value
+    flags = value.get("config") if isinstance(value, dict) else None
+    return flags if isinstance(flags, dict) else {}

@@ -17,6 +17,8 @@ from gantools.report import Usage
 
 FORMAT = 1
 PACKAGED = "faces64"
+FOLDERS = ("G_ema.pth", "pytorch_model.bin", "model.safetensors", "G.pth")
+"""The networks that a folder may hold: of BigGAN's runs (ajbrock), and of huggingface."""
 BESIDE = (".directions", ".attributes", ".encoder")  # stems of files that stand beside a network
 
 
@@ -58,7 +60,7 @@ def find(net: str | None) -> Path:
     if path.is_dir():
         if (path / "best.safetensors").is_file():  # a run folder
             return path / "best.safetensors"
-        if (path / "G_ema.pth").is_file() or (path / "pytorch_model.bin").is_file():
+        if any((path / name).is_file() for name in FOLDERS):
             return path
         raise Usage(f"{wanted}: a folder without best.safetensors; name a network file in it")
     for name, file in known():
@@ -110,6 +112,10 @@ def load(path: Path) -> Checkpoint:
 
         return foreign.read(path)
     story, tensors = tensorfile.read(path)
+    if not story:
+        from gantools.io import foreign
+
+        return foreign.read(path)
     if story.get("kind") != "network":
         raise Usage(f"{path.name}: a {story.get('kind', 'safetensors')} file, not a network")
     if story.get("format") != FORMAT:

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+TRUNCATED_AT = 2.0
+
+
 def derive(seed: int, key: str, purpose: str = "") -> int:
     """A 63-bit seed that depends on (seed, key, purpose) only."""
     text = f"{seed}\0{key}\0{purpose}".encode("utf-8", "surrogateescape")
@@ -23,3 +26,30 @@ def z_from_seed(seed: int, z_dim: int) -> np.ndarray:
     import numpy as np
 
     return np.random.RandomState(seed % 2**32).randn(1, z_dim).astype(np.float32)[0]
+
+
+def truncated_z_from_seed(seed: int, z_dim: int) -> np.ndarray:
+    """A normal distribution cut off at -2 and 2, as float32 [z_dim]: BigGAN's z (formats.md 2d).
+
+    The quantiles of `RandomState(seed).uniform`, as scipy's truncnorm draws them, so that seeds of
+    huggingface's sampler give its pictures.
+    """
+    import numpy as np
+
+    return _quantiles(np.random.RandomState(seed % 2**32).uniform(size=z_dim))
+
+
+def truncated(z: np.ndarray) -> np.ndarray:
+    """Numbers of N(0, 1) as those of the distribution cut off at -2 and 2, quantile by quantile."""
+    from scipy.special import ndtr
+
+    return _quantiles(ndtr(z.astype(float)))
+
+
+def _quantiles(u: np.ndarray) -> np.ndarray:
+    import numpy as np
+    from scipy.special import ndtr, ndtri
+
+    low, high = ndtr(-TRUNCATED_AT), ndtr(TRUNCATED_AT)
+    found: np.ndarray = ndtri(low + u * (high - low)).astype(np.float32)
+    return found

@@ -132,7 +132,9 @@ def truncated(network: Network, latent: Latent, look: Look) -> Latent:
     spatial.check(network, latent)
     if not network.has_w:
         check_z(network, latent, look.psi)
-        return latent
+        if look.psi is None:
+            return latent
+        return replace(latent, header={**latent.header, "psi": look.psi})
     if latent.spatial:
         return _truncated_spatial(network, latent, look)
     psi, cutoff = latent.truncation

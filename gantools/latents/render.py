@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from gantools.io.latent import Latent
 from gantools.latents import spatial
 from gantools.latents.inputs import check_class, noise_maps, of_z, styles
 from gantools.networks.network import Network
-from gantools.report import SampleError
+from gantools.report import SampleError, Usage
 
 
 @torch.no_grad()
@@ -50,9 +51,13 @@ def images(
 def _from_z(network: Network, latents: Sequence[Latent], psi: float | None) -> Tensor:
     for latent in latents:
         check_z(network, latent, psi)
+    own_psi: dict[str, Any] = {}
+    if network.truncates_z:
+        own_psi["psi"] = [latent.truncation[0] if psi is None else psi for latent in latents]
     z, labels = zip(*(of_z(network, latent) for latent in latents), strict=True)
     own = [label for label in labels if label is not None]
-    return network.g(torch.cat(z), torch.cat(own) if own else None, dtype=network.dtype)  # type: ignore[no-any-return]
+    label = torch.cat(own) if own else None
+    return network.g(torch.cat(z), label, dtype=network.dtype, **own_psi)  # type: ignore[no-any-return]
 
 
 def check_z(network: Network, latent: Latent, psi: float | None = None) -> None:
@@ -61,7 +66,12 @@ def check_z(network: Network, latent: Latent, psi: float | None = None) -> None:
     if latent.space not in {"z", "zy"}:
         raise SampleError(f"a {latent.space} latent, and {network.family} networks have z and no w")
     psi = latent.truncation[0] if psi is None else psi
-    if psi != 1:
+    if network.truncates_z:
+        try:
+            network.check_psi(psi, "its psi is")
+        except Usage as e:
+            raise SampleError(str(e)) from None
+    elif psi != 1:
         raise SampleError(
             f"its psi is {psi:g}, and {network.family} networks have no w to truncate"
         )

@@ -11,38 +11,25 @@ from gantools.networks.processes import Processes
 MOMENTUM = 0.1
 
 
-class BatchNorm(nn.Module):
-    """Batch norm; with classes its scale and shift are linear in the label [N, c_dim].
+class Moments(nn.Module):
+    """Normalises: by the batch's own moments in training, by running means of them in evaluation.
 
-    In training by the batch's own moments, in evaluation by running means of them (momentum 0.1).
-    processes: those that the batch is divided over, None for this one alone; a trainer sets it.
+    Momentum 0.1. processes: those that the batch is divided over, None for this one alone; a
+    trainer sets it.
     """
 
     mean: Tensor
     var: Tensor
 
-    def __init__(self, channels: int, c_dim: int = 0, eps: float = 1e-5) -> None:
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
         super().__init__()
         self.eps = eps
         self.processes: Processes | None = None
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("var", torch.ones(channels))
-        scale, shift = torch.ones(channels), torch.zeros(channels)
-        if c_dim:
-            scale = 1 + 0.02 * torch.randn(c_dim, channels)
-            shift = torch.zeros(c_dim, channels)
-        self.scale = nn.Parameter(scale)  # [C] or [c_dim, C]
-        self.shift = nn.Parameter(shift)
 
-    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        """x [N, C, H, W], label [N, c_dim] where it was built for one -> [N, C, H, W]."""
-        x = self._normalised(x)
-        scale, shift = self.scale[None], self.shift[None]
-        if label is not None and self.scale.dim() > 1:
-            scale, shift = label @ self.scale, label @ self.shift
-        return x * scale[:, :, None, None].to(x.dtype) + shift[:, :, None, None].to(x.dtype)
-
-    def _normalised(self, x: Tensor) -> Tensor:
+    def normalised(self, x: Tensor) -> Tensor:
+        """x [N, C, H, W] with mean 0 and variance 1: the batch's in training, else the running."""
         if self.processes is None or not self.training:
             return F.batch_norm(
                 x, self.mean, self.var, training=self.training, momentum=MOMENTUM, eps=self.eps
@@ -60,3 +47,24 @@ class BatchNorm(nn.Module):
             self.var.lerp_(var * (count / max(count - 1, 1)), MOMENTUM)
         y = (y - mean[:, None, None]) * (var + self.eps).rsqrt()[:, None, None]
         return y.to(x.dtype)
+
+
+class BatchNorm(Moments):
+    """Batch norm; with classes its scale and shift are linear in the label [N, c_dim]."""
+
+    def __init__(self, channels: int, c_dim: int = 0, eps: float = 1e-5) -> None:
+        super().__init__(channels, eps)
+        scale, shift = torch.ones(channels), torch.zeros(channels)
+        if c_dim:
+            scale = 1 + 0.02 * torch.randn(c_dim, channels)
+            shift = torch.zeros(c_dim, channels)
+        self.scale = nn.Parameter(scale)  # [C] or [c_dim, C]
+        self.shift = nn.Parameter(shift)
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """x [N, C, H, W], label [N, c_dim] where it was built for one -> [N, C, H, W]."""
+        x = self.normalised(x)
+        scale, shift = self.scale[None], self.shift[None]
+        if label is not None and self.scale.dim() > 1:
+            scale, shift = label @ self.scale, label @ self.shift
+        return x * scale[:, :, None, None].to(x.dtype) + shift[:, :, None, None].to(x.dtype)

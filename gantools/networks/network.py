@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from gantools.io import network as files
+from gantools.io import seeds
 from gantools.io.alpha import PREMULTIPLIED, straight
 from gantools.io.latent import Latent
 from gantools.networks import (
+    biggan,
+    biggan_discriminator,
     pggan,
     pggan_discriminator,
     sngan,
@@ -70,13 +73,31 @@ class Network:
 
     @property
     def has_w(self) -> bool:
-        """Whether it has styles: PGGAN and SNGAN have z alone."""
+        """Whether it has styles: PGGAN, SNGAN and BigGAN have z alone, and classes."""
         return bool(self.g.num_ws)
 
     @property
     def starts_from_features(self) -> bool:
         """Whether its first block takes features that are sampled, not a constant (FNZ_i)."""
         return isinstance(self.g, stylegan2.Generator) and self.g.cfg.fnz > 0
+
+    @property
+    def truncates_z(self) -> bool:
+        """Whether psi multiplies z, which comes from a truncated normal distribution: BigGAN."""
+        return isinstance(self.g, biggan.Generator)
+
+    def z_of(self, seed: int) -> np.ndarray:
+        """The z [z_dim] of a seed, as `generate --seeds` numbers them."""
+        draw = seeds.truncated_z_from_seed if self.truncates_z else seeds.z_from_seed
+        return draw(seed, self.g.cfg.z_dim)
+
+    def check_psi(self, psi: float, what: str) -> None:
+        """Usage where it makes no pictures at this truncation; `what` asks for them."""
+        if self.truncates_z:
+            if self.g.cfg.n_stats > 1 and not 0 <= psi <= 1:
+                raise Usage(f"{what} {psi:g}: {self.name} has batch statistics for 0 to 1")
+        elif psi != 1:
+            self.need_w(what)
 
     def need_w(self, what: str = "") -> None:
         """Usage where the network has no styles; `what` is the flag that asks for them."""
@@ -97,12 +118,13 @@ class Network:
                 f"not of {self.name} ({self.id[:12]}); give its own with --net"
             )
         cfg = self.g.cfg
-        sizes = {"z": (cfg.z_dim,), "y": (cfg.c_dim,)}
-        for tensor, shape in sizes.items():
-            if tensor in latent.tensors and latent.tensors[tensor].shape != shape:
+        embedded = getattr(cfg, "embedded", 0)  # y may be the class's embedding
+        sizes = {"z": {cfg.z_dim}, "y": {cfg.c_dim, embedded or cfg.c_dim}}
+        for tensor, lengths in sizes.items():
+            if tensor in latent.tensors and latent.tensors[tensor].size not in lengths:
                 raise SampleError(
                     f"its {tensor} has {latent.tensors[tensor].size} numbers, "
-                    f"the network takes {shape[0]}"
+                    f"the network takes {' or '.join(map(str, sorted(lengths)))}"
                 )
         if latent.spatial:
             what = f"a {latent.space} latent"
@@ -203,6 +225,8 @@ def new_generator(family: str, config: Mapping[str, Any]) -> nn.Module:
         return pggan.Generator(pggan.GeneratorConfig.from_dict(values))
     if family == "sngan":
         return sngan.Generator(sngan.GeneratorConfig.from_dict(values))
+    if family == "biggan":
+        return biggan.Generator(biggan.GeneratorConfig.from_dict(values))
     raise Usage(f"networks of the family {family} are not read by this version")
 
 
@@ -215,6 +239,9 @@ def new_discriminator(family: str, config: Mapping[str, Any]) -> nn.Module:
     if family == "sngan":
         spectral = sngan_discriminator.DiscriminatorConfig.from_dict(values)
         return sngan_discriminator.Discriminator(spectral)
+    if family == "biggan":
+        projecting = biggan_discriminator.DiscriminatorConfig.from_dict(values)
+        return biggan_discriminator.Discriminator(projecting)
     cfg = stylegan2_discriminator.DiscriminatorConfig.from_dict(values)
     return stylegan2_discriminator.Discriminator(cfg)
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gantools.io import seeds
-from gantools.networks.batch_norm import BatchNorm
+from gantools.networks.batch_norm import Moments
 from gantools.networks.layers import MinibatchStddev
 from gantools.networks.network import DTYPES
 from gantools.training import control, losses
@@ -89,7 +89,7 @@ class Draws:
         self.g_ema = networks.g_ema.to(device).to(memory_format=last).eval().requires_grad_(False)
         if self.ranks.world > 1:
             for module in (*self.g.modules(), *self.d.modules()):
-                if isinstance(module, BatchNorm | MinibatchStddev):
+                if isinstance(module, Moments | MinibatchStddev):
                     module.processes = self.ranks
         self.mbstd_group: int = getattr(self.d.cfg, "mbstd_group", 1)
         self.reader, self.labels = reader, reader.labels

@@ -48,5 +48,6 @@ def changed(before: Config, now: Config) -> list[str]:
     if old["preset"] != new["preset"]:
         return ["--preset"]
     own = {"growing": "grow", "stable_kimg": "stable", "fade_kimg": "fade", "decay_kimg": "decay"}
-    own |= dict.fromkeys(("course", "batch_norm", "tanh"), "preset")
+    own |= dict.fromkeys(("course", "batch_norm", "tanh", "init"), "preset")
+    own["ema_start_kimg"] = "ema-start"
     return presets.flags([n for n in old if n != "net" and old[n] != new[n]], own)

@@ -1,8 +1,9 @@
-"""One iteration of PGGAN, StyleGAN1 (papers.md S0.9-S0.11, S1.7-S1.12) or SNGAN (S3.25).
+"""One iteration of PGGAN, StyleGAN1 (papers.md S0.9-S0.11, S1.7-S1.12), SNGAN (S3.25) or BigGAN.
 
 The schedule is looked at every few iterations, as in the published code; all of a run's memory of
-it is the number of images at the last look. SNGAN does not grow, and looks at its learning rate in
-each iteration.
+it is the number of images at the last look. SNGAN and BigGAN do not grow, and look at their
+learning rate in each iteration. BigGAN's batch may stand in parts (--accumulate), each with its own
+moments in batch norm: which is part of the settings, unlike --batch-gpu.
 
 With classes G's fakes have those of pictures drawn uniformly; D's fakes have those of its reals, as
 in the published code, so that WGAN-GP's mixed pictures have one each too.
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from gantools.networks.growing import crossfade, shrunk
+from gantools.networks.spectral_norm import settle
 from gantools.ops.noise import multiplicative_noise
 from gantools.report import Usage
 from gantools.training import conditional, control, losses, schedule
@@ -45,6 +47,14 @@ class GrowingTrainer(Draws):
     ) -> None:
         super().__init__(config, networks, reader, ranks=ranks, batch_gpu=batch_gpu)
         self.config = config
+        if config.accumulate > 1:
+            share = config.schedule().batch // self.ranks.world
+            if share % config.accumulate:
+                raise Usage(
+                    f"--accumulate {config.accumulate}: a process has {share} pictures of a batch, "
+                    "and no so many equal parts"
+                )
+            self.batch_gpu = share // config.accumulate
         if config.loss == "gan-cls" and self.g.cfg.c_dim < 2:
             raise Usage("--loss gan-cls: the pictures are all of one class")
         self.acgan = self.labels is not None and getattr(self.d.cfg, "label_mode", "") == "acgan"
@@ -86,15 +96,27 @@ class GrowingTrainer(Draws):
         if self.iteration % self.schedule.repeats == 0:
             self._look()
         now, before = self.moment, self.images
-        for group in (*self.g_opt.param_groups, *self.d_opt.param_groups):
-            group["lr"] = now.lr
+        for optimiser, lr in ((self.g_opt, now.lr), (self.d_opt, self._d_lr(now))):
+            for group in optimiser.param_groups:
+                group["lr"] = lr
         if self.config.simultaneous:
             self._step_together(now)
         else:
             self._alternate(now)
-        beta = control.ema_beta(self.config.ema_kimg, None, self.images - before, self.images)
-        control.move_average(self.g_ema, self.g, beta, buffers=self.config.family == "sngan")
+        self._average(self.images - before)
         self.iteration += 1
+
+    def _d_lr(self, now: Moment) -> float:
+        return now.lr if self.config.d_lr is None else self.config.d_lr
+
+    def _average(self, shown: int) -> None:
+        """Move the average of G, in families with batch norm that of its moments too."""
+        c = self.config
+        beta = control.ema_beta(c.ema_kimg, None, shown, self.images)
+        if self.images < c.ema_start_kimg * 1000:
+            beta = 0.0
+        control.move_average(self.g_ema, self.g, beta, buffers=c.family in ("sngan", "biggan"))
+        settle(self.g_ema)  # averaged weights have singular vectors of their own
 
     def _look(self) -> None:
         """Follow the schedule; a resolution that starts or ends fading resets Adam (S0.9)."""
@@ -128,7 +150,7 @@ class GrowingTrainer(Draws):
 
     def _logits(self, images: Tensor, label: Tensor | None, lod: float) -> tuple[Tensor, Tensor]:
         """Logits [n, 1], and those of the K classes [n, K] that AC-GAN's D has (else K = 0)."""
-        if self.config.family == "sngan":
+        if self.config.family in ("sngan", "biggan"):
             return self.d(images, label, self.dtype), images.new_empty(len(images), 0)
         perturb = None
         if self.config.loss == "lsgan":

@@ -1,6 +1,7 @@
-"""What shapes a run of PGGAN, StyleGAN1 or SNGAN, and its presets (S0.9-S1.21, S3.25).
+"""What shapes a run of PGGAN, StyleGAN1, SNGAN or BigGAN, and its presets (S0.9-S1.21, S3.25).
 
 The course of a run, lod, minibatch and learning rate by images shown, is `schedule.Schedule`.
+BigGAN's settings are in `biggan_presets`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from gantools.networks import pggan, pggan_discriminator, sngan, sngan_discrimin
 from gantools.networks.sizes import SQUARE, scaled
 from gantools.networks.stylegan2 import widths
 from gantools.report import Usage
-from gantools.training import ablations, schedule
+from gantools.training import ablations, biggan_presets, schedule
 from gantools.training.presets import read_back
 from gantools.training.schedule import Schedule, half_life_kimg
 from gantools.training.shape import told
 
-Family = Literal["pggan", "stylegan", "sngan"]
+Family = Literal["pggan", "stylegan", "sngan", "biggan"]
 Loss = Literal["wgan-gp", "lsgan", "logistic", "hinge", "gan-cls"]
 LOSSES: tuple[Loss, ...] = ("wgan-gp", "lsgan", "logistic", "hinge", "gan-cls")
 LABEL_MODES = ("acgan", "projection", "logits")
@@ -34,8 +35,11 @@ class GrowingConfig:
     hinge). gp_weight, gp_target, drift: WGAN-GP's. simultaneous: D and G step together, not in turn
     (S1.21). d_channel_base: D's channels (None: as many as G's). batch_norm: in both networks, in
     the place of equalized learning rates and PixelNorm; tanh: at the end of G (S1.22). ablation:
-    the row of S1.14 that shapes the networks. ema_kimg: half-life. The other entries are as in
-    presets.TrainConfig.
+    the row of S1.14 that shapes the networks. ema_kimg: half-life. Of BigGAN: d_lr, D's own rate
+    (None: lr); accumulate: parts of a batch, one after another, each with moments of its own in
+    batch norm; ema_start_kimg: before it the average is G itself; ch: the unit of the channels;
+    attention: at so many pixels, 0 for none; embed_dim, hier: networks.biggan; init: of the
+    weights. The other entries are as in presets.TrainConfig.
     """
 
     family: Family
@@ -76,6 +80,15 @@ class GrowingConfig:
     labels: str | None = None
     label_column: str | None = None
     label_mode: str | None = None
+    d_lr: float | None = None
+    accumulate: int = 1
+    ema_start_kimg: float = 0.0
+    ch: int = 96
+    deep: bool = False
+    attention: int = 64
+    embed_dim: int = 128
+    hier: bool = True
+    init: Literal["orthogonal", "normal"] = "orthogonal"
     channels: int = 3
     first_block: tuple[int, int] = SQUARE
     metric: str | None = None
@@ -121,12 +134,15 @@ class GrowingConfig:
         """The configurations of generator and discriminator, as a network file has them.
 
         With classes and without a label_mode PGGAN is an AC-GAN, StyleGAN1's D has a score for
-        each class, and SNGAN has class-conditional batch norm and projects.
+        each class, and SNGAN and BigGAN have class-conditional batch norm and project.
         """
-        g, d = self._configs()
+        biggan = self.family == "biggan"
+        g, d = biggan_presets.networks(self, classes) if biggan else self._configs()
         same = {"c_dim": classes, "img_channels": self.channels, "first_block": self.first_block}
         if self.label_mode is not None:
             d = d | {"label_mode": self.label_mode}
+        if biggan:
+            g = g | {"last": max(g["last"], self.channels)}
         return g | same, d | same
 
     def _configs(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -204,12 +220,16 @@ _SNGAN: dict[str, dict[str, Any]] = {
     "cifar10": {"resolution": 32},
     "lsun": {"resolution": 128, "d_steps": 2},
 }
-_PRESETS = {"pggan": _PGGAN, "stylegan": _STYLEGAN, "sngan": _SNGAN}
+_PRESETS = {
+    "pggan": _PGGAN, "stylegan": _STYLEGAN, "sngan": _SNGAN, "biggan": biggan_presets.PRESETS,
+}  # fmt: skip
+SMALL = 32  # BigGAN's attention stands at 64 pixels where there are so many
 ABLATION = "ablation-"
 NAMES: dict[str, tuple[str, ...]] = {
     "pggan": (*_PGGAN, *(ABLATION + row for row in ablations.ABLATIONS)),
     "stylegan": tuple(_STYLEGAN),
     "sngan": tuple(_SNGAN),
+    "biggan": tuple(biggan_presets.PRESETS),
 }
 _TOTAL_KIMG = {
     ("pggan", "lsun"): 20_000, ("pggan", "cifar10"): 20_000, ("pggan", "mnist-rgb"): 15_000,
@@ -240,6 +260,8 @@ def resolve(
     if values.get("resolution") is None:
         raise Usage("--resolution is needed with this preset")
     values |= given
+    if family == "biggan" and values["resolution"] <= SMALL:
+        values.setdefault("attention", SMALL // 2)
     if values["loss"] == "gan-cls" and values.get("labels") and family == "pggan":
         # PGGAN's own D does not see the class.
         values.setdefault("label_mode", "projection")
@@ -256,6 +278,8 @@ def _defaults(family: Family) -> dict[str, Any]:
             "loss": "hinge", "growing": False, "beta2": 0.9, "d_steps": 5, "ema_kimg": 0.0,
             "latent_dim": 128, "channel_max": 1024,
         }  # fmt: skip
+    if family == "biggan":
+        return biggan_presets.DEFAULTS
     return {"loss": "logistic", "gamma": 10.0, "mixing": 0.9}
 
 
@@ -285,6 +309,8 @@ def _course(config: GrowingConfig) -> Schedule:
     if config.family == "sngan":
         batch = config.batch or 64
         return schedule.sngan(config.resolution, batch * config.d_steps, batch)
+    if config.family == "biggan":
+        return biggan_presets.course(config)
     if config.course == "v1":
         return schedule.pggan_paper(config.resolution)
     return schedule.pggan(config.resolution, config.gpus)
@@ -299,6 +325,8 @@ def _check(config: GrowingConfig) -> None:
                 "are 4 to 16 times 8, 16 or 32"
             )
         sngan.generator_config(size)
+    elif config.family == "biggan":
+        biggan_presets.check(config)
     elif size < 8 or size & (size - 1):
         raise Usage(f"--resolution {size}: expected a power of two from 8 on")
     _check_labels(config)
@@ -307,7 +335,7 @@ def _check(config: GrowingConfig) -> None:
     if config.loss in ("wgan-gp", "lsgan") and config.gamma:
         raise Usage(f"--gamma is R1's weight, which --loss {config.loss} has not")
     bases = {"--channel-base": config.channel_base, "--d-channel-base": config.d_channel_base}
-    for flag, base in bases.items() if config.family != "sngan" else ():
+    for flag, base in bases.items() if config.family not in ("sngan", "biggan") else ():
         if base is not None and base < size:
             raise Usage(f"{flag} {base}: that leaves no channel at {size} pixels; {size} or more")
     if config.simultaneous and config.d_steps > 1:

@@ -14,6 +14,7 @@ from gantools.io import network as files
 from gantools.io import seeds
 from gantools.io.network import Checkpoint
 from gantools.networks import stylegan2
+from gantools.networks.biggan_blocks import initial
 from gantools.networks.network import fill, new_discriminator, new_generator
 from gantools.networks.sizes import SQUARE, first_block, scaled
 from gantools.networks.stylegan2_discriminator import Discriminator
@@ -47,6 +48,9 @@ def new_networks(
         torch.manual_seed(seeds.derive(config.seed, "networks", "initial"))
         g = new_generator(config.family, shapes["g"])
         d = new_discriminator(config.family, shapes["d"])
+        if isinstance(config, GrowingConfig) and config.family == "biggan":
+            for net in (g, d):
+                initial(net, config.init)
     return Networks(g, d, copy.deepcopy(g))
 
 
@@ -82,6 +86,11 @@ def start(net: str | None, config: TrainConfig | GrowingConfig) -> Checkpoint | 
             f"{config.channels}"
         )
     _check_features(net, g_config, config)
+    if g_config.get("n_stats", 1) > 1 or not g_config.get("spectral_norm", True):
+        raise Usage(
+            f"--net {net}: made for pictures alone: its batch statistics are those of truncations, "
+            "or its spectral normalisation is multiplied out"
+        )
     if frozen and not checkpoint.part("d"):
         raise Usage(f"--freeze-d: {net} has no discriminator")
     return checkpoint
@@ -119,8 +128,9 @@ def from_checkpoint(
     if (d_config or g_config).get("c_dim", 0) != classes:
         raise Usage("--net: its generator and its discriminator differ in their classes")
     if d_config is None:
-        # SNGAN's two networks have widths of their own, and so may --d-channel-base say.
-        own = config.family == "sngan" or getattr(config, "d_channel_base", None) is not None
+        # SNGAN's and BigGAN's two have widths of their own, and so may --d-channel-base say.
+        spectral = config.family in ("sngan", "biggan")
+        own = spectral or getattr(config, "d_channel_base", None) is not None
         kept = () if own else ("widths", "conv_clamp", "num_fp16_res")
         same = {n: g_config[n] for n in kept if n in g_config}
         d_config = {**_shapes(config, classes)["d"], **same}

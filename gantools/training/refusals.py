@@ -66,7 +66,8 @@ def _check_layers(
             "minibatch discrimination compares all samples of a batch: it is trained by one "
             "process, without torchrun and --batch-gpu"
         )
-    if in_parts and (config.family == "sngan" or "batch" in (g.get("norm"), d.get("norm"))):
+    batch_norm = "batch" in (g.get("norm"), d.get("norm")) or config.family in ("sngan", "biggan")
+    if in_parts and batch_norm:
         raise Usage(
             "batch norm takes its moments from the whole batch of a process: without --batch-gpu"
         )

@@ -13,7 +13,7 @@ from torch import Tensor
 from gantools.io import atomic, image, network, seeds
 from gantools.io.alpha import straight
 from gantools.io.network import Checkpoint
-from gantools.networks import pggan, sngan, stylegan, stylegan2
+from gantools.networks import biggan, pggan, sngan, stylegan, stylegan2
 from gantools.networks.network import numbers
 from gantools.ops.pixels import to_uint8
 from gantools.training.families import Trainer
@@ -94,7 +94,7 @@ def _rendered(
 ) -> Tensor:
     if isinstance(g, pggan.Generator):
         return g(z, label, dtype=dtype, lod=lod)  # type: ignore[no-any-return]
-    if isinstance(g, sngan.Generator):
+    if isinstance(g, sngan.Generator | biggan.Generator):
         return g(z, label, dtype=dtype)  # type: ignore[no-any-return]
     if isinstance(g, stylegan.Generator):
         return g.synthesis(g.mapping(z, label), noise, dtype, lod)  # type: ignore[no-any-return]
@@ -111,6 +111,8 @@ def _draw(g: Any, seed: int) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     shapes = [(g.cfg.z_dim,), *((1, *shape) for shape in g.noise_shapes)]
     drawn = [torch.randn(shape, generator=generator) for shape in shapes]
+    if isinstance(g, biggan.Generator):  # as generate draws it
+        drawn[0] = torch.from_numpy(seeds.truncated(drawn[0].numpy()))
     return [*drawn, g.sampled(1, generator)[0]] if _sampled(g) else drawn
 
 
