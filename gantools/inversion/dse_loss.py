@@ -16,6 +16,7 @@ from gantools.ops.crops import part
 
 Cosine = Literal["sample", "batch"]
 LARGEST = 256  # rows that SSIM and the perceptual distance see at most (S4.3)
+SMALLEST = 16  # pixels a side that have areas of their own
 
 
 @dataclass(frozen=True)
