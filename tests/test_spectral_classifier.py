@@ -185,7 +185,7 @@ def test_refusals_of_classify_s3_26(gt: Callable, sets: tuple, tmp_path: Path) -
     model = tmp_path / "c.safetensors"
     assert gt("spectrum", "classify", *sets, "--num", 10, "--folds", 5, "-o", model).code == 0
     wide = tmp_path / "wide.png"
-    Image.fromarray(np.zeros((32, 40, 3), np.uint8)).save(wide)
+    Image.linear_gradient("L").resize((40, 32)).convert("RGB").save(wide)
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(model.read_bytes()[:-9])
     for argv, why in (
