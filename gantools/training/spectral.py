@@ -52,9 +52,8 @@ def check(config: TrainConfig | GrowingConfig) -> None:
     if not kind_of(config):
         return
     wanted = ["--no-grow"] if getattr(config, "growing", False) else []
-    wanted += (
-        [] if getattr(config, "loss", "logistic") in LOSSES else ["--loss logistic (or hinge)"]
-    )
+    if getattr(config, "loss", "logistic") not in LOSSES:
+        wanted.append("--loss logistic (or hinge)")
     if wanted:
         raise Usage(f"{flag} is for one size and such losses: give {' and '.join(wanted)}")
 
