@@ -104,9 +104,14 @@ def test_s3_18_pictures_are_only_weighed(share: float) -> None:
     assert all(p.grad is not None for p in mined.params) and x.grad is None
 
 
-def test_s3_18_c_is_scaled_in_stylegan() -> None:
+def test_s3_18_c_is_scaled_in_stylegan_and_has_no_r1() -> None:
     assert critic(f_mining=True).share == 1
-    assert stylegan2.trainer(f_mining=True).critic.share == 0.4
+    run = stylegan2.trainer(f_mining=True)
+    assert run.critic.share == 0.4
+    run.step()  # with R1
+    score, layer = run.critic.net.main.weight, run.d.b4.out.weight  # type: ignore[union-attr]
+    assert int(run.critic_opt.state[score]["step"]) == 1
+    assert int(run.d_opt.state[layer]["step"]) == 2
 
 
 def test_s3_30_fixture(fixtures: Path) -> None:
