@@ -80,10 +80,14 @@ def test_s3_16_r1_is_of_the_sum() -> None:
     assert abs((a * b).sum()) > 1e-6
 
 
-def test_s3_17_r1_is_of_each() -> None:
+def test_s3_17_r1_is_of_each_in_stylegan2() -> None:
     both = critic(spectral_d="jk")
     x, d = seen()
     s = both.scores(x)
+    torch.testing.assert_close(both.penalty(d, s, x, 6.0), losses.r1_penalty(d, x, 6.0))
+    both = stylegan2.trainer(spectral_d="jk").critic
+    s = both.scores(x := x[..., :8, :8].detach().requires_grad_())
+    d = x.square().sum((1, 2, 3))[:, None]
     wanted = losses.r1_penalty(d, x, 6.0) + losses.r1_penalty(s, x, 6.0)
     torch.testing.assert_close(both.penalty(d, s, x, 6.0), wanted)
 
