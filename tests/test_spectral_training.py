@@ -80,10 +80,14 @@ def test_s3_16_r1_is_of_the_sum() -> None:
     assert abs((a * b).sum()) > 1e-6
 
 
-def test_s3_17_r1_is_of_each() -> None:
+def test_s3_17_r1_is_of_each_in_stylegan2() -> None:
     both = critic(spectral_d="jk")
     x, d = seen()
     s = both.scores(x)
+    torch.testing.assert_close(both.penalty(d, s, x, 6.0), losses.r1_penalty(d, x, 6.0))
+    both = stylegan2.trainer(spectral_d="jk").critic
+    s = both.scores(x := x[..., :8, :8].detach().requires_grad_())
+    d = x.square().sum((1, 2, 3))[:, None]
     wanted = losses.r1_penalty(d, x, 6.0) + losses.r1_penalty(s, x, 6.0)
     torch.testing.assert_close(both.penalty(d, s, x, 6.0), wanted)
 
@@ -104,9 +108,14 @@ def test_s3_18_pictures_are_only_weighed(share: float) -> None:
     assert all(p.grad is not None for p in mined.params) and x.grad is None
 
 
-def test_s3_18_c_is_scaled_in_stylegan() -> None:
+def test_s3_18_c_is_scaled_in_stylegan_and_has_no_r1() -> None:
     assert critic(f_mining=True).share == 1
-    assert stylegan2.trainer(f_mining=True).critic.share == 0.4
+    run = stylegan2.trainer(f_mining=True)
+    assert run.critic.share == 0.4
+    run.step()  # with R1
+    score, layer = run.critic.net.main.weight, run.d.b4.out.weight  # type: ignore[union-attr]
+    assert int(run.critic_opt.state[score]["step"]) == 1
+    assert int(run.d_opt.state[layer]["step"]) == 2
 
 
 def test_s3_30_fixture(fixtures: Path) -> None:

@@ -296,8 +296,8 @@ SpectralD = Annotated[
         "log1p|jk",
         "A second discriminator that sees the pictures' reduced spectra, with half the weight in "
         "both losses. log1p: log(1 + S) and a hidden layer, R1 on the sum of both; jk: Jung and "
-        "Keuper's, log power from 0 to 1 for each picture, one layer, its own optimiser and R1. "
-        "With --net it starts fresh, and the network goes on.",
+        "Keuper's, log power from 0 to 1 for each picture, one layer, its own optimiser (with "
+        "stylegan2 its own R1 too). With --net it starts fresh, and the network goes on.",
     ),
 ]
 FMining = Annotated[

@@ -224,10 +224,14 @@ class Draws:
 
     # How a batch becomes one step of an optimiser.
 
-    def _learn_d(self, n: int, loss: Callable[[], Tensor]) -> None:
-        """One step of D, and of the spectral discriminator, for a batch of n."""
-        count = len(self.d_players)
-        self._learn_at_once(self.d_players, n, lambda: [loss()] * count)
+    def _learn_d(self, n: int, loss: Callable[[], Tensor], *, penalty: bool = False) -> None:
+        """One step of D, and of the spectral discriminator, for a batch of n.
+
+        penalty: the loss is R1 alone, which F-mining's score does not have (S3.18).
+        """
+        mined = penalty and self.critic.kind == "f-mining"
+        players = self.d_players[:1] if mined else self.d_players
+        self._learn_at_once(players, n, lambda: [loss()] * len(players))
 
     def _learn(
         self,

@@ -178,7 +178,7 @@ class Trainer(Draws):
         self.g.requires_grad_(False)
         self._learn_d(c.batch, lambda: self._d_main(shown))
         if c.gamma and self.iteration % control.D_INTERVAL == 0:
-            self._learn_d(c.batch, lambda: self._d_r1(shown))
+            self._learn_d(c.batch, lambda: self._d_r1(shown), penalty=True)
         self.g.requires_grad_(True)
         beta = control.ema_beta(c.ema_kimg, c.ema_rampup, c.batch, self.images)
         control.move_average(self.g_ema, self.g, beta)

@@ -52,9 +52,8 @@ def check(config: TrainConfig | GrowingConfig) -> None:
     if not kind_of(config):
         return
     wanted = ["--no-grow"] if getattr(config, "growing", False) else []
-    wanted += (
-        [] if getattr(config, "loss", "logistic") in LOSSES else ["--loss logistic (or hinge)"]
-    )
+    if getattr(config, "loss", "logistic") not in LOSSES:
+        wanted.append("--loss logistic (or hinge)")
     if wanted:
         raise Usage(f"{flag} is for one size and such losses: give {' and '.join(wanted)}")
 
@@ -63,13 +62,15 @@ class Critic:
     """The spectral discriminator of a run, or none: `net` is None then and nothing changes.
 
     Fresh from the seed, whatever the networks started from. separate: it has an optimiser of its
-    own; log1p shares D's.
+    own; log1p shares D's. own_r1: it has an R1 of its own.
     """
 
     def __init__(self, config: TrainConfig | GrowingConfig) -> None:
         self.kind = kind_of(config)
         self.separate = self.kind in ("jk", "f-mining")
-        self.share = STYLEGAN_SHARE if config.family == "stylegan2" else 1.0
+        stylegan = config.family == "stylegan2"
+        self.share = STYLEGAN_SHARE if stylegan else 1.0
+        self.own_r1 = self.kind == "jk" and stylegan
         self.net: nn.Module | None = None
         if self.kind:
             with torch.random.fork_rng(devices=[]):
@@ -101,13 +102,13 @@ class Critic:
     def penalty(self, logits: Tensor, scores: Tensor, images: Tensor, gamma: float) -> Tensor:
         """R1 of D's logits and of the scores, both [N, 1], of `images`; a scalar.
 
-        log1p: of the gradient of their sum, cross term included (S3.16). jk: each its own (S3.17).
-        F-mining has none.
+        log1p: of the gradient of their sum, cross term included (S3.16). jk: each its own in
+        StyleGAN2, as published, else D's alone (S3.17). F-mining's score has none.
         """
         if self.kind == "log1p":
             return losses.r1_penalty(logits + scores, images, gamma)
         penalty = losses.r1_penalty(logits, images, gamma)
-        if self.kind == "jk":
+        if self.own_r1:
             penalty = penalty + losses.r1_penalty(scores, images, gamma)
         return penalty
 
