@@ -18,7 +18,7 @@ from torch.autograd import gradcheck
 from gantools.networks.layers import minibatch_stddev
 from gantools.ops.haar import iwt
 from gantools.ops.spectrum import reduced
-from gantools.spectra import testbed_run, toyset
+from gantools.spectra import testbed_results, testbed_run, toyset
 from gantools.spectra.discriminator_testbed import (
     EMA,
     EXTRA,
@@ -43,6 +43,7 @@ from gantools.spectra.generator_testbed import (
     widths,
 )
 from gantools.spectra.testbed import Shape, Together, quality, step_by
+from gantools.spectra.testbed_results import high_power
 from gantools.training.losses import r1_penalty
 
 FULL, TINY = Shape(64, 8), Shape(8, 64)
@@ -242,6 +243,14 @@ def test_wavelets_are_learned_s3_19() -> None:
     torch.testing.assert_close(bed.pictures(), iwt(bed.ema.pictures))
 
 
+def test_power_of_the_corners() -> None:
+    """1 of the pictures themselves; a quarter of half as much contrast."""
+    x = pictures(2, 16)
+    spectra = [reduced(a * x.double()).mean(0).numpy() for a in (1, 0.5)]
+    found = [high_power(x, spectrum) for spectrum in spectra]
+    assert found == pytest.approx([1, 0.25])
+
+
 ARGS = ("--size", 8, "--divisor", 64, "--num", 2, "--every", 4, "-q")
 GENERATOR = ("spectrum", "testbed", "generator", *ARGS, "--upsample", "zeros,reshape",
              "--spectral-loss", "both")  # fmt: skip
@@ -249,12 +258,14 @@ DISCRIMINATOR = ("spectrum", "testbed", "discriminator", *ARGS, "--discriminator
                  "--with", "none,f-mining")  # fmt: skip
 
 
-@pytest.mark.parametrize("command", [GENERATOR, DISCRIMINATOR])
+@pytest.mark.parametrize("command", [GENERATOR, DISCRIMINATOR], ids=["generator", "discriminator"])
 def test_a_killed_run_is_the_same_run(
     command: tuple[Any, ...], gt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed between two states, with measurements in the log that the state does not know."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
+    if command is DISCRIMINATOR:
+        monkeypatch.setattr(testbed_results, "curves", lambda *_: b"")
     assert gt(*command, "--steps", 12, "-o", f"{whole}/").code == 0
     measure, save, left = testbed_run._Run._measure, testbed_run._Run._save, [2, 5]
 
@@ -283,7 +294,11 @@ def test_a_killed_run_is_the_same_run(
         assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
 
 
-def test_more_steps_go_on_and_other_flags_do_not(gt: Any, tmp_path: Path) -> None:
+def test_more_steps_go_on_and_other_flags_do_not(
+    gt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for figure in ("evolution", "curves"):  # they cost more than the run
+        monkeypatch.setattr(testbed_results, figure, lambda *_: b"")
     run, longer = f"{tmp_path}/run/", f"{tmp_path}/longer/"
     assert gt(*GENERATOR, "--steps", 6, "-o", run).code == 0
     assert gt(*GENERATOR, "--steps", 9, "-o", run).code == 0
@@ -327,6 +342,20 @@ def test_table_has_the_papers_numbers_s3_11_s3_22(gt: Any, tmp_path: Path) -> No
     assert lines[4][0] == "reshape+spectral"
     assert lines[4][-2:] == ["36.5", "40.9"]
     assert (tmp_path / "x.svg").read_bytes().startswith(b"<?xml")
+
+
+@pytest.mark.long
+def test_upsamplings_have_the_papers_order_s3_7_s3_11(gt: Any) -> None:
+    """Zeros >= Reshape > NN > Bilinear, and the first two alone have power in the corners."""
+    done = gt("spectrum", "testbed", "generator", "--size", 16, "--num", 2, "--steps", 300,
+              "--every", 300, "--json", "-q")  # fmt: skip
+    found = {entry["name"]: entry for entry in json.loads(done.text)["configurations"]}
+    order = ["zeros", "reshape", "nearest", "bilinear"]
+    assert sorted(found, key=lambda name: -found[name]["psnr"]) == order
+    assert found["zeros"]["psnr"] > found["nearest"]["psnr"] + 5
+    power = [found[name]["power_high"] for name in order]
+    assert min(power[:2]) > 0.7
+    assert max(power[2:]) < 0.5
 
 
 @pytest.mark.parametrize(

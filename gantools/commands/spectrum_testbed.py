@@ -99,6 +99,9 @@ def generator(
     $ gantools spectrum testbed generator --preset paper -o run/ -o table.tsv
 
     $ gantools spectrum testbed generator photos/ --upsample zeros,bilinear --spectral-loss both
+
+    $ gantools spectrum toyset photo.jpg --num 1 --size 128 --high-pass | gantools spectrum testbed
+    generator - --num 1 --size 128 --padding reflect --preset paper --steps 30k -o teaser/
     """
     report.begin("spectrum testbed generator", quiet=quiet)
     from gantools.commands import _testbed_setups as make

@@ -7,6 +7,7 @@ that what they lack is what the discriminator does not teach.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, get_args
 
 import torch
@@ -172,6 +173,7 @@ def matched_width(shape: Shape, outputs: int) -> int:
     return round((wanted_parameters(shape, outputs) - outputs) / (inputs + 1 + outputs))
 
 
+@cache
 def matched_factor(shape: Shape, outputs: int) -> float:
     """By what SD-CNN-FT's channels are multiplied for the same; found in steps of 1/64 (S3.21)."""
     wanted = wanted_parameters(shape, outputs)

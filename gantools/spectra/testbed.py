@@ -87,7 +87,10 @@ class Together:
 
     def __init__(self, beds: Sequence[Bed]) -> None:
         self.beds = beds
-        self.on_gpu = beds[0].targets.device.type == "cuda"
+        device = beds[0].targets.device
+        self.on_gpu = device.type == "cuda"
+        if self.on_gpu:
+            torch.cuda.set_device(device)  # streams and graphs are the current device's
         self.streams = [torch.cuda.Stream() for _ in beds] if self.on_gpu else []
         self.graph: torch.cuda.CUDAGraph | None = None
         self.calls = 0

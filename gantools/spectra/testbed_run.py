@@ -26,7 +26,7 @@ from gantools.training.folders import Interruption
 from gantools.training.memory import keep_memory
 
 FORMAT, KIND, NAME = 1, "testbed state", "state.safetensors"
-STATE_SECONDS = 30.0  # at most so much is lost at a kill -9
+STATE_SECONDS = 10.0  # at most so much is lost at a kill -9
 
 
 @dataclass
