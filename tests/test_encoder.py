@@ -9,8 +9,8 @@ import pytest
 import torch
 from conftest import make_network
 
-from gantools.inversion import encoder as encoders
 from gantools.inversion import encoder_backbones as backbones
+from gantools.inversion import encoder_files
 from gantools.inversion.encoder import Encoded, Encoder, EncoderConfig
 from gantools.io import encoder as files
 from gantools.io import network as networks
@@ -140,7 +140,7 @@ def test_a_map_that_the_backbone_lacks_is_refused_with_those_it_has() -> None:
 
 def saved(path: Path, encoder: Encoder, dtype: str = "float32") -> Path:
     """The encoder as a file."""
-    files.write(path, encoders.to_file(encoder, {"images": 12}, dtype))
+    files.write(path, encoder_files.to_file(encoder, {"images": 12}, dtype))
     return path
 
 
@@ -153,23 +153,23 @@ def test_a_file_gives_the_encoder_again(tmp_path: Path, first: int) -> None:
     assert files.is_one(tmp_path)  # a run folder
     assert not files.is_one(tmp_path / "n.safetensors")
     picture = torch.randn(1, 3, 16, 16)
-    for found in (encoders.load(path), encoders.load(tmp_path)):
+    for found in (encoder_files.load(path), encoder_files.load(tmp_path)):
         assert (found.first, found.network_id, found.training) == (first, network.id, False)
         found.check(network)
         assert torch.equal(found(picture).f, encoder(picture).f)
         assert torch.equal(found(picture).w, encoder(picture).w)
-    again = saved(tmp_path / "again.safetensors", encoders.load(path))
+    again = saved(tmp_path / "again.safetensors", encoder_files.load(path))
     assert again.read_bytes() == path.read_bytes()
     half = saved(tmp_path / "half.safetensors", encoder, "float16")
     torch.testing.assert_close(
-        encoders.load(half)(picture).f, encoder(picture).f, rtol=0.01, atol=0.01
+        encoder_files.load(half)(picture).f, encoder(picture).f, rtol=0.01, atol=0.01
     )
 
 
 def test_an_encoder_of_another_network_is_refused(tmp_path: Path) -> None:
     one = open_network(str(make_network(tmp_path / "one.safetensors")))
     other = open_network(str(make_network(tmp_path / "other.safetensors", seed=1)))
-    encoder = encoders.load(saved(tmp_path / "e.safetensors", encoder_of(one, 3)))
+    encoder = encoder_files.load(saved(tmp_path / "e.safetensors", encoder_of(one, 3)))
     with pytest.raises(Usage, match=r"an encoder for one .*, not for other"):
         encoder.check(other)
 
@@ -218,7 +218,7 @@ def test_damaged_files_are_one_line(tmp_path: Path, tiny_network: Path) -> None:
     }
     for why, file in cases.items():
         with pytest.raises(Usage, match=why):
-            encoders.load(file)
+            encoder_files.load(file)
     for change, why in (
         ({"config": [1]}, "without its configuration"),
         ({"arch": "dse"}, "--arch dse"),
@@ -230,23 +230,23 @@ def test_damaged_files_are_one_line(tmp_path: Path, tiny_network: Path) -> None:
         ({"config": {**config, "width": 60000}}, "another shape"),
     ):
         with pytest.raises(Usage, match=why):
-            encoders.load(damaged(path, **change))
+            encoder_files.load(damaged(path, **change))
     short = tmp_path / "short.safetensors"
     short.write_bytes(path.read_bytes()[:-10])
     text = tmp_path / "text.safetensors"
     text.write_text("no encoder")
     for file in (short, text):
         with pytest.raises(Usage):
-            encoders.load(file)
+            encoder_files.load(file)
     with pytest.raises(Usage, match=r"a folder without encoder\.safetensors"):
-        encoders.load(tmp_path)
+        encoder_files.load(tmp_path)
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, tiny_network: Path) -> None:
     encoder = encoder_of(open_network(str(tiny_network)), 5)
     encoder.s.bias[0] = float("nan")
     with pytest.raises(Usage, match=r"s\.bias holds values that are not finite"):
-        encoders.load(saved(tmp_path / "e.safetensors", encoder))
+        encoder_files.load(saved(tmp_path / "e.safetensors", encoder))
 
 
 # --- ImageNet's weights ---

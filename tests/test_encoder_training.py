@@ -18,14 +18,13 @@ import torch
 from conftest import make_network
 from torch import Tensor
 
-from gantools.inversion import encoder as encoders
-from gantools.inversion import perceptual
+from gantools.inversion import encoder_files, perceptual
 from gantools.inversion.encoder import Encoded, Encoder, EncoderConfig
 from gantools.io import encoder as files
 from gantools.io import image, tensorfile
 from gantools.networks.network import open_network
 from gantools.training import encoder_state as state
-from gantools.training.encoder import EncoderTrainer, EncoderTraining, decoded, draw, fresh
+from gantools.training.encoder import EncoderTrainer, EncoderTraining, begun, decoded, draw
 
 SMALL = ("--first", "5", "--width", "4", "--batch", "2", "--perceptual", "pyramid", "-q")
 
@@ -33,8 +32,8 @@ SMALL = ("--first", "5", "--width", "4", "--batch", "2", "--perceptual", "pyrami
 def trainer_of(net: Path, **changes: Any) -> EncoderTrainer:
     """A trainer of a small encoder."""
     found = open_network(str(net))
-    config = EncoderTraining(found.story(), width=4, batch=4, **changes)
-    return EncoderTrainer(config, found, fresh(config, found), perceptual.pyramid)
+    config = EncoderTraining(network=found.story(), width=4, batch=4, **changes)
+    return EncoderTrainer(config, found, begun(config, found), perceptual.pyramid)
 
 
 def numbers(path: Path) -> dict[str, bytes]:
@@ -165,7 +164,7 @@ def test_a_run_leaves_an_encoder_a_sheet_and_a_log(
     assert lines[-1]["images"] == 10
     sheet = image.decode((folder / "samples" / lines[-1]["samples"]).read_bytes())
     assert sheet.shape == (4 * 16, 8 * 16, 3)  # two rows of targets, each above what was made
-    found = encoders.load(folder)
+    found = encoder_files.load(folder)
     found.check(open_network(str(tiny_network)))
     assert files.read(folder).training["steps"] == 5
     assert "device" not in files.read(folder).training
@@ -222,7 +221,7 @@ def _kill_after(folder: Path, seconds: float, command: list[object]) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "gantools", *map(str, command)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        cwd=Path(encoders.__file__).parents[2],
+        cwd=Path(encoder_files.__file__).parents[2],
     ) as process:
         end = time.monotonic() + 60
         while not path.exists() or path.stat().st_mtime_ns == before:
@@ -243,7 +242,7 @@ def test_a_signal_ends_a_run_with_its_state_written(
     args = ["train", "encoder", *SMALL, "--net", tiny_network, "-o", folder, "--steps", "1M"]
     with subprocess.Popen(
         [sys.executable, "-m", "gantools", *map(str, args)],
-        cwd=Path(encoders.__file__).parents[2],
+        cwd=Path(encoder_files.__file__).parents[2],
     ) as process:
         end = time.monotonic() + 60
         while not (folder / "log.jsonl").exists() or not (folder / "log.jsonl").stat().st_size:
@@ -340,7 +339,7 @@ def test_networks_with_classes_alpha_or_another_shape(
     args = ("train", "encoder", *SMALL, "--net", net, "-o", tmp_path / "r", "--steps", "2")
     result = gt(*args)
     assert result.code == 0, result.err
-    encoders.load(tmp_path / "r").check(open_network(str(net)))
+    encoder_files.load(tmp_path / "r").check(open_network(str(net)))
 
 
 def test_a_network_without_blocks_is_refused(gt: Any, tmp_path: Path) -> None:
@@ -365,7 +364,9 @@ def test_efficientnet_trains_from_scratch(tmp_path: Path) -> None:
 
 def numbers_of(encoder: Encoder) -> dict[str, bytes]:
     """An encoder's tensors as bytes."""
-    return {name: value.tobytes() for name, value in encoders.to_file(encoder, {}).tensors.items()}
+    return {
+        name: value.tobytes() for name, value in encoder_files.to_file(encoder, {}).tensors.items()
+    }
 
 
 def test_the_configuration_of_a_file_is_the_networks(tiny_network: Path) -> None:

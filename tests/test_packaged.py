@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from gantools.inversion import encoder as encoders
+from gantools.inversion import encoder_files
 from gantools.io import attribute_model, direction, encoder, image, network
 from gantools.io.latent import Latent
 from gantools.networks.network import open_network
@@ -47,7 +47,7 @@ def test_the_encoder_is_this_network_s() -> None:
     path = encoder.kept_for(None, {**net.meta, "id": net.id}, 5)
     assert path is not None
     assert path.parent == ASSETS
-    found = encoders.load(path)
+    found = encoder_files.load(path)
     found.check(net)
     example = draw(net, 5, 0, range(-200, -192))
     shown = example.images.clamp(-1, 1)

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from gantools.evaluation import bootstrap, reconstruction
+from gantools.evaluation import bootstrap
 from gantools.inversion import perceptual
 from gantools.ops import similarity
+from gantools.ops.crops import part
 
 
 @pytest.mark.parametrize("size", [64, 128])
@@ -59,10 +60,10 @@ def test_parts_of_a_face_fixture_s4_6(fixtures: Path) -> None:
     values = json.loads((fixtures / "numerics/dse_crops.json").read_text())["values"]
     for size, crops in values.items():
         for name, wanted in crops.items():
-            rows, columns = reconstruction.part(name.lower(), int(size), int(size))
+            rows, columns = part(name.lower(), int(size), int(size))
             assert list(rows.indices(int(size))[:2]) == wanted["rows"]
             assert list(columns.indices(int(size))[:2]) == wanted["cols"]
-    assert reconstruction.part("full", 5, 7) == (slice(0, 5), slice(0, 7))
+    assert part("full", 5, 7) == (slice(0, 5), slice(0, 7))
 
 
 def test_bootstrap_intervals() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,11 +55,11 @@ class Start:
         return None if index is None else encoder.kept_for(self.path, own, index)
 
     def _encoder(self, place: Path) -> Callable[[str, Tensor], Latent]:
-        from gantools.inversion import encoder
+        from gantools.inversion import encoder_files
 
-        found = encoder.load(place, self.device)
+        found = encoder_files.load(place, self.device)
         found.check(self.network)
-        return partial(encoder.latent, found)
+        return lambda key, picture: found.latents([key], picture)[0]
 
     def _latent(self, place: Path, key: str) -> Latent:
         path = place / f"{key}.safetensors" if place.is_dir() else place

@@ -169,13 +169,13 @@ def _fit(pixels: np.ndarray, size: tuple[int, int] | None, crop: Crop) -> np.nda
     import numpy as np
     import torch
 
-    from gantools.evaluation import reconstruction
     from gantools.evaluation.features import resized
+    from gantools.ops.crops import part
 
     if size is not None and pixels.shape[:2] != size:
         x = resized(torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None], size)
         pixels = x[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
-    rows, columns = reconstruction.part(crop.value, *pixels.shape[:2])
+    rows, columns = part(crop.value, *pixels.shape[:2])
     return pixels[rows, columns]
 
 

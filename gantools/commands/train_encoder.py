@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gantools import options, report
+from gantools.commands import _encoder_options as own
 from gantools.commands import _train_options as shared
 from gantools.commands.project import Perceptual
 from gantools.report import Usage
+
+if TYPE_CHECKING:
+    from gantools.networks.network import Network
+    from gantools.training.encoder_trainer import Training
 
 
 class Arch(StrEnum):
     """Which encoder."""
 
     fw = "fw"
+    dse = "dse"
 
 
 class Backbone(StrEnum):
@@ -43,23 +49,28 @@ def encoder(
     output: shared.RunFolder,
     arch: Annotated[
         Arch,
-        typer.Option("--arch", help="fw: features, picture so far and styles of a fw+ latent."),
+        typer.Option(
+            "--arch",
+            help="fw: features, picture so far and styles of a fw+ latent, for StyleGAN2. dse: "
+            "paper 004's: w+ for StyleGAN and StyleGAN2, z for PGGAN, z and class for BigGAN.",
+        ),
     ] = Arch.fw,
     first: Annotated[
-        int,
-        typer.Option(
+        int | None,
+        shared.number(
             "--first",
-            metavar="I",
+            "I",
+            "fw: the block whose features it gives, 1-based as in the names of spaces: 5 is fw+5. "
+            "Default: 5.",
             min=1,
-            help="The block whose features it gives, 1-based as in the names of spaces: 5 is fw+5.",
         ),
-    ] = 5,
+    ] = None,
     backbone: Annotated[
         Backbone | None,
         shared.number(
             "--backbone",
             "NAME",
-            "What sees the picture. small: a CNN of gantools' own; efficientnet-b0: with the "
+            "fw: what sees the picture. small: a CNN of gantools' own; efficientnet-b0: with the "
             "weights of ImageNet, which have to be there; efficientnet-b0-scratch: as it is drawn. "
             "Default: small for networks of up to 128 pixels a side, above that efficientnet-b0.",
         ),
@@ -69,10 +80,11 @@ def encoder(
         shared.number(
             "--width",
             "N",
-            "Channels of the small backbone at half of the picture's size; four times as many "
-            "where it is widest. Default: 32.",
+            "fw: channels of the small backbone at half of the picture's size, four times as "
+            "many where it is widest; default: 32. dse: channels where it is widest; default: the "
+            "network's at its first block, 512 at most.",
             min=4,
-            max=256,
+            max=2048,
         ),
     ] = None,
     net: options.Net = None,
@@ -90,44 +102,36 @@ def encoder(
         ),
     ] = "1k",
     batch: Annotated[
-        int, typer.Option("--batch", metavar="N", min=2, help="Samples per step.")
-    ] = 12,
+        int | None,
+        shared.number("--batch", "N", "Samples per step. Default: fw 12, dse 8.", min=2),
+    ] = None,
     lr: Annotated[
-        float,
-        typer.Option(
-            "--lr", metavar="X", help="Adam's learning rate.", min=0.0, callback=options.finite
-        ),
-    ] = 2e-4,
+        float | None,
+        own.weight("--lr", "The optimiser's learning rate. Default: fw 0.0002, dse 0.0015."),
+    ] = None,
     latent_weight: Annotated[
-        float,
-        typer.Option(
+        float | None,
+        own.weight(
             "--latent-weight",
-            metavar="X",
-            help="Weight of the squared errors of features, picture so far and styles.",
-            min=0.0,
-            callback=options.finite,
+            "fw: weight of the squared errors of features, picture so far and styles; default: 1. "
+            "dse: of all terms of latents; default: 0.01.",
         ),
-    ] = 1.0,
+    ] = None,
     mse_weight: Annotated[
-        float,
-        typer.Option(
+        float | None,
+        own.weight(
             "--mse-weight",
-            metavar="X",
-            help="Weight of the squared error of the picture.",
-            min=0.0,
-            callback=options.finite,
+            "Weight of the squared error of the picture, dse: and of latents. Default: fw 1, "
+            "dse 5.",
         ),
-    ] = 1.0,
+    ] = None,
     perceptual_weight: Annotated[
-        float,
-        typer.Option(
+        float | None,
+        own.weight(
             "--perceptual-weight",
-            metavar="X",
-            help="Weight of the perceptual distance of the picture.",
-            min=0.0,
-            callback=options.finite,
+            "Weight of the perceptual distance of the picture. Default: fw 1, dse 2.",
         ),
-    ] = 1.0,
+    ] = None,
     perceptual: Annotated[
         Perceptual | None,
         shared.number(
@@ -147,6 +151,23 @@ def encoder(
             callback=options.finite,
         ),
     ] = 5.0,
+    cos_weight: own.CosWeight = None,
+    ssim_weight: own.SsimWeight = None,
+    kl_weight: own.KlWeight = None,
+    cosine: own.Cos = None,
+    strategy: own.Strategy = None,
+    tsa: own.Areas = None,
+    area_weights: own.AreaWeights = None,
+    resize_crops: own.ResizeCrops = None,
+    cam: own.Cam = None,
+    detach: own.DetachTerms = None,
+    blur: own.Blur = None,
+    cbn: own.ClassNorms = None,
+    psi: own.Psi = None,
+    cutoff: own.Cutoff = None,
+    samples: own.Samples = None,
+    optimiser: own.OptimiserName = None,
+    two_step: own.TwoStep = None,
     mirror: Annotated[
         bool, typer.Option("--mirror", help="Show each photograph mirrored too.")
     ] = False,
@@ -168,7 +189,7 @@ def encoder(
     threads: options.Threads = 0,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train an encoder of pictures for a StyleGAN2 network: RUN/encoder.safetensors.
+    """Train an encoder of pictures for a network: RUN/encoder.safetensors.
 
     It learns from samples that the network makes anew for every step, and reads photographs better
     where it has seen some. The same command again resumes the run exactly, also after a kill -9;
@@ -178,29 +199,41 @@ def encoder(
     \b
     $ gantools train encoder faces/ -o run --first 5 --mirror --hold-out 10
     $ gantools train encoder -o run --net ffhq.safetensors --first 5 --steps 100k
+    $ gantools train encoder -o run --arch dse --net cats.safetensors --tsa gradcam --steps 200k
     """
     report.begin("train encoder", quiet=quiet)
     total = options.parse_amount(steps, "--steps")
     every = options.parse_amount(snapshot, "--snapshot")
-    if not (latent_weight or mse_weight or perceptual_weight):
-        raise Usage("the weights are all 0: nothing is learned")
+    given = own.chosen(
+        arch.value,
+        {
+            "first": first, "backbone": backbone, "width": width, "batch": batch, "lr": lr,
+            "latent_weight": latent_weight, "mse_weight": mse_weight,
+            "perceptual_weight": perceptual_weight, "cos_weight": cos_weight,
+            "ssim_weight": ssim_weight, "kl_weight": kl_weight, "cosine": cosine,
+            "strategy": strategy, "tsa": tsa, "area_weights": area_weights,
+            "resize_crops": resize_crops, "cam": cam, "detach": detach, "blur": blur, "cbn": cbn,
+            "psi": psi, "cutoff": cutoff, "samples": samples, "optimiser": optimiser,
+            "two_step": two_step,
+        },
+    )  # fmt: skip
+    _check(arch.value, given)
     if (mirror or hold_out) and not data:
         raise Usage("--mirror and --hold-out are for photographs, and there are none: name DATA")
-    if data and not (mse_weight or perceptual_weight):
-        raise Usage("--mse-weight and --perceptual-weight are 0: nothing is learned of photographs")
+    if data and not _sees_pictures(arch.value, given):
+        raise Usage("the weights of pictures are 0: nothing is learned of photographs")
 
-    from gantools.inversion.encoder import WIDTH
-    from gantools.inversion.encoder_backbones import default
     from gantools.inversion.project import default_perceptual
     from gantools.io import network as files
     from gantools.networks.network import build
     from gantools.training import encoder_run
-    from gantools.training.encoder import EncoderTraining
 
     options.set_threads(threads)
     path = files.find(net)
     ckpt = files.load(path)
-    seen = perceptual.value if perceptual else default_perceptual(bool(ckpt.config.get("d")))
+    # The discriminator sees whole pictures alone, and paper 004's losses see areas too.
+    may = bool(ckpt.config.get("d")) and arch is Arch.fw
+    seen = perceptual.value if perceptual else default_perceptual(may)
     network = build(
         ckpt,
         path.stem,
@@ -208,13 +241,64 @@ def encoder(
         dtype=dtype.value,
         discriminator=seen == "discriminator",
     )
-    trunk = backbone.value if backbone else default(network.size)
-    if width is not None and trunk != "small":
-        raise Usage(f"--width is the small backbone's, and this is {trunk}: leave it out")
-    config = EncoderTraining(
-        network.story(), arch.value, first, trunk, width or WIDTH, batch, lr, latent_weight,
-        mse_weight, perceptual_weight, seen, ema_kimg, None, mirror, hold_out, seed, dtype.value,
-        network.device,
-    )  # fmt: skip
+    given |= {
+        "network": network.story(), "perceptual": seen, "ema_kimg": ema_kimg, "mirror": mirror,
+        "hold_out": hold_out, "seed": seed, "dtype": dtype.value, "device": network.device,
+    }  # fmt: skip
+    config = (_dse if arch is Arch.dse else _fw)(network, given)
+    if data and arch is Arch.dse and network.truncates_z:
+        raise Usage("photographs are of no known class, which BigGAN's encoder is told: no DATA")
     job = encoder_run.EncoderJob(Path(output), total, every, data or [], workers)
     encoder_run.train(job, config, network)
+
+
+def _check(arch: str, given: dict[str, Any]) -> None:
+    """Usage where nothing would be learned, and for an option that another one leaves idle."""
+    learns = given["latent_weight"]
+    if arch == "dse":
+        learns = learns and any(given.get(f"{n}_weight", 1) for n in ("mse", "cos", "kl"))
+    if not learns and not _sees_pictures(arch, given):
+        raise Usage("the weights are all 0, or of terms without a gradient: nothing is learned")
+    if given.get("cam") and given.get("tsa") != own.Tsa.gradcam:
+        raise Usage("--cam goes with --tsa gradcam")
+    if given.get("resize_crops") and given.get("tsa", own.Tsa.centre) != own.Tsa.centre:
+        raise Usage("--resize-crops goes with --tsa centre")
+
+
+def _sees_pictures(arch: str, given: dict[str, Any]) -> bool:
+    """Whether pictures give it a gradient."""
+    names = ["mse", "perceptual"]
+    if arch == "dse":
+        detached = given.get("detach") or (own.Detach.all if given.get("strategy") == 1 else None)
+        if detached == own.Detach.all:
+            return False
+        names += ["cos", "ssim", "kl"]
+    return any(given.get(f"{name}_weight", name != "kl") for name in names)
+
+
+def _fw(network: Network, given: dict[str, Any]) -> Training:
+    from gantools.inversion.encoder import WIDTH
+    from gantools.inversion.encoder_backbones import default
+    from gantools.training.encoder import EncoderTraining
+
+    asked = given.pop("backbone", None)
+    trunk = asked.value if asked else default(network.size)
+    if "width" in given and trunk != "small":
+        raise Usage(f"--width is the small backbone's, and this is {trunk}: leave it out")
+    return EncoderTraining(**{"width": WIDTH, **given, "backbone": trunk})
+
+
+def _dse(network: Network, given: dict[str, Any]) -> Training:
+    from gantools.training.dse import STRATEGIES, DseTraining, usual_truncation
+
+    psi, cutoff = usual_truncation(network)
+    if "cutoff" in given and not network.has_w:
+        raise Usage("--cutoff: the network has no layers of styles")
+    areas, detach, blur = STRATEGIES[given.pop("strategy", 2)]
+    if "area_weights" in given:
+        given["area_weights"] = own.pair(given["area_weights"])
+    before = {"psi": psi, "cutoff": cutoff, "area_weights": areas, "detach": detach, "blur": blur}
+    named: dict[str, Any] = {
+        n: v.value if isinstance(v, StrEnum) else v for n, v in (before | given).items()
+    }
+    return DseTraining(**named)

@@ -7,23 +7,19 @@ takes pictures of other sizes than its network's too; the styles come from one p
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gantools.inversion import encoder_backbones as backbones
-from gantools.io import encoder as files
 from gantools.io import network as networks
-from gantools.io.encoder import EncoderFile
 from gantools.io.latent import Latent
 from gantools.io.space import told
 from gantools.networks.layers import entries
-from gantools.networks.network import Network, fill, numbers
+from gantools.networks.network import Network
 from gantools.networks.stylegan2_blocks import Row, table
 from gantools.networks.stylegan2_latents import need_blocks
 from gantools.report import SampleError, Usage
@@ -202,14 +198,25 @@ class Encoder(nn.Module):
         w = self.s(vector).unflatten(1, (cfg.styles, cfg.w_dim)) * self.w_sd + self.w_mean
         return Encoded(f, r, w)
 
+    @property
+    def space(self) -> str:
+        """Of its latents."""
+        return f"fw+{self.first}"
 
-@torch.no_grad()
-def latent(encoder: Encoder, key: str, picture: Tensor) -> Latent:
-    """The fw+i latent of a picture [1, C, H, W] in [-1, 1]; ValueError for sizes as in forward."""
-    made = encoder(picture)
-    found = {"f": made.f, "r": made.r, "w": made.w}
-    tensors = {name: t[0].float().cpu().numpy() for name, t in found.items() if t is not None}
-    return Latent(key, f"fw+{encoder.first}", tensors, {"network": encoder.network})
+    @torch.no_grad()
+    def latents(self, keys: Sequence[str], pictures: Tensor) -> list[Latent]:
+        """The latents of pictures [N, C, H, W] in [-1, 1]; ValueError for sizes as in forward."""
+        made = self(pictures)
+        found = {"f": made.f, "r": made.r, "w": made.w}
+        return [
+            Latent(
+                key,
+                self.space,
+                {n: t[i].float().cpu().numpy() for n, t in found.items() if t is not None},
+                {"network": self.network},
+            )
+            for i, key in enumerate(keys)
+        ]
 
 
 def _head(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
@@ -226,39 +233,3 @@ def _no_map(config: EncoderConfig, seen: tuple[int, int], strides: list[int]) ->
         f"--first {config.first}: f and r are {wanted}, and --backbone {config.backbone} has maps "
         f"of {there} from a picture of {seen[0]}x{seen[1]}: choose another --first or --backbone"
     )
-
-
-def to_file(encoder: Encoder, training: Mapping[str, Any], dtype: str = "float32") -> EncoderFile:
-    """An encoder as it is written; dtype of its numbers: float32 or float16."""
-    config = encoder.config.to_dict()
-    return EncoderFile(ARCH, config, numbers(encoder, dtype), encoder.network, dict(training))
-
-
-def _check(config: EncoderConfig, tensors: Mapping[str, np.ndarray]) -> None:
-    """ValueError where the numbers are not an encoder's of this configuration; takes no memory."""
-    with torch.device("meta"):
-        wanted = Encoder(config, {}).state_dict()
-    for name, tensor in wanted.items():
-        found = tensors.get(name)
-        if found is None or found.shape != tuple(tensor.shape):
-            raise ValueError(f"{name} is missing or of another shape")
-        if not np.isfinite(found).all():
-            raise ValueError(f"{name} holds values that are not finite")
-
-
-def load(path: Path, device: str = "cpu") -> Encoder:
-    """The encoder of a file or run folder, in evaluation mode, without gradients; Usage."""
-    file, name = files.read(path), files.find(path).name
-    if file.arch != ARCH:
-        raise Usage(f"{name}: an encoder of --arch {file.arch}, which this version does not read")
-    try:
-        # What is filled next must draw no number from anybody's random stream.
-        with torch.random.fork_rng(devices=[]):
-            config = EncoderConfig.from_dict(file.config)
-            _check(config, file.tensors)
-            encoder = Encoder(config, file.network)
-        fill(encoder, file.tensors)
-    except (ValueError, TypeError, KeyError, RuntimeError, ZeroDivisionError) as e:
-        raise Usage(f"{name}: not an encoder this version can build ({e})") from None
-    encoder.eval().requires_grad_(False).to(device)
-    return encoder

@@ -8,10 +8,8 @@ known. They are no part of the algorithm, but what it has not seen it reads wors
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,29 +17,22 @@ from torch import Tensor
 from gantools.inversion.encoder import Encoded, Encoder, EncoderConfig
 from gantools.inversion.encoder_backbones import EfficientNet
 from gantools.inversion.perceptual import Embed, distance
+from gantools.inversion.project import embedding
 from gantools.io.seeds import derive
 from gantools.networks.network import Network
 from gantools.networks.stylegan2_blocks import State, advance, first, picture_from
 from gantools.report import Usage
-from gantools.training import control, losses
-from gantools.training.draws import Sums
+from gantools.training import losses
+from gantools.training.encoder_trainer import Photographs, Trainer, Training
 
-Photographs = Callable[[int, int], Tensor]  # position, count -> pictures [count, C, H, W]
 OWN, OWN_BATCH = 512, 8  # samples whose moments an encoder starts from
-EMA_RAMPUP = 0.05
 BETAS = (0.9, 0.999)
 
 
-@dataclass(frozen=True)
-class EncoderTraining:
-    """Everything that the trajectory of a run depends on besides the network's numbers.
+@dataclass(frozen=True, kw_only=True)
+class EncoderTraining(Training):
+    """first: i; width: the small backbone's; the weights are those of S2.10's three parts."""
 
-    network: {name, id}; width: the small backbone's; the weights are those of S2.10's three parts;
-    ema_kimg: half-life of the average that is written, in thousands of samples. pictures: digest
-    of the photographs beside the samples, None without any; mirror, hold_out: theirs.
-    """
-
-    network: dict[str, Any]
     arch: str = "fw"
     first: int = 5
     backbone: str = "small"
@@ -51,26 +42,25 @@ class EncoderTraining:
     latent_weight: float = 1.0
     mse_weight: float = 1.0
     perceptual_weight: float = 1.0
-    perceptual: str = "pyramid"
-    ema_kimg: float = 5.0
-    pictures: str | None = None
-    mirror: bool = False
-    hold_out: int = 0
-    seed: int = 0
-    dtype: str = "fp32"
-    device: str = "cpu"
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> EncoderTraining:
-        """What `to_dict` wrote; Usage where another version did."""
-        try:
-            return cls(**values)
-        except TypeError as e:
-            raise Usage(f"the run was made by another version ({e})") from None
+    def shape(self, network: Network) -> EncoderConfig:
+        """The encoder's configuration; Usage where the network has no such block."""
+        return EncoderConfig.of(network, self.first, self.backbone, self.width)
 
-    def to_dict(self) -> dict[str, Any]:
-        """As it is stored: JSON types only."""
-        return asdict(self)
+    def check(self, network: Network) -> None:
+        """Usage where the network has no such block, or the weights of the distance are missing."""
+        self.shape(network)
+
+    def embed(self, network: Network) -> Embed:
+        """The perceptual space; Usage where its weights are missing."""
+        return embedding(self.perceptual, network)
+
+    def trainer(
+        self, network: Network, embed: Embed, photographs: Photographs | None, *, fresh: bool
+    ) -> EncoderTrainer:
+        """A trainer; fresh: of an encoder as a run begins, else of one that is filled next."""
+        encoder = begun(self, network) if fresh else Encoder(self.shape(network), network.story())
+        return EncoderTrainer(self, network, encoder, embed, photographs)
 
 
 @dataclass(frozen=True)
@@ -119,9 +109,9 @@ def decoded(network: Network, index: int, encoded: Encoded, noise: list[Tensor])
     return picture_from(network.g.synthesis, state, styles, noise, dtype=network.dtype)
 
 
-def fresh(config: EncoderTraining, network: Network) -> Encoder:
+def begun(config: EncoderTraining, network: Network) -> Encoder:
     """An encoder as a run begins: ImageNet's weights where asked for, the heads at the means."""
-    shape = EncoderConfig.of(network, config.first, config.backbone, config.width)
+    shape = config.shape(network)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(config.seed, "", "encoder"))
         encoder = Encoder(shape, network.story())
@@ -141,11 +131,8 @@ def _own(network: Network, config: EncoderTraining) -> Iterator[Encoded]:
         yield _latents(network, config.first, config.seed, numbers)[0]
 
 
-class EncoderTrainer:
-    """The state of a run and `step`, which moves it by one batch; ema is what is written.
-
-    photographs: as many as samples are shown beside them in every step, or None.
-    """
+class EncoderTrainer(Trainer[EncoderTraining, Encoder]):
+    """A run's state and its steps (S2.10), with torch's Adam."""
 
     def __init__(
         self,
@@ -155,34 +142,29 @@ class EncoderTrainer:
         embed: Embed,
         photographs: Photographs | None = None,
     ) -> None:
-        self.config, self.network, self.embed = config, network, embed
-        self.photographs = photographs
-        last = torch.channels_last
-        self.encoder = encoder.to(network.device).to(memory_format=last).train()
-        self.ema = copy.deepcopy(self.encoder).eval().requires_grad_(False)
-        self.parameters = list(self.encoder.parameters())
+        super().__init__(config, network, encoder, embed, photographs)
         self.adam = torch.optim.Adam(self.parameters, lr=config.lr, betas=BETAS, fused=True)
-        self.sums = Sums(network.device)
-        self.iteration = 0
 
-    @property
-    def images(self) -> int:
-        """Samples shown so far."""
-        return self.iteration * self.config.batch
-
-    def step(self) -> None:
-        """One batch: draw, encode, decode, Adam, average."""
+    def move(self, samples: range, shown: Tensor | None) -> None:
+        """One step of Adam."""
         c = self.config
-        example = draw(self.network, c.first, c.seed, range(self.images, self.images + c.batch))
-        shown = self.photographs and self.photographs(self.images, c.batch)
-        loss = self.loss(example, shown)
+        loss = self.loss(draw(self.network, c.first, c.seed, samples), shown)
         self.adam.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         losses.finite_gradients(self.parameters)
         self.adam.step()
-        self.iteration += 1
-        beta = control.ema_beta(c.ema_kimg, EMA_RAMPUP, c.batch, self.images)
-        control.move_average(self.ema, self.encoder, beta, buffers=True)
+
+    def judged(self, samples: range) -> tuple[Tensor, Tensor]:
+        """Samples as files have them, and what the averaged encoder makes of them."""
+        example = draw(self.network, self.config.first, self.config.seed, samples)
+        clean = example.images.clamp(-1, 1)
+        return clean, decoded(self.network, self.config.first, self.ema(clean), example.noise)
+
+    def remade(self, shown: Tensor, start: int) -> Tensor:
+        """What the averaged encoder makes of photographs start, start + 1, …"""
+        c = self.config
+        noise = noise_for(self.network, c.first, c.seed, start, len(shown))
+        return decoded(self.network, c.first, self.ema(shown), noise)
 
     def loss(self, example: Example, shown: Tensor | None = None) -> Tensor:
         """λ [MSE(f) + MSE(r) + MSE(w)] + λ_mse MSE(images) + λ_lpips d(images): a scalar.
@@ -226,10 +208,6 @@ class EncoderTrainer:
     def _noise(self, count: int) -> list[Tensor]:
         """Noise maps of photographs, whose own are not known: new ones in every step."""
         return noise_for(self.network, self.config.first, self.config.seed, self.images, count)
-
-    def is_finite(self) -> bool:
-        """Whether every weight is; once one is not, it stays so."""
-        return bool(torch.stack([p.detach().sum() for p in self.parameters]).isfinite().all())
 
 
 def noise_for(network: Network, index: int, seed: int, start: int, count: int) -> list[Tensor]:

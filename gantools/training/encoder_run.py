@@ -14,9 +14,7 @@ import torch
 from torch import Tensor
 
 from gantools import report
-from gantools.inversion import encoder as encoders
-from gantools.inversion import project
-from gantools.inversion.encoder import Encoder, EncoderConfig
+from gantools.inversion import encoder_files
 from gantools.inversion.perceptual import Embed
 from gantools.io import atomic
 from gantools.io import encoder as files
@@ -26,12 +24,8 @@ from gantools.training import data, encoder_sheet, folders, reader
 from gantools.training import encoder_state as state
 from gantools.training.data import Pictures
 from gantools.training.distributed import Ranks
-from gantools.training.encoder import (
-    EncoderTrainer,
-    EncoderTraining,
-    fresh,
-)
 from gantools.training.encoder_state import Saved
+from gantools.training.encoder_trainer import Trainer, Training
 from gantools.training.folders import Interruption
 from gantools.training.memory import keep_memory
 from gantools.training.reader import Reader
@@ -53,15 +47,15 @@ class EncoderJob:
     workers: int = 4
 
 
-def train(job: EncoderJob, config: EncoderTraining, network: Network) -> None:
+def train(job: EncoderJob, config: Training, network: Network) -> None:
     """Start or resume the run in job.folder and end with it trained for job.steps.
 
     Usage where flags differ from those that it was started with, where another process trains
     there, where the disk is full and where it diverges; the last good state stays.
     """
     # What is refused for good is refused before there is a folder.
-    EncoderConfig.of(network, config.first, config.backbone, config.width)
-    embed = project.embedding(config.perceptual, network)
+    config.check(network)
+    embed = config.embed(network)
     with folders.opened(job.folder, Ranks()) as log:
         saved = state.read(job.folder)
         pictures = _pictures(job, config, network)
@@ -83,7 +77,7 @@ def train(job: EncoderJob, config: EncoderTraining, network: Network) -> None:
                 _Run(job, trainer, seconds, log, interruption, pictures).go()
 
 
-def _pictures(job: EncoderJob, config: EncoderTraining, network: Network) -> Pictures | None:
+def _pictures(job: EncoderJob, config: Training, network: Network) -> Pictures | None:
     if not job.operands:
         return None
     return data.load(
@@ -97,7 +91,7 @@ def _pictures(job: EncoderJob, config: EncoderTraining, network: Network) -> Pic
     )
 
 
-def _reader(job: EncoderJob, config: EncoderTraining, pictures: Pictures) -> Reader:
+def _reader(job: EncoderJob, config: Training, pictures: Pictures) -> Reader:
     return reader.opened(
         pictures,
         job.folder,
@@ -113,28 +107,28 @@ def _scaled(pixels: Tensor) -> Tensor:
 
 
 def _trainer(
-    config: EncoderTraining,
+    config: Training,
     network: Network,
     saved: Saved | None,
     shown: Reader | None,
     embed: Embed,
-) -> EncoderTrainer:
+) -> Trainer[Any, Any]:
 
     def photographs(position: int, count: int) -> Tensor:
         assert shown is not None
         return _scaled(shown.batch(position, count, lambda whole: whole)[0])
 
     given = None if shown is None else photographs
-    if saved is None:
-        return EncoderTrainer(config, network, fresh(config, network), embed, given)
-    shape = EncoderConfig.of(network, config.first, config.backbone, config.width)
-    trainer = EncoderTrainer(config, network, Encoder(shape, network.story()), embed, given)
-    state.restore(trainer, saved)
-    report.note(f"goes on from {saved.iteration:,} steps")
+    trainer = config.trainer(network, embed, given, fresh=saved is None)
+    if saved is not None:
+        state.restore(trainer, saved)
+        report.note(f"goes on from {saved.iteration:,} steps")
     return trainer
 
 
-def _refuse_changes(before: EncoderTraining, now: EncoderTraining) -> None:
+def _refuse_changes(before: Training, now: Training) -> None:
+    if before.arch != now.arch:
+        raise Usage(f"a run of --arch {before.arch} is in this folder: name another -o")
     old, new = before.to_dict(), now.to_dict()
     old["network"], new["network"] = before.network.get("id"), now.network.get("id")
     named = {"network": "--net", "pictures": "DATA"}
@@ -152,7 +146,7 @@ class _Run:
     def __init__(
         self,
         job: EncoderJob,
-        trainer: EncoderTrainer,
+        trainer: Trainer[Any, Any],
         seconds: float,
         log: IO[bytes],
         interruption: Interruption,
@@ -227,7 +221,7 @@ class _Run:
         training = {**trainer.config.to_dict(), "steps": trainer.iteration}
         training["pictures"] = self.shown
         del training["network"], training["device"]
-        files.write(folder / files.NAME, encoders.to_file(trainer.ema, training))
+        files.write(folder / files.NAME, encoder_files.to_file(trainer.ema, training))
         name = f"{trainer.iteration:06d}.png"
         scores = encoder_sheet.write(folder / "samples" / name, trainer, self.held)
         self._line({**scores, "samples": name})

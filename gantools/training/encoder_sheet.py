@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +14,14 @@ from gantools.inversion.encoder import LARGEST
 from gantools.io import atomic, image
 from gantools.ops import similarity
 from gantools.training import snapshots
-from gantools.training.encoder import EncoderTrainer, decoded, draw, noise_for
+from gantools.training.encoder_trainer import Trainer
 
 COLUMNS, ROWS = 8, 2  # of each set; of pictures above 256 pixels half and one
 JUDGED = -1_000_000  # the first of the samples that are shown, and never trained on
 
 
 @torch.no_grad()
-def write(path: Path, trainer: EncoderTrainer, held: Tensor | None) -> dict[str, float]:
+def write(path: Path, trainer: Trainer[Any, Any], held: Tensor | None) -> dict[str, float]:
     """Write a sheet of samples, and of pictures that are held out [N, C, H, W] below them.
 
     Gives the mean PSNR of the averaged encoder alone: psnr over the samples on the sheet,
@@ -44,22 +45,20 @@ def write(path: Path, trainer: EncoderTrainer, held: Tensor | None) -> dict[str,
     return scores
 
 
-def _samples(trainer: EncoderTrainer, columns: int, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
-    config = trainer.config
+def _samples(
+    trainer: Trainer[Any, Any], columns: int, rows: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     for row in range(rows):
         start = JUDGED + row * columns
-        numbers = range(start, start + columns)
-        example = draw(trainer.network, config.first, config.seed, numbers)
-        shown = example.images.clamp(-1, 1)
-        yield shown, decoded(trainer.network, config.first, trainer.ema(shown), example.noise)
+        yield trainer.judged(range(start, start + columns))
 
 
-def _held(trainer: EncoderTrainer, held: Tensor, columns: int) -> Iterator[tuple[Tensor, Tensor]]:
-    network, config = trainer.network, trainer.config
+def _held(
+    trainer: Trainer[Any, Any], held: Tensor, columns: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     for start in range(0, len(held), columns):
-        shown = held[start : start + columns].to(network.device)
-        noise = noise_for(network, config.first, config.seed, JUDGED + start, len(shown))
-        yield shown, decoded(network, config.first, trainer.ema(shown), noise)
+        shown = held[start : start + columns].to(trainer.network.device)
+        yield shown, trainer.remade(shown, JUDGED + start)
 
 
 def _row(pixels: np.ndarray, columns: int) -> np.ndarray:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gantools.io import tensorfile
 from gantools.report import Usage
 from gantools.training import numbers
-from gantools.training.encoder import EncoderTrainer, EncoderTraining
+from gantools.training.dse import DseTraining
+from gantools.training.encoder import EncoderTraining
+from gantools.training.encoder_trainer import Trainer, Training
 
 FORMAT = 1
 KIND = "encoder training state"
@@ -21,14 +24,14 @@ NAME = "state.safetensors"
 class Saved:
     """A state file that was read; seconds spent so far, log_bytes of log.jsonl at its moment."""
 
-    config: EncoderTraining
+    config: Training
     iteration: int
     seconds: float
     log_bytes: int
     tensors: dict[str, np.ndarray]
 
 
-def save(folder: Path, trainer: EncoderTrainer, seconds: float, log_bytes: int) -> None:
+def save(folder: Path, trainer: Trainer[Any, Any], seconds: float, log_bytes: int) -> None:
     """Write the state atomically; Usage where the disk does not take it (the old one stays)."""
     story = {
         "format": FORMAT,
@@ -57,7 +60,7 @@ def read(folder: Path) -> Saved | None:
         raise Usage(f"{path}: not a state of an encoder's training of this version")
     try:
         return Saved(
-            EncoderTraining.from_dict(story["config"]),
+            _config(story["config"]),
             int(story["iteration"]),
             float(story["seconds"]),
             int(story["log_bytes"]),
@@ -67,7 +70,12 @@ def read(folder: Path) -> Saved | None:
         raise Usage(f"{path}: damaged training state ({e})") from None
 
 
-def restore(trainer: EncoderTrainer, saved: Saved) -> None:
+def _config(values: dict[str, Any]) -> Training:
+    kinds: dict[str, type[Training]] = {"fw": EncoderTraining, "dse": DseTraining}
+    return kinds[values["arch"]].from_dict(values)
+
+
+def restore(trainer: Trainer[Any, Any], saved: Saved) -> None:
     """Put a saved state into a fresh trainer of its configuration; Usage where it does not fit."""
     stored = numbers.Stored(saved.tensors, NAME)
     stored.into_module("encoder", trainer.encoder)

@@ -62,13 +62,14 @@ class Stored:
         """Give an optimiser its moments, of the parameters that have any."""
         for key, parameter in module.named_parameters():
             name = f"{part}.{key}"
-            if f"{name}.exp_avg" not in self.left:
+            # LREQAdam has the second alone.
+            there = [n for n in ("exp_avg", "exp_avg_sq") if f"{name}.{n}" in self.left]
+            if not there:
                 continue
             step = torch.from_numpy(np.array(self.left.pop(f"{name}.step")))
             adam.state[parameter] = {
                 "step": step.to(device),
-                "exp_avg": self.take(f"{name}.exp_avg", parameter.detach()),
-                "exp_avg_sq": self.take(f"{name}.exp_avg_sq", parameter.detach()),
+                **{n: self.take(f"{name}.{n}", parameter.detach()) for n in there},
             }
 
     def into_sums(self, sums: Sums) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gantools.inversion import encoder as encoders
+from gantools.inversion import encoder_files
 from gantools.io import image, source
 from gantools.io.latent import Latent
 
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--perceptual", default="discriminator")
     parser.add_argument("--sheet", type=Path)
     args = parser.parse_args()
-    space = f"fw+{encoders.load(args.encoder).first}"
+    space = f"fw+{encoder_files.load(args.encoder).first}"
     starts: dict[str, object] = {"encoder": args.encoder, "mean": "mean"}
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)

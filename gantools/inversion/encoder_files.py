@@ -1,0 +1,65 @@
+"""Encoders of every kind and their files (papers.md S2.10, S4.8-S4.10)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gantools.inversion import dse, encoder
+from gantools.inversion.dse import DseConfig, DseEncoder
+from gantools.inversion.encoder import Encoder, EncoderConfig
+from gantools.io import encoder as files
+from gantools.io.encoder import EncoderFile
+from gantools.networks.network import fill, numbers
+from gantools.report import Usage
+
+
+def to_file(
+    found: Encoder | DseEncoder, training: Mapping[str, Any], dtype: str = "float32"
+) -> EncoderFile:
+    """An encoder as it is written; dtype of its numbers: float32 or float16."""
+    arch = encoder.ARCH if isinstance(found, Encoder) else dse.ARCH
+    config = found.config.to_dict()
+    return EncoderFile(arch, config, numbers(found, dtype), found.network, dict(training))
+
+
+def load(path: Path, device: str = "cpu") -> Encoder | DseEncoder:
+    """The encoder of a file or run folder, in evaluation mode, without gradients; Usage."""
+    file, name = files.read(path), files.find(path).name
+    if file.arch not in (encoder.ARCH, dse.ARCH):
+        raise Usage(f"{name}: an encoder of --arch {file.arch}, which this version does not read")
+    try:
+        # What is filled next must draw no number from anybody's random stream.
+        with torch.random.fork_rng(devices=[]):
+            found = _made(file)
+        fill(found, file.tensors)
+    except (ValueError, TypeError, KeyError, RuntimeError, ZeroDivisionError) as e:
+        raise Usage(f"{name}: not an encoder this version can build ({e})") from None
+    return found.eval().requires_grad_(False).to(device)
+
+
+def _made(file: EncoderFile) -> Encoder | DseEncoder:
+    """As it is drawn, once its numbers are known to fit; ValueError where they do not."""
+    if file.arch == dse.ARCH:
+        residual = DseConfig.from_dict(file.config)
+        with torch.device("meta"):
+            _check(DseEncoder(residual, {}), file.tensors)
+        return DseEncoder(residual, file.network)
+    config = EncoderConfig.from_dict(file.config)
+    with torch.device("meta"):
+        _check(Encoder(config, {}), file.tensors)
+    return Encoder(config, file.network)
+
+
+def _check(shape: torch.nn.Module, tensors: Mapping[str, np.ndarray]) -> None:
+    """ValueError where the numbers are not an encoder's of this shape; takes no memory."""
+    for name, tensor in shape.state_dict().items():
+        found = tensors.get(name)
+        if found is None or found.shape != tuple(tensor.shape):
+            raise ValueError(f"{name} is missing or of another shape")
+        if not np.isfinite(found).all():
+            raise ValueError(f"{name} holds values that are not finite")
