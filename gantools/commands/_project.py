@@ -14,7 +14,7 @@ from gantools import report
 from gantools.commands import _paste
 from gantools.commands._cropping import Cropper
 from gantools.commands._film import Film
-from gantools.commands._starts import Start
+from gantools.commands._starts import Start, start_of
 from gantools.io import alpha, image
 from gantools.io.latent import Latent
 from gantools.io.space import Size, spatial, split
@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from gantools.inversion.dse import DseEncoder
+    from gantools.inversion.encoder import Encoder
+    from gantools.inversion.encoding import Encoding
     from gantools.inversion.optimise import Tensors
     from gantools.inversion.project import Projector
+    from gantools.inversion.start import Init
     from gantools.io.network import Checkpoint
     from gantools.io.sample import Sample
     from gantools.io.sink import Sink
@@ -56,6 +60,7 @@ class Wishes:
     batch: int
     paste: float | None  # the scale of --paste
     tune: tuple[str, int, float] | None  # file, steps, learning rate
+    label: str | None = None  # the pictures' class, of an encoder that is told it
 
 
 @dataclass
@@ -69,7 +74,7 @@ class Item:
     name: str
     pixels: np.ndarray
     crop: dict[str, Any]
-    start: Latent  # of the optimisation
+    start: Latent | None  # of the optimisation
     photo: np.ndarray | None  # kept for --paste alone
 
 
@@ -95,16 +100,19 @@ class Run:
     pivots: list[tuple[Item, Latent]] = field(default_factory=list)  # of --tune
 
     def __post_init__(self) -> None:
-        from gantools.inversion.methods import METHODS
+        from gantools.inversion.methods import ENCODED, METHODS
         from gantools.io import network as files
         from gantools.networks.network import build
 
         if self.wishes.tune:
             _check_tuned(Path(self.wishes.tune[0]))
         known = METHODS[self.wishes.method]
+        encoded = self.wishes.method in ENCODED
+        self.only_encoded = self.wishes.method == "encoder"
         self.space = self.wishes.space or known.space
-        self.method = known.for_space(self.space, self.wishes.changes)
-        self._check_wishes()
+        if not encoded:
+            self._choose_method()
+        self._check_encoding()
         self.path = files.find(self.net)
         self.ckpt: Checkpoint = files.load(self.path)
         self.perceptual = self.wishes.perceptual or self._default_perceptual()
@@ -113,15 +121,56 @@ class Run:
             self.path.stem,
             device=self.device,
             dtype=self.dtype,
-            discriminator=self.perceptual == "discriminator",
+            discriminator=self.perceptual == "discriminator" and not self.only_encoded,
         )
-        self.network.need_w()
+        if not self.only_encoded:
+            self.network.need_w()
         if self.wishes.paste is not None and self.network.channels == 4:
             raise Usage(_paste.HAS_ALPHA)
+        self._start = Start(
+            self.wishes.init, self.network, self.path, self.wishes.space, self.device
+        )
+        self._encoder: Encoder | DseEncoder | None = None
+        if encoded:
+            self._encoder = self._start.encoder(self.wishes.method)
+            self.space = self.wishes.space or self._encoder.space
+            self._choose_method()
+        self.encoding = self._made_encoding() if self.only_encoded else None
         self.cropper = Cropper(
             self.network, self.space, self.wishes.align, self.wishes.size, self.device
         )
         self._projector: Projector | None = None
+
+    def _choose_method(self) -> None:
+        """The settings in the space, once that is known."""
+        from gantools.inversion.methods import METHODS
+
+        self.method = METHODS[self.wishes.method].for_space(self.space, self.wishes.changes)
+        self._check_wishes()
+
+    def _check_encoding(self) -> None:
+        """Usage for flags of an optimisation where there is none, and for those of an encoder."""
+        if not self.only_encoded:
+            if self.wishes.label is not None:
+                raise Usage("--class goes with --method encoder")
+            return
+        idle = [n for n in self.wishes.changes if n != "steps" or self.wishes.changes[n]]
+        if idle or self.wishes.perceptual or self.film.sink is not None or self.wishes.tune:
+            raise Usage(
+                "--method encoder optimises nothing: leave out the flags of an optimisation, or "
+                "take --method hybrid"
+            )
+
+    def _made_encoding(self) -> Encoding:
+        from gantools.commands._classes import number_of
+        from gantools.inversion.encoding import Encoding
+
+        assert self._encoder is not None
+        label = self.wishes.label
+        number = None if label is None else number_of(label, self.network)
+        return Encoding(
+            self.network, self._encoder, self.space, number, self.wishes.lossy, self.wishes.seed
+        )
 
     def _check_wishes(self) -> None:
         """Usage for flags that the space has no use for."""
@@ -179,12 +228,18 @@ class Run:
 
         if kind(sample.data) == "latent":
             return self._converted(Latent.from_bytes(sample.data, sample.key))
-        projector = self.projector  # what the network cannot do is said before a face is looked for
+        if self.encoding is None:
+            _ = self.projector  # what the network cannot do is said before a face is looked for
         photo = image.decode_channels(sample.data, self.network.channels)
         pixels, quad = self.cropper(photo)
         height, width = pixels.shape[:2]
         # Here, so that a start that is not there, or does not fit, fails its sample alone.
-        start = projector.start(projector.canvas((height, width)), sample.key, pixels)
+        start = None
+        if self.encoding is None:
+            canvas = self.projector.canvas((height, width))
+            start = self.projector.start(canvas, sample.key, pixels)
+        else:
+            self.encoding.check((height, width))
         crop = {
             "quad": [[round(float(v), 3) for v in corner] for corner in quad],
             "size": height if height == width else [height, width],
@@ -218,12 +273,36 @@ class Run:
                 self.wishes.method,
                 self.method,
                 self.perceptual,
-                Start(self.wishes.init, self.network, self.path, self.space, self.device).init(),
+                self._init(),
                 self.wishes.seed,
             )
         return self._projector
 
+    def _init(self) -> Init:
+        from gantools.inversion.start import Given
+
+        if self._encoder is not None:
+            return Given("encoder", start_of(self._encoder))
+        return replace(self._start, space=self.space).init()
+
+    def _encode(self, items: list[Item]) -> None:
+        assert self.encoding is not None
+        keys, pixels = [item.key for item in items], [item.pixels for item in items]
+        try:
+            found = self.encoding.latents(keys, pixels)
+        except SampleError as e:
+            for item in items:
+                report.failed(item.name, e)
+            return
+        for item, latent in zip(items, found, strict=True):
+            latent.header["crop"] = item.crop
+            done = latent.with_history("project", {"space": self.space, "align": self.wishes.align})
+            self._write(done, item.photo, item.name)
+
     def _project(self, items: list[Item]) -> None:
+        if self.encoding is not None:
+            self._encode(items)
+            return
         total = self.method.steps
         name = items[0].key if len(items) == 1 else f"{items[0].key} … {items[-1].key}"
         every = max(1, total // FRAMES)
@@ -240,7 +319,7 @@ class Run:
                     shown = [alpha.on_white(target) for target in targets]
                     self.film.frame(shown, now if now.shape[3] == 3 else now.repeat(3, 3))
 
-            starts = [item.start for item in items]
+            starts = [item.start for item in items if item.start is not None]
             latents = self.projector.run([item.key for item in items], targets, watch, starts)
         for item, latent in zip(items, latents, strict=True):
             if not math.isfinite(latent.header["projection"]["loss"]):

@@ -14,8 +14,12 @@ from gantools.report import SampleError, Usage
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from gantools.inversion.dse import DseEncoder
+    from gantools.inversion.encoder import Encoder
     from gantools.inversion.start import Init
     from gantools.networks.network import Network
+
+ANY_BLOCK = 99
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Start:
     wish: str | None
     network: Network
     path: Path  # of the network's file
-    space: str
+    space: str | None  # None: the encoder's own
     device: str
 
     def init(self) -> Init:
@@ -47,19 +51,51 @@ class Start:
             return Given("encoder", self._encoder(place))
         return Given("latent", lambda key, picture: self._latent(place, key))
 
+    def encoder(self, method: str) -> Encoder | DseEncoder:
+        """That of --init, or else the one that is kept; Usage where there is none.
+
+        Kept for a space without features is that of paper 004; for none in particular that, or
+        else the one of the latest block.
+        """
+        from gantools.io import encoder
+
+        if self.wish is not None:
+            place = Path(self.wish)
+            if not place.exists() or not encoder.is_one(place):
+                raise Usage(f"--init {self.wish}: no encoder, with which --method {method} begins")
+            return self._loaded(place)
+        kept = self._kept_encoder()
+        if kept is None:
+            where = "" if self.space is None else f" for {self.space}"
+            raise Usage(
+                f"--method {method}: no encoder{where} is kept for {self.network.name}: train one "
+                "(gantools train encoder), and give it with --init"
+            )
+        return self._loaded(kept)
+
     def _kept_encoder(self) -> Path | None:
         from gantools.io import encoder
 
-        index = split(self.space)[1]
         own = {**self.network.meta, "id": self.network.id}
-        return None if index is None else encoder.kept_for(self.path, own, index)
+        index = None if self.space is None else split(self.space)[1]
+        if index is not None:
+            return encoder.kept_for(self.path, own, index)
+        if self.space is not None and "+" not in self.space:
+            return None  # w+ is none of them without a loss
+        residual = encoder.kept_for(self.path, own, 1, "dse")
+        if residual is None and self.space is None:
+            return encoder.kept_for(self.path, own, ANY_BLOCK)
+        return residual
 
-    def _encoder(self, place: Path) -> Callable[[str, Tensor], Latent]:
+    def _loaded(self, place: Path) -> Encoder | DseEncoder:
         from gantools.inversion import encoder_files
 
         found = encoder_files.load(place, self.device)
         found.check(self.network)
-        return lambda key, picture: found.latents([key], picture)[0]
+        return found
+
+    def _encoder(self, place: Path) -> Callable[[str, Tensor], Latent]:
+        return start_of(self._loaded(place))
 
     def _latent(self, place: Path, key: str) -> Latent:
         path = place / f"{key}.safetensors" if place.is_dir() else place
@@ -71,3 +107,15 @@ class Start:
         except SampleError as e:
             raise SampleError(f"--init {path}: {e}") from e
         return latent
+
+
+def start_of(encoder: Encoder | DseEncoder) -> Callable[[str, Tensor], Latent]:
+    """The latent of a key and a picture [1, C, H, W], for a Projector."""
+
+    def of(key: str, picture: Tensor) -> Latent:
+        try:
+            return encoder.latents([key], picture)[0]
+        except ValueError as e:
+            raise SampleError(f"the encoder: {e}") from None
+
+    return of

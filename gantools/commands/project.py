@@ -40,6 +40,8 @@ class Method(StrEnum):
     """Rows of inversion.methods.METHODS."""
 
     quick = "quick"
+    encoder = "encoder"
+    hybrid = "hybrid"
     stylegan2 = "stylegan2"
     thesis = "thesis"
     i2s = "i2s"
@@ -74,10 +76,10 @@ def project(
             callback=known_space,
             autocompletion=space_names,
             help="w: one style for all layers; w+: one per layer; nw, nw+: with noise maps. "
-            "Default: the method's own (quick, i2s: w+; stylegan2: nw; thesis: nw+). StyleGAN2 "
-            "also has sw+ (style maps), fw+I and fsw+I (features from block I on, as model info "
-            "counts them), nsw+, fnw+I and fnsw+I (with noise maps), and for latents fnzI "
-            "(features, z and noise maps).",
+            "Default: the method's own (quick, i2s: w+; stylegan2: nw; thesis: nw+; encoder, "
+            "hybrid: the encoder's). StyleGAN2 also has sw+ (style maps), fw+I and fsw+I (features "
+            "from block I on, as model info counts them), nsw+, fnw+I and fnsw+I (with noise "
+            "maps), and for latents fnzI (features, z and noise maps).",
             show_default=False,
         ),
     ] = None,
@@ -85,8 +87,9 @@ def project(
         Method,
         typer.Option(
             "--method",
-            help="quick: ours, seconds; stylegan2: NVIDIA's projector; thesis: paper 002's; "
-            "i2s: Image2StyleGAN.",
+            help="quick: ours, seconds; encoder: one pass of an encoder (--init), of any network "
+            "that has one; hybrid: that, then 100 steps; stylegan2: NVIDIA's projector; thesis: "
+            "paper 002's; i2s: Image2StyleGAN.",
         ),
     ] = Method.quick,
     steps: Annotated[
@@ -234,7 +237,16 @@ def project(
             help="Where it starts: the mean w, a random one, a latent that converts to the space, "
             "FOLDER/<key>.safetensors, or what an encoder sees (`train encoder`; its file or run "
             "folder). Default: the encoder NAME.encoder.safetensors that is kept beside the "
-            "network or in the package, for spaces with features; else the mean.",
+            "network or in the package, of its kind of space; else the mean.",
+            show_default=False,
+        ),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            "--class",
+            metavar="NAME|N",
+            help="Class of the pictures, for --method encoder of a BigGAN.",
             show_default=False,
         ),
     ] = None,
@@ -325,7 +337,7 @@ def project(
     no_clobber: options.NoClobber = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Find the latents of pictures, by optimisation; convert latents to another space.
+    """Find the latents of pictures, by optimisation or encoders; convert latents between spaces.
 
     A picture that is not framed as the network's training pictures were is aligned first. Each
     latent records its settings, its last loss, PSNR, SSIM and perceptual distance.
@@ -340,7 +352,7 @@ def project(
 
     $ gantools project group.jpg --space fnw+5 --size faces | gantools edit --dir age -o older.png
 
-    $ gantools project photos/ --space fnw+5 --init encoder/ --steps 0 -o encoded/
+    $ gantools project photos/ --method encoder --init run/ -o encoded/
 
     $ gantools project photo.jpg --paste --scale 2 -o back.png
     """
@@ -380,6 +392,7 @@ def project(
         seed=seed,
         batch=batch,
         paste=scale if paste else None,
+        label=label,
         tune=(tune, tune_steps or 350, 3e-4 if tune_lr is None else tune_lr) if tune else None,
     )
     with open_sink(output, own="latent", no_clobber=no_clobber) as sink:

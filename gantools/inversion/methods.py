@@ -46,10 +46,16 @@ class Method:
         return self.ramp_up if self.warm_up is None else self.warm_up / self.steps
 
 
+ENCODED = ("encoder", "hybrid")
+"""Methods that begin with an encoder."""
+
 METHODS = {
     # gantools' own: as much picture as a minute of two CPU cores gives, near enough to the
     # network's own w that it can be edited.
     "quick": Method(steps=400, ramp_down=0.5, w_noise=0.0, mse=5.0, prior=0.03),
+    # What an encoder sees (S4.8), and that followed by a quarter of quick's steps.
+    "encoder": Method(steps=0),
+    "hybrid": Method(steps=100, ramp_down=0.5, w_noise=0.0, mse=5.0, prior=0.03),
     # The StyleGAN2 projector (S2.12, second baseline): one w for all layers, and noise maps.
     "stylegan2": Method(space="nw"),
     # Paper 002 (S2.11, S2.12): warm-up of 50 steps, no ramp-down; features need fewer steps.

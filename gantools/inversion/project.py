@@ -174,7 +174,7 @@ class Projector:
         latents = []
         for i, key in enumerate(keys):
             header = {"network": self.network.story(), "seed": self.seed}
-            header["projection"] = self._settings() | {"loss": _round(result.loss[i].item())}
+            header["projection"] = self._settings() | {"loss": rounded(result.loss[i].item())}
             own = {name: t[i].float().cpu().numpy() for name, t in tensors.items()}
             latents.append(Latent(key, self.space, own, header))
         self.judge(latents, pixels)
@@ -190,9 +190,9 @@ class Projector:
         distances = perceptual.distance(self.embed(again), self.embed(target))
         for i, latent in enumerate(latents):
             latent.header["projection"] |= {
-                "psnr": _finite(quality.psnr(shown[i], wanted[i])),
-                "ssim": _round(quality.ssim(shown[i], wanted[i])),
-                "distance": _round(distances[i].item()),
+                "psnr": finite(quality.psnr(shown[i], wanted[i])),
+                "ssim": rounded(quality.ssim(shown[i], wanted[i])),
+                "distance": rounded(distances[i].item()),
             }
 
     def render(self, latents: Sequence[Latent], size: Size) -> Tensor:
@@ -276,10 +276,11 @@ class Projector:
         return jittered
 
 
-def _round(value: float) -> float:
+def rounded(value: float) -> float:
+    """Six digits, as headers have them."""
     return float(f"{value:.6g}")
 
 
-def _finite(db: float) -> float | None:
+def finite(db: float) -> float | None:
     """JSON knows no infinity: null is a picture without any error."""
-    return _round(db) if np.isfinite(db) else None
+    return rounded(db) if np.isfinite(db) else None

@@ -26,7 +26,8 @@ SUFFIX = ".encoder.safetensors"
 class EncoderFile:
     """An encoder's numbers without its code.
 
-    arch: the kind of encoder, "fw" (papers.md S2.10). config: the dataclass of that kind.
+    arch: the kind of encoder, "fw" (papers.md S2.10) or "dse" (S4.8-S4.10). config: the dataclass
+    of that kind.
     network: {name, id} of the generator whose latents it gives. training: how it was trained.
     """
 
@@ -54,7 +55,7 @@ def kept_for(
 
     NAME.encoder.safetensors beside its file `net`, in the user's folder or in the package: there
     the one of the latest block, for what it gives is run on from there. network: its meta, with
-    its id.
+    its id. Encoders of other kinds than fw have no block: they count as those of the first.
     """
     places = [networks.networks_folder(), networks.assets_folder()]
     for folder in [*([net.parent] if net else []), *places]:
@@ -73,7 +74,7 @@ def _block(path: Path, network: Mapping[str, Any], arch: str) -> int:
         return 0
     if not isinstance(config, Mapping) or not networks.fits(named, network):
         return 0
-    first = config.get("first")
+    first = config.get("first", 1)
     return first if isinstance(first, int) else 0
 
 

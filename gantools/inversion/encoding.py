@@ -1,0 +1,89 @@
+"""Pictures to latents by one pass of an encoder, in batches (papers.md S2.10, S4.8-S4.10)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gantools.inversion import quality
+from gantools.inversion.dse import DseEncoder
+from gantools.inversion.encoder import Encoder
+from gantools.inversion.project import finite, rounded, to_tensor
+from gantools.io.latent import Latent
+from gantools.io.space import Size
+from gantools.latents import spaces
+from gantools.latents.render import images
+from gantools.latents.source import NetworkSource
+from gantools.networks.network import Network
+from gantools.ops.pixels import to_uint8
+from gantools.report import SampleError, Usage
+
+METHOD = "encoder"
+
+
+@dataclass
+class Encoding:
+    """One run's encoder. label: the pictures' class, for an encoder that is told it; Usage else.
+
+    space: of the latents, to which what it gives is converted; lossy: even where that changes it.
+    """
+
+    network: Network
+    encoder: Encoder | DseEncoder
+    space: str
+    label: int | None = None
+    lossy: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        needed = isinstance(self.encoder, DseEncoder) and bool(self.encoder.config.condition)
+        name = self.network.name
+        if needed and self.label is None:
+            raise Usage(f"the encoder of {name} is told the class of a picture: give --class")
+        if self.label is not None and not needed:
+            raise Usage(f"--class: the encoder of {name} is told no class")
+        self._condition = None
+        if self.label is not None:
+            label = torch.eye(self.network.g.cfg.c_dim, device=self.network.device)
+            with torch.no_grad():
+                self._condition = self.network.g.embedded(label[self.label][None])
+
+    def check(self, size: Size) -> None:
+        """SampleError for pictures of a (height, width) that it does not take."""
+        if isinstance(self.encoder, DseEncoder) and size != self.network.size:
+            raise SampleError(f"the encoder takes pictures of {self.network.size} alone")
+
+    def latents(self, keys: Sequence[str], pixels: Sequence[np.ndarray]) -> list[Latent]:
+        """Of uint8 pictures [H, W, 3 or 4] of one size, with psnr and ssim of what they render as.
+
+        SampleError where a latent does not convert to the space. On the CPU pictures are encoded
+        one after another: a latent then does not depend on its batch, to the bit.
+        """
+        target = to_tensor(pixels, self.network)
+        step = 1 if target.device.type == "cpu" else len(target)
+        made = [
+            latent
+            for start in range(0, len(target), step)
+            for latent in self._encoded(keys[start : start + step], target[start : start + step])
+        ]
+        source = NetworkSource(self.network, seed=self.seed)
+        found = [spaces.convert(x, self.space, source, lossy=self.lossy) for x in made]
+        wanted, shown = to_uint8(target), to_uint8(images(self.network, found))
+        for i, latent in enumerate(found):
+            latent.header["projection"] = {
+                "method": METHOD,
+                "psnr": finite(quality.psnr(shown[i], wanted[i])),
+                "ssim": rounded(quality.ssim(shown[i], wanted[i])),
+            }
+        return found
+
+    def _encoded(self, keys: Sequence[str], pictures: torch.Tensor) -> list[Latent]:
+        if isinstance(self.encoder, Encoder):
+            return self.encoder.latents(keys, pictures)
+        condition = self._condition
+        if condition is not None:
+            condition = condition.expand(len(pictures), -1)
+        return self.encoder.latents(keys, pictures, condition)

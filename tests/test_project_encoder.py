@@ -1,0 +1,176 @@
+"""`gantools project --method encoder` and `hybrid` (papers.md S4.8-S4.10)."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_dse_training import network_file
+
+from gantools.inversion import encoder_files
+from gantools.io import encoder as files
+from gantools.io import image
+from gantools.io.latent import Latent
+from gantools.latents.render import images
+from gantools.networks.network import open_network
+from gantools.training import dse
+from gantools.training.dse import DseTraining, begun
+
+
+def kept_beside(net: Path) -> Path:
+    """An untrained encoder beside its network."""
+    network = open_network(str(net))
+    psi, cutoff = dse.usual_truncation(network)
+    config = DseTraining(network=network.story(), psi=psi, cutoff=cutoff, width=8, seed=1)
+    path = net.with_name(net.stem + files.SUFFIX)
+    files.write(path, encoder_files.to_file(begun(config, network).eval(), {}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def nets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Networks with encoders beside them, each in a folder of its own."""
+    found = {}
+    for family in ("stylegan2", "stylegan", "pggan", "biggan"):
+        folder = tmp_path_factory.mktemp(family)
+        found[family] = network_file(folder / "net.safetensors", family)
+        kept_beside(found[family])
+    return found
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pictures of 40x40."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        pixels = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        (folder / f"{i}.png").write_bytes(image.encode(pixels))
+    return folder
+
+
+def latents_of(stream: bytes) -> list[Latent]:
+    """The latents of a stream."""
+    with tarfile.open(fileobj=io.BytesIO(stream)) as tar:
+        members = [(m.name, tar.extractfile(m)) for m in tar if m.name.endswith(".safetensors")]
+        return [Latent.from_bytes(f.read(), n) for n, f in members if f is not None]
+
+
+@pytest.mark.parametrize(
+    ("family", "space"), [("stylegan2", "w+"), ("stylegan", "w+"), ("pggan", "z"), ("biggan", "zy")]
+)
+def test_one_pass_gives_latents_of_the_network(
+    gt: Any, nets: dict[str, Path], pictures: Path, family: str, space: str
+) -> None:
+    """Whatever the batch; each says how near it comes, and renders so."""
+    flags = ["--class", "1"] if family == "biggan" else []
+    args = ("project", "--net", nets[family], pictures, "--method", "encoder", "--align", "never")
+    result = gt(*args, *flags, "-q")
+    assert result.code == 0, result.err
+    found = latents_of(result.out)
+    assert result.out == gt(*args, *flags, "-q", "--batch", "2").out
+    assert [x.space for x in found] == [space] * 3
+    network = open_network(str(nets[family]))
+    for latent in found:
+        network.check(latent)
+        assert latent.header["projection"]["method"] == "encoder"
+    shown = network.pixels(images(network, found[:1]))[0]
+    told = found[0].header["projection"]["psnr"]
+    one = ("project", "--net", nets[family], pictures / "0.png", *args[4:], *flags, "-q")
+    assert np.array_equal(image.decode(gt(*one, "-o", ".png").out), shown)
+    assert 3 < told < 40
+
+
+def test_the_encoder_is_found_by_its_networks_identity(
+    gt: Any, nets: dict[str, Path], pictures: Path, tmp_path: Path
+) -> None:
+    """Beside the network; --init names another; a stranger's is refused."""
+    other = network_file(tmp_path / "pggan.safetensors", "pggan")
+    (tmp_path / "other.encoder.safetensors").write_bytes(
+        nets["stylegan2"].with_name("net.encoder.safetensors").read_bytes()
+    )
+    args = ("project", "--net", other, pictures, "--method", "encoder", "-q")
+    result = gt(*args)
+    assert result.code == 2
+    assert "no encoder is kept for pggan: train one" in result.err
+    stranger = gt(*args, "--init", tmp_path / "other.encoder.safetensors")
+    assert (stranger.code, "not for pggan" in stranger.err) == (2, True)
+    none = gt(*args, "--init", "mean")
+    assert "no encoder, with which --method encoder begins" in none.err
+    own = kept_beside(other)
+    assert gt(*args, "--init", own).code == 0
+
+
+@pytest.mark.parametrize(
+    ("family", "flags", "why"),
+    [
+        ("stylegan2", ["--lr", "0.1"], "optimises nothing"),
+        ("stylegan2", ["--steps", "3"], "optimises nothing"),
+        ("stylegan2", ["--perceptual", "pyramid"], "optimises nothing"),
+        ("stylegan2", ["--class", "1"], "has no classes"),
+        ("biggan", [], "give --class"),
+        ("biggan", ["--class", "9"], "9"),
+        ("stylegan2", ["--space", "w"], "no encoder for w is kept"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    gt: Any, nets: dict[str, Path], pictures: Path, family: str, flags: list[str], why: str
+) -> None:
+    args = ("project", "--net", nets[family], pictures, "--method", "encoder", "-q")
+    result = gt(*args, *flags)
+    assert result.code == 2
+    assert why in result.err and len(result.err.splitlines()) == 1
+
+
+def test_class_is_for_an_encoder(gt: Any, nets: dict[str, Path], pictures: Path) -> None:
+    result = gt("project", "--net", nets["stylegan2"], pictures, "--class", "1", "-q")
+    assert (result.code, "--class goes with --method encoder" in result.err) == (2, True)
+
+
+def test_hybrid_begins_with_what_the_encoder_sees(
+    gt: Any, nets: dict[str, Path], pictures: Path
+) -> None:
+    """Without steps it is that; with some it is nearer; z networks have no optimisation."""
+    args = ("project", "--net", nets["stylegan2"], pictures / "0.png", "--align", "never", "-q")
+    (seen,) = latents_of(gt(*args, "--method", "encoder").out)
+    more = ("--method", "hybrid", "--perceptual", "pyramid", "--steps")
+    (start,) = latents_of(gt(*args, *more, "0").out)
+    np.testing.assert_allclose(start.tensors["w"], seen.tensors["w"], rtol=1e-5, atol=1e-6)
+    result = gt(*args, *more, "12")
+    assert result.code == 0, result.err
+    (near,) = latents_of(result.out)
+    assert near.header["projection"]["init"] == "encoder" and near.space == "w+"
+    assert near.header["projection"]["psnr"] > start.header["projection"]["psnr"]
+    told = gt("project", "--net", nets["pggan"], pictures / "0.png", "--method", "hybrid", "-q")
+    assert (told.code, "has z and no w" in told.err) == (2, True)
+
+
+def test_the_mean_is_no_longer_the_start_of_w_plus(
+    gt: Any, nets: dict[str, Path], pictures: Path
+) -> None:
+    """Where an encoder is kept; of w, to which it does not convert, it is."""
+    args = ("project", "--net", nets["stylegan2"], pictures / "0.png", "--align", "never", "-q")
+    for space, init in {"w+": "encoder", "w": "mean"}.items():
+        more = ("--space", space, "--steps", "0", "--perceptual", "pyramid")
+        result = gt(*args, *more)
+        assert result.code == 0, result.err
+        (latent,) = latents_of(result.out)
+        assert latent.header["projection"]["init"] == init
+
+
+def test_the_packaged_network_has_one_too(gt: Any, pictures: Path) -> None:
+    """That of its features (S2.10), named by the method alone."""
+    args = ("project", pictures / "0.png", "--method", "encoder", "--align", "never", "-q")
+    result = gt(*args)
+    assert result.code == 0, result.err
+    (latent,) = latents_of(result.out)
+    assert latent.space == "fw+5"
+    assert json.dumps(latent.header["projection"])
+    assert latents_of(gt(*args, "--space", "fnw+5").out)[0].space == "fnw+5"
+    assert torch.from_numpy(latent.tensors["f"]).isfinite().all()
