@@ -11,8 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from gantools.inversion import encoder_files
 from gantools.inversion.dse import DseConfig, DseEncoder
 from gantools.inversion.dse_blocks import Dense, rates
+from gantools.io import encoder as files
 from gantools.networks import biggan, pggan, stylegan2
 from gantools.networks.network import Network
 from gantools.report import Usage
@@ -209,3 +211,25 @@ def test_networks_without_such_an_encoder(change: dict[str, int], why: str) -> N
     network = Network("n", "a" * 64, family, stylegan2.Generator(cfg), None)
     with pytest.raises(Usage, match=why):
         DseConfig.of(network)
+
+
+def test_the_file_of_an_encoder(tmp_path: Path) -> None:
+    """What is read says the same, to the bit; what is no such configuration is one line."""
+    torch.manual_seed(0)
+    network = small()
+    encoder = DseEncoder(DseConfig.of(network, blur=True), network.story()).eval()
+    path = tmp_path / "n.encoder.safetensors"
+    files.write(path, encoder_files.to_file(encoder, {"steps": 3}))
+    found = encoder_files.load(path)
+    assert isinstance(found, DseEncoder) and found.config == encoder.config
+    images = torch.randn(1, 3, 32, 32)
+    assert torch.equal(found(images).w, encoder(images).w)
+    found.check(network)
+    own = {**network.meta, "id": network.id}
+    assert files.kept_for(path, own, 1, "dse") == path
+    assert files.kept_for(path, own, 5) is None  # an encoder of features is asked for
+    whole = files.read(path)
+    for change in ({"w_dim": 0}, {"num_ws": 3}, {"start": 0}, {"cbn": "x"}, {"size": [32, 9e9]}):
+        files.write(path, replace(whole, config={**whole.config, **change}))
+        with pytest.raises(Usage, match="not an encoder this version can build"):
+            encoder_files.load(path)

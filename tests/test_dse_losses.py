@@ -179,6 +179,20 @@ def test_s4_7_areas(kind: cam.Kind) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", ["gradcam", "dse"])
+def test_s4_7_vgg16_has_maps_of_14_and_16(kind: cam.Kind) -> None:
+    """512 maps of conv5_3 for 224 and 256 pixels; larger pictures are halved first."""
+    from torchvision import models
+
+    with torch.device("meta"):
+        classifier = cam.cut(models.vgg16(weights=None).eval().requires_grad_(False))
+        assert classifier.trunk(torch.zeros(1, 3, 224, 224)).shape == (1, 512, 14, 14)
+        assert heat(classifier, torch.zeros(2, 3, 256, 256), kind).shape == (2, 16, 16)
+        assert classifier.head(torch.zeros(2, 512, 16, 16)).shape == (2, 1000)
+        seen = Cam(classifier, kind)._heat(torch.zeros(2, 3, 1024, 1024))
+    assert seen.shape == (2, 16, 16)
+
+
 @pytest.mark.parametrize(
     ("case", "lr", "beta2", "eps", "rate"),
     [

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from gantools.inversion import encoder_files, perceptual
 from gantools.inversion.cam import Cam, Classifier
 from gantools.inversion.dse import DseEncoder
+from gantools.inversion.dse_blocks import rates
 from gantools.io import image, tensorfile
 from gantools.io.network import Checkpoint, save
 from gantools.networks import biggan, pggan, stylegan
@@ -296,3 +297,17 @@ def test_what_cannot_be_is_one_line(
 def test_flags_of_dse_are_refused_for_fw(gt: Any, tiny_network: Path, tmp_path: Path) -> None:
     args = ("train", "encoder", "--net", tiny_network, "-o", tmp_path / "r")
     assert "--cos is for --arch dse, and this is fw" in gt(*args, "--cos", "batch").err
+
+
+@pytest.mark.parametrize("optimiser", ["lreq", "adam"])
+def test_s4_11_the_first_step_of_a_weight_is_its_rate(tiny_network: Path, optimiser: str) -> None:
+    """lr times the rate with LREQAdam, lr with Adam, whatever the gradient."""
+    trainer = trainer_of(tiny_network, optimiser=optimiser, lr=1e-3)
+    own = rates(trainer.encoder)
+    before = {n: p.detach().clone() for n, p in trainer.encoder.named_parameters()}
+    trainer.step()
+    for name in ("from_rgb.weight", "blocks.1.conv2.weight", "blocks.2.style1.bias"):
+        parameter = dict(trainer.encoder.named_parameters())[name]
+        moved = (parameter.detach() - before[name]).abs().median()
+        rate = own.get(name, 1.0) if optimiser == "lreq" else 1.0
+        assert float(moved) == pytest.approx(1e-3 * rate, rel=0.02), name

@@ -18,7 +18,8 @@ from gantools.faces.detect import Detector
 from gantools.faces.find import find
 from gantools.inversion import quality
 from gantools.inversion.canvas import Canvas, unit
-from gantools.inversion.encoder import Encoder, EncoderConfig, to_file
+from gantools.inversion.encoder import Encoder, EncoderConfig
+from gantools.inversion.encoder_files import to_file
 from gantools.inversion.methods import METHODS, Method
 from gantools.inversion.project import Projector
 from gantools.inversion.start import Given

@@ -126,7 +126,7 @@ Areas = Annotated[
 ]
 AreaWeights = Annotated[
     str | None,
-    number("--area-weights", "X,Y", "dse: weights of the wider area and of the narrower; 0: none."),
+    number("--area-weights", "X,Y", "dse: weights of the wider area and the narrower; 0: none."),
 ]
 ResizeCrops = Annotated[
     bool | None,

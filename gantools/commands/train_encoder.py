@@ -137,8 +137,8 @@ def encoder(
         shared.number(
             "--perceptual",
             "NAME",
-            "Perceptual distance. Default: LPIPS if its weights are there, else the network's own "
-            "discriminator; config.json says which.",
+            "Perceptual distance. Default: LPIPS if its weights are there, else fw the network's "
+            "own discriminator, dse pyramid; config.json says which.",
         ),
     ] = None,
     ema_kimg: Annotated[

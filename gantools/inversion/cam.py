@@ -141,10 +141,17 @@ def vgg16(device: str) -> Classifier:
     with torch.device("meta"):
         whole = models.vgg16(weights=None)
     whole.load_state_dict(state, assign=True)
-    whole.eval().requires_grad_(False).to(device)
-    for module in whole.modules():
+    return cut(whole.eval().requires_grad_(False).to(device))
+
+
+def cut(vgg: nn.Module) -> Classifier:
+    """torchvision's VGG16 in two behind features.28, conv5_3: maps of 16x16 for 256x256 pixels."""
+    for module in vgg.modules():
         if isinstance(module, nn.ReLU):
-            module.inplace = False  # hooks see what went in
-    cut = 29  # features.28 is conv5_3
-    head = nn.Sequential(whole.features[cut:], whole.avgpool, nn.Flatten(), whole.classifier)
-    return Classifier(whole.features[:cut], head)
+            module.inplace = False  # the maps in front of it are wanted too, and hooks see them
+    features, behind = cast("nn.Sequential", vgg.features), 29
+    head = nn.Sequential(
+        features[behind:], cast("nn.Module", vgg.avgpool), nn.Flatten(),
+        cast("nn.Module", vgg.classifier),
+    )  # fmt: skip
+    return Classifier(features[:behind], head)

@@ -85,6 +85,10 @@ class DseConfig:
         rest = [config.num_ws, config.w_dim, config.z_dim, config.c, config.condition, config.fused]
         if any(type(n) is not int or not 0 <= n <= 1 << 16 for n in rest) or not config.psi > 0:
             raise ValueError("an impossible configuration")
+        if (not config.w_dim and not config.z_dim) or config.condition > config.c:
+            raise ValueError("an impossible configuration")
+        if config.w_dim and config.num_ws != 2 * config.halvings + 2:
+            raise ValueError("an impossible configuration")
         if config.cbn not in get_args(Cbn) or config.size[0] != config.cells[0] << config.halvings:
             raise ValueError("an impossible configuration")
         return config
