@@ -15,8 +15,8 @@ from gantools.inversion import cam
 from gantools.inversion.cam import Cam, Classifier, heat, masks
 from gantools.inversion.dse_loss import Weights, angle, centre, image_terms, kl, latent_terms
 from gantools.inversion.dse_loss import weighted as total_of
+from gantools.inversion.lreq_adam import LREQAdam
 from gantools.inversion.perceptual import pyramid
-from gantools.training.lreq_adam import LREQAdam
 
 
 @pytest.mark.parametrize("case", ["image", "image_tall264", "latent_w3d", "latent_w3d_batch1"])

@@ -115,7 +115,8 @@ class Run:
         self._check_encoding()
         self.path = files.find(self.net)
         self.ckpt: Checkpoint = files.load(self.path)
-        self.perceptual = self.wishes.perceptual or self._default_perceptual()
+        own = known.space_of_sight
+        self.perceptual = self.wishes.perceptual or own or self._default_perceptual()
         self.network: Network = build(
             self.ckpt,
             self.path.stem,
@@ -123,8 +124,9 @@ class Run:
             dtype=self.dtype,
             discriminator=self.perceptual == "discriminator" and not self.only_encoded,
         )
-        if not self.only_encoded:
-            self.network.need_w()
+        self._check_class()
+        if not encoded and not self.network.has_w:
+            self._project_to_z()
         if self.wishes.paste is not None and self.network.channels == 4:
             raise Usage(_paste.HAS_ALPHA)
         self._start = Start(
@@ -145,14 +147,38 @@ class Run:
         """The settings in the space, once that is known."""
         from gantools.inversion.methods import METHODS
 
-        self.method = METHODS[self.wishes.method].for_space(self.space, self.wishes.changes)
+        changes = self._of_family() | self.wishes.changes
+        self.method = METHODS[self.wishes.method].for_space(self.space, changes)
         self._check_wishes()
 
+    def _of_family(self) -> dict[str, Any]:
+        """What a method that begins with an encoder does otherwise in the network's family."""
+        from gantools.inversion.methods import ENCODED, FAMILIES
+
+        name = self.wishes.method
+        return FAMILIES.get((name, self.network.family), {}) if name in ENCODED else {}
+
+    def _project_to_z(self) -> None:
+        """Of a network without w the space is that of its z; Usage for one of styles."""
+        from gantools.inversion import z_space
+
+        if self.wishes.space is None and "n" not in self.space:
+            self.space = z_space.space_of(self.network)
+            self._choose_method()
+        z_space.check_space(self.network, self.space)
+
+    def _check_class(self) -> None:
+        """Usage for --class where nothing asks for it."""
+        from gantools.commands._classes import number_of
+
+        label = self.wishes.label
+        self.label = None if label is None else number_of(label, self.network)
+        if label is not None and self.network.has_w:
+            raise Usage("--class is for networks of z, whose latents have a class beside it")
+
     def _check_encoding(self) -> None:
-        """Usage for flags of an optimisation where there is none, and for those of an encoder."""
+        """Usage for flags of an optimisation where there is none."""
         if not self.only_encoded:
-            if self.wishes.label is not None:
-                raise Usage("--class goes with --method encoder")
             return
         idle = [n for n in self.wishes.changes if n != "steps" or self.wishes.changes[n]]
         if idle or self.wishes.perceptual or self.film.sink is not None or self.wishes.tune:
@@ -162,21 +188,21 @@ class Run:
             )
 
     def _made_encoding(self) -> Encoding:
-        from gantools.commands._classes import number_of
         from gantools.inversion.encoding import Encoding
 
         assert self._encoder is not None
-        label = self.wishes.label
-        number = None if label is None else number_of(label, self.network)
         return Encoding(
-            self.network, self._encoder, self.space, number, self.wishes.lossy, self.wishes.seed
+            self.network, self._encoder, self.space, self.label, self.wishes.lossy, self.wishes.seed
         )
 
     def _check_wishes(self) -> None:
         """Usage for flags that the space has no use for."""
         kind, index = split(self.space)
-        if not self.method.perceptual and not self.method.mse:
+        m = self.method
+        if not any((m.perceptual, m.mse, m.cos, m.ssim)):
             raise Usage("--perceptual-weight and --mse-weight are both 0: nothing is minimised")
+        if m.dist and "z" in kind:
+            raise Usage(f"--dist-weight is for styles and features, and not for {self.space}")
         if "noise_reg" in self.wishes.changes and "n" not in kind:
             raise Usage(f"--noise-reg is for spaces like nw+; {self.space} has no noise maps")
         for name, flag in STYLE_FLAGS.items():
@@ -186,7 +212,7 @@ class Run:
             raise Usage(f"--size is for spaces with features, like fnw+5, and not {self.space}")
         if self.wishes.size is not None and self.wishes.align == "always":
             raise Usage("--size takes pictures as they are: leave --align out")
-        if self.wishes.tune and spatial(self.space):
+        if self.wishes.tune and (spatial(self.space) or "z" in kind):
             raise Usage(f"--tune is for w, w+, nw and nw+, and not {self.space}")
 
     def _default_perceptual(self) -> str:
@@ -198,8 +224,11 @@ class Run:
         """Project every picture and convert every latent, in order; failures are lines."""
         from gantools.io.source import batches
 
+        # An encoder that is tuned is tuned for one picture, which the film then shows alone.
+        most = 1 if self.method.latent else self.wishes.batch
+
         def full(group: list[tuple[str, Item | Latent]]) -> bool:
-            return len(group) == self.wishes.batch or isinstance(group[-1][1], Latent)
+            return len(group) == most or isinstance(group[-1][1], Latent)
 
         for group in batches(self._wanted(samples), full):
             items = [item for _, item in group if isinstance(item, Item)]
@@ -275,14 +304,22 @@ class Run:
                 self.perceptual,
                 self._init(),
                 self.wishes.seed,
+                self._encoder,
+                self.label,
             )
         return self._projector
 
     def _init(self) -> Init:
+        from gantools.inversion import coded
         from gantools.inversion.start import Given
 
         if self._encoder is not None:
-            return Given("encoder", start_of(self._encoder))
+            condition = coded.told(self.network, self._encoder, self.label)
+            return Given("encoder", start_of(self._encoder, condition))
+        if self.wishes.init is None and "z" in self.space:
+            return "random"
+        if self.wishes.init is None and self.method.init is not None:
+            return self.method.init
         return replace(self._start, space=self.space).init()
 
     def _encode(self, items: list[Item]) -> None:

@@ -40,12 +40,13 @@ class Start:
         if self.wish is None:
             kept = self._kept_encoder()
             return "mean" if kept is None else Given("encoder", self._encoder(kept))
-        if self.wish in {"mean", "random"}:
+        if self.wish in {"mean", "random", "normal"}:
             return self.wish
         place = Path(self.wish)
         if not place.exists():
             raise Usage(
-                f"--init {place}: not mean, random, a latent file, a folder of them or an encoder"
+                f"--init {place}: not mean, random, normal, a latent file, a folder of them or "
+                "an encoder"
             )
         if encoder.is_one(place):
             return Given("encoder", self._encoder(place))
@@ -109,11 +110,19 @@ class Start:
         return latent
 
 
-def start_of(encoder: Encoder | DseEncoder) -> Callable[[str, Tensor], Latent]:
-    """The latent of a key and a picture [1, C, H, W], for a Projector."""
+def start_of(
+    encoder: Encoder | DseEncoder, condition: Tensor | None = None
+) -> Callable[[str, Tensor], Latent]:
+    """The latent of a key and a picture [1, C, H, W], for a Projector.
+
+    condition [1, embedded]: of an encoder that is told the class.
+    """
+    from gantools.inversion.dse import DseEncoder
 
     def of(key: str, picture: Tensor) -> Latent:
         try:
+            if condition is not None and isinstance(encoder, DseEncoder):
+                return encoder.latents([key], picture, condition)[0]
             return encoder.latents([key], picture)[0]
         except ValueError as e:
             raise SampleError(f"the encoder: {e}") from None

@@ -45,6 +45,9 @@ class Method(StrEnum):
     stylegan2 = "stylegan2"
     thesis = "thesis"
     i2s = "i2s"
+    i2s_lreq = "i2s-lreq"
+    idinvert = "idinvert"
+    dse_finetune = "dse-finetune"
 
 
 class Perceptual(StrEnum):
@@ -53,6 +56,7 @@ class Perceptual(StrEnum):
     lpips_vgg = "lpips-vgg"
     lpips_alex = "lpips-alex"
     lpips_squeeze = "lpips-squeeze"
+    vgg16 = "vgg16"
     vgg19 = "vgg19"
     discriminator = "discriminator"
     pyramid = "pyramid"
@@ -76,8 +80,9 @@ def project(
             callback=known_space,
             autocompletion=space_names,
             help="w: one style for all layers; w+: one per layer; nw, nw+: with noise maps. "
-            "Default: the method's own (quick, i2s: w+; stylegan2: nw; thesis: nw+; encoder, "
-            "hybrid: the encoder's). StyleGAN2 also has sw+ (style maps), fw+I and fsw+I (features "
+            "Default: the method's own (quick, i2s: w+; stylegan2: nw; thesis: nw+; with an "
+            "encoder: the encoder's). Networks without w have z, or zy where they have classes. "
+            "StyleGAN2 also has sw+ (style maps), fw+I and fsw+I (features "
             "from block I on, as model info counts them), nsw+, fnw+I and fnsw+I (with noise "
             "maps), and for latents fnzI (features, z and noise maps).",
             show_default=False,
@@ -89,7 +94,9 @@ def project(
             "--method",
             help="quick: ours, seconds; encoder: one pass of an encoder (--init), of any network "
             "that has one; hybrid: that, then 100 steps; stylegan2: NVIDIA's projector; thesis: "
-            "paper 002's; i2s: Image2StyleGAN.",
+            "paper 002's; i2s: Image2StyleGAN, i2s-lreq: as paper 004 ran it; idinvert: In-Domain "
+            "inversion, an encoder in the loop; dse-finetune: the encoder itself is optimised, for "
+            "each picture (these two with any encoder).",
         ),
     ] = Method.quick,
     steps: Annotated[
@@ -99,7 +106,8 @@ def project(
             metavar="N",
             min=0,
             help="Steps of the optimiser; 0 gives the start, such as an encoder's. Default: quick "
-            "400, stylegan2 1000, thesis 1000 and 250 with features, i2s 5000.",
+            "400, hybrid 100, stylegan2 1000, thesis 1000 and 250 with features, i2s 5000, "
+            "i2s-lreq 30000, idinvert 100, dse-finetune 2001 (StyleGAN and BigGAN 1501).",
             show_default=False,
         ),
     ] = None,
@@ -118,8 +126,8 @@ def project(
         Perceptual | None,
         typer.Option(
             "--perceptual",
-            help="Perceptual distance. Default: LPIPS if its weights are there, else the "
-            "network's own discriminator; the latent records which.",
+            help="Perceptual distance. Default: idinvert vgg16; the others LPIPS if its weights "
+            "are there, else the network's own discriminator; the latent records which.",
             show_default=False,
         ),
     ] = None,
@@ -145,6 +153,17 @@ def project(
             show_default=False,
         ),
     ] = None,
+    ssim_weight: Annotated[
+        float | None,
+        typer.Option(
+            "--ssim-weight",
+            metavar="X",
+            min=0,
+            callback=options.finite,
+            help="Weight of 1 - SSIM. Default: dse-finetune and i2s-lreq 1, the others 0.",
+            show_default=False,
+        ),
+    ] = None,
     prior_weight: Annotated[
         float | None,
         typer.Option(
@@ -153,7 +172,8 @@ def project(
             min=0,
             callback=options.finite,
             help="Weight of the prior of w: higher keeps to what the mapping network makes, which "
-            "edits better; 0 lets w go anywhere, which copies better. Default: quick 0.03, the "
+            "edits better; 0 lets w go anywhere, which copies better. Of z: of the normal "
+            "distribution, which is cut off at 2 for BigGAN. Default: quick and hybrid 0.03, the "
             "others 0.",
             show_default=False,
         ),
@@ -233,11 +253,12 @@ def project(
         str | None,
         typer.Option(
             "--init",
-            metavar="mean|random|LATENT|FOLDER|ENCODER",
-            help="Where it starts: the mean w, a random one, a latent that converts to the space, "
-            "FOLDER/<key>.safetensors, or what an encoder sees (`train encoder`; its file or run "
-            "folder). Default: the encoder NAME.encoder.safetensors that is kept beside the "
-            "network or in the package, of its kind of space; else the mean.",
+            metavar="mean|random|normal|LATENT|FOLDER|ENCODER",
+            help="Where it starts: the mean w, a random one, N(0, 1) in every layer, a latent that "
+            "converts to the space, FOLDER/<key>.safetensors, or what an encoder sees (`train "
+            "encoder`; its file or run folder). Default: the encoder NAME.encoder.safetensors that "
+            "is kept beside the network or in the package, of its kind of space; else the mean. "
+            "i2s: the mean, i2s-lreq: normal, z: random.",
             show_default=False,
         ),
     ] = None,
@@ -246,7 +267,9 @@ def project(
         typer.Option(
             "--class",
             metavar="NAME|N",
-            help="Class of the pictures, for --method encoder of a BigGAN.",
+            help="Class of the pictures, for an encoder of a BigGAN, which is told it, and for "
+            "the space zy, where it then stays. Without it zy has what stands for the class "
+            "optimised beside z.",
             show_default=False,
         ),
     ] = None,
@@ -354,6 +377,10 @@ def project(
 
     $ gantools project photos/ --method encoder --init run/ -o encoded/
 
+    $ gantools project photos/ --method dse-finetune --init run/ -o tuned/
+
+    $ gantools project ship.png --net classes.safetensors --class ship -o ship.safetensors
+
     $ gantools project photo.jpg --paste --scale 2 -o back.png
     """
     report.begin("project", quiet=quiet)
@@ -372,6 +399,7 @@ def project(
         "lr": lr,
         "perceptual": perceptual_weight,
         "mse": mse_weight,
+        "ssim": ssim_weight,
         "prior": prior_weight,
         "dist": dist_weight,
         "noise_reg": noise_reg,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gantools.inversion import quality
+from gantools.inversion import coded, quality
 from gantools.inversion.dse import DseEncoder
 from gantools.inversion.encoder import Encoder
 from gantools.inversion.project import finite, rounded, to_tensor
@@ -19,7 +19,7 @@ from gantools.latents.render import images
 from gantools.latents.source import NetworkSource
 from gantools.networks.network import Network
 from gantools.ops.pixels import to_uint8
-from gantools.report import SampleError, Usage
+from gantools.report import SampleError
 
 METHOD = "encoder"
 
@@ -39,17 +39,7 @@ class Encoding:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        needed = isinstance(self.encoder, DseEncoder) and bool(self.encoder.config.condition)
-        name = self.network.name
-        if needed and self.label is None:
-            raise Usage(f"the encoder of {name} is told the class of a picture: give --class")
-        if self.label is not None and not needed:
-            raise Usage(f"--class: the encoder of {name} is told no class")
-        self._condition = None
-        if self.label is not None:
-            label = torch.eye(self.network.g.cfg.c_dim, device=self.network.device)
-            with torch.no_grad():
-                self._condition = self.network.g.embedded(label[self.label][None])
+        self._condition = coded.told(self.network, self.encoder, self.label)
 
     def check(self, size: Size) -> None:
         """SampleError for pictures of a (height, width) that it does not take."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from gantools.inversion.noise import Rule
 from gantools.io.space import split
@@ -25,6 +25,9 @@ class Method:
     w_noise_length: float = 0.75  # share of the steps until it has gone
     perceptual: float = 1.0  # weight of the perceptual distance
     mse: float = 0.0  # weight of the mean squared difference of pixels in [-1,1]
+    cos: float = 0.0  # weight of 1 − cosine of the pictures (S4.3)
+    ssim: float = 0.0  # weight of 1 − SSIM (S4.4)
+    areas: tuple[float, float] = (0.0, 0.0)  # weights of the centred areas AT1 and AT2 (S4.6)
     prior: float = 0.0  # weight of the prior of w (inversion.prior)
     dist: float = 0.0  # weight of the distribution of numbers (inversion.distribution)
     style_smooth: float = 0.0  # weight of what blur takes from style maps (S2.26)
@@ -34,6 +37,12 @@ class Method:
     noise_reg: float = 1e5  # weight of the regulariser of optimised noise maps
     noise_rule: Rule = "official"
     betas: tuple[float, float] = (0.9, 0.999)
+    optimiser: Literal["adam", "lreq"] = "adam"  # lreq: LREQAdam (S4.11)
+    init: str | None = None  # where it starts; None: at what a kept encoder sees, else the mean
+    space_of_sight: str | None = None  # its own perceptual distance; None: the usual one
+    echo: float = 0.0  # weight of MSE(w, E(G(w))) (S4.16)
+    latent: float = 0.0  # weight of L_LV while the encoder is tuned (S4.14)
+    norm: float = 0.0  # weight of ‖w‖ while it is
 
     def for_space(self, space: str, changes: Mapping[str, Any]) -> Method:
         """The settings in a space, with those that are changed."""
@@ -46,8 +55,13 @@ class Method:
         return self.ramp_up if self.warm_up is None else self.warm_up / self.steps
 
 
-ENCODED = ("encoder", "hybrid")
+ENCODED = ("encoder", "hybrid", "idinvert", "dse-finetune")
 """Methods that begin with an encoder."""
+
+L_IMG: dict[str, Any] = {
+    "mse": 5.0, "cos": 3.0, "perceptual": 2.0, "ssim": 1.0, "areas": (0.375, 0.625)
+}  # fmt: skip
+"""The image loss of S4.3 with the weights of its areas in S4.14."""
 
 METHODS = {
     # gantools' own: as much picture as a minute of two CPU cores gives, near enough to the
@@ -70,5 +84,28 @@ METHODS = {
         noise_rule="thesis",
     ),
     # Image2StyleGAN (S4.15): a w per layer from the mean, no schedule.
-    "i2s": Method(steps=5000, lr=0.01, ramp_up=0.0, ramp_down=0.0, w_noise=0.0, mse=1.0),
+    "i2s": Method(
+        steps=5000, lr=0.01, ramp_up=0.0, ramp_down=0.0, w_noise=0.0, mse=1.0,
+        init="mean",
+    ),
+    # The same as paper 004's code runs it: L_IMG with its areas, w of N(0, 1), LREQAdam.
+    "i2s-lreq": Method(
+        steps=30_000, lr=0.0015, ramp_up=0.0, ramp_down=0.0, w_noise=0.0, optimiser="lreq",
+        init="normal", **L_IMG,
+    ),
+    # In-Domain GAN inversion (S4.16): from what an encoder sees, which has to see it again.
+    "idinvert": Method(
+        steps=100, lr=0.01, ramp_up=0.0, ramp_down=0.0, w_noise=0.0, mse=1.0, perceptual=5e-5,
+        space_of_sight="vgg16", echo=2.0,
+    ),
+    # DSE (E) (S4.14): the encoder's weights are optimised, for every picture anew.
+    "dse-finetune": Method(
+        steps=2001, lr=0.005, ramp_up=0.0, ramp_down=0.0, w_noise=0.0, optimiser="lreq",
+        latent=0.01, norm=3e-4, **L_IMG,
+    ),
+}  # fmt: skip
+FAMILIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("dse-finetune", "stylegan"): {"steps": 1501},
+    ("dse-finetune", "biggan"): {"steps": 1501, "lr": 3e-4},
 }
+"""What a method does otherwise in a family of networks (S4.14)."""

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from gantools.inversion import noise as noise_maps
 from gantools.inversion import schedule
+from gantools.inversion.image_loss import asked, image_loss
+from gantools.inversion.lreq_adam import LREQAdam
 from gantools.inversion.methods import Method
 from gantools.inversion.perceptual import Embed, distance
 
@@ -21,6 +25,8 @@ Tensors = dict[str, Tensor]  # the tensors of latents by name (io.latent), each 
 Render = Callable[[Tensors], Tensor]  # -> pictures [N,C,H,W]
 Loss = Callable[[Tensor], Tensor]  # pictures -> one loss per sample, [N]
 Usual = Callable[[Tensors], Tensor]  # how far from the network's own latents, [N]
+Beside = Callable[[Tensors, Tensor], Tensor]  # a loss [N] of the tensors and their pictures
+Hold = Callable[[Tensors], None]  # brings tensors back to where they may be, in place
 Jitter = Callable[[int, Tensors, float], Tensors]  # step, tensors, strength -> with noise on them
 Watch = Callable[[int, Tensors, Tensor, Tensor], None]  # step, tensors after it, pictures, losses
 
@@ -34,7 +40,12 @@ class Projection:
 
 
 def objective(embed: Embed, target: Tensor, method: Method) -> Loss:
-    """perceptual · d(x, target) + mse · mean (x − target)²; the target is embedded once."""
+    """perceptual · d(x, target) + mse · mean (x − target)²; the target is embedded once.
+
+    Methods with more terms than these: as in `image_loss`.
+    """
+    if asked(method):
+        return image_loss(embed, target, method)
     with torch.no_grad():
         wanted = embed(target) if method.perceptual else []
 
@@ -54,21 +65,24 @@ def optimise(
     method: Method,
     *,
     usual: Usual | None = None,
+    beside: Beside | None = None,
+    hold: Hold | None = None,
     jitter: Jitter | None = None,
     rates: Mapping[str, float] | None = None,
     watch: Watch | None = None,
 ) -> Projection:
-    """Minimise the loss of render(tensors), what `usual` adds for them, and of the noise maps.
+    """Minimise the loss of render(tensors), what `usual` and `beside` add, and of the noise maps.
 
     start: every tensor is optimised; noise maps `n.j` [N,1,H,W] are brought to mean 0 and
     deviation 1 after every step. jitter: noise on the others before rendering; needed if
-    method.w_noise > 0. rates: what a tensor's learning rate is multiplied by.
+    method.w_noise > 0. rates: what a tensor's learning rate is multiplied by. hold: after every
+    step.
     """
     tensors = {name: t.detach().clone().requires_grad_(True) for name, t in start.items()}
     maps = [t for name, t in tensors.items() if name.startswith("n.")]
     share = {name: (rates or {}).get(name, 1.0) for name in tensors}
     groups = [{"params": [t], "share": share[name]} for name, t in tensors.items()]
-    adam = torch.optim.Adam(groups, lr=method.lr, betas=method.betas, fused=True)
+    adam = _optimiser(groups, method)
     if not method.steps:
         with torch.no_grad():
             return Projection(_detached(tensors), loss(render(tensors)))
@@ -80,15 +94,26 @@ def optimise(
         losses = loss(images)
         if usual is not None:
             losses = losses + usual(tensors)
+        if beside is not None:
+            losses = losses + beside(tensors, images)
         if maps and method.noise_reg:
             losses = losses + method.noise_reg * noise_maps.regularisation(maps, method.noise_rule)
         adam.zero_grad()
         losses.sum().backward()  # a sum: every sample's gradient is its own
         adam.step()
         noise_maps.normalise(maps)
+        if hold is not None:
+            with torch.no_grad():
+                hold(tensors)
         if watch is not None:
             watch(step, _detached(tensors), images.detach(), losses.detach())
     return Projection(_detached(tensors), losses.detach())
+
+
+def _optimiser(groups: list[dict[str, Any]], method: Method) -> Optimizer:
+    if method.optimiser == "lreq":
+        return LREQAdam(groups, lr=method.lr)
+    return torch.optim.Adam(groups, lr=method.lr, betas=method.betas, fused=True)
 
 
 def _detached(tensors: Tensors) -> Tensors:

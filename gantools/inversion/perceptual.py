@@ -25,6 +25,7 @@ TAPS: dict[str, tuple[int, ...]] = {
 }
 TRUNKS = {"vgg": "vgg16", "alex": "alexnet", "squeeze": "squeezenet"}
 LARGEST = 256  # perceptual networks of photographs see about this many pixels a face
+RELU4_3 = 23  # modules of VGG16's `features` up to it
 SMALLEST = 64  # and at least this many: AlexNet's pooling needs them
 
 
@@ -90,14 +91,19 @@ def build_trunk(backbone: Backbone) -> nn.Sequential:
 
 def lpips(backbone: Backbone) -> Lpips:
     """LPIPS with the published weights; Usage where they are missing (io.weights)."""
+    trunk = _published_trunk(backbone)
+    heads = _published(f"lpips-{backbone}")
+    lins = [heads[f"lin{i}.model.1.weight"].float() for i in range(len(TAPS[backbone]))]
+    return Lpips(trunk, TAPS[backbone], lins)
+
+
+def _published_trunk(backbone: Backbone) -> nn.Sequential:
     state = _published(TRUNKS[backbone])
     trunk = build_trunk(backbone)
     head = "features."
     kept = {n.removeprefix(head): t.float() for n, t in state.items() if n.startswith(head)}
     trunk.load_state_dict(kept, assign=True)
-    heads = _published(f"lpips-{backbone}")
-    lins = [heads[f"lin{i}.model.1.weight"].float() for i in range(len(TAPS[backbone]))]
-    return Lpips(trunk, TAPS[backbone], lins)
+    return trunk
 
 
 def _published(name: str) -> dict[str, Tensor]:
@@ -153,6 +159,39 @@ def vgg19() -> Vgg19:
 
     with np.load(weights.locate("vgg19"), allow_pickle=False) as file:
         return Vgg19({name: file[name] for name in file.files})
+
+
+# ---------------------------------------------------------------------------- VGG16, one layer
+
+
+class Vgg16(nn.Module):
+    """relu4_3 of VGG16, a mean square of features (papers.md S4.16).
+
+    In-Domain inversion has Keras' weights, which read 0..255 and give as many times larger features
+    as torchvision's, which read units of a deviation: these are brought to that size, for a weight
+    of 5e-5 to mean what it says.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, trunk: nn.Sequential) -> None:
+        """trunk: torchvision's `features`."""
+        super().__init__()
+        self.trunk = trunk[:RELU4_3]
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+        self.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Embedding of images [N,3,H,W]."""
+        x = self.trunk(((images + 1) / 2 - self.mean) / self.std)
+        return [spatial_mean(x) * (255 * float(self.std.mean()) * x.shape[1] ** -0.5)]
+
+
+def vgg16() -> Vgg16:
+    """VGG16's layer with torchvision's weights; Usage where they are missing."""
+    return Vgg16(_published_trunk("vgg"))
 
 
 # ---------------------------------------------------------------------------- without weights

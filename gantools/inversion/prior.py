@@ -40,3 +40,11 @@ class Prior:
         """
         p = functional.leaky_relu(w, SLOPE)
         return ((p - self.mean) @ self.whitening).square().mean((1, 2))
+
+
+def unusual(z: Tensor) -> Tensor:
+    """The same of z [N, z_dim], which is normal: the mean square, [N].
+
+    Of a normal distribution that is cut off too, but for its ends (inversion.z_space).
+    """
+    return z.square().mean(1)

@@ -35,7 +35,7 @@ class Given:
     of: Callable[[str, Tensor], Latent]
 
 
-Init = str | Given  # mean, random, or given
+Init = str | Given  # mean, random, normal, or given
 
 
 @torch.no_grad()
@@ -83,6 +83,8 @@ def normal(seed: int, shape: tuple[int, ...], device: str) -> Tensor:
 class Starts:
     """A start for each picture, by its key: the mean w, a random one, or what `init` gives.
 
+    normal: every number of w from N(0, 1), a row for every layer (S4.15).
+
     A given latent may be of any space that converts to the canvas's without loss, noise maps
     aside; those that are not there are N(0,1) from (seed, key, block).
     """
@@ -99,15 +101,15 @@ class Starts:
         elif self.network.starts_from_features:
             given = self._with_features(canvas, key)
         else:
-            w = self.mean[None] if self.init == "mean" else self._random_w(key)
-            given = Latent(key, "w", {"w": w.cpu().numpy()})
+            w = self._w(canvas, key)
+            given = Latent(key, "w" if len(w) == 1 else "w+", {"w": w.cpu().numpy()})
         return self._with_noise(canvas, self._resized(canvas, self._converted(canvas, given)))
 
     def _with_features(self, canvas: Canvas, key: str) -> Latent:
         """For a network that starts from sampled features (S2.20): their mean, 0, or new ones."""
         cfg, fnz = self.network.g.cfg, self.network.g.cfg.fnz
         size = scaled(canvas.cells, canvas.first, fnz)
-        if self.init == "random":
+        if self.init != "mean":
             z = normal(derive(self.seed, key, "init"), (cfg.z_dim,), "cpu").numpy()
             return completed(self.network, Latent(key, "z", {"z": z}), seed=self.seed, size=size)
         w = self.mean.expand(cfg.num_ws + 1 - fnz, -1).cpu().numpy()
@@ -150,6 +152,16 @@ class Starts:
             if f"n.{j}" not in start.tensors
         }
         return replace(start, space=canvas.space, tensors={**start.tensors, **drawn})
+
+    def _w(self, canvas: Canvas, key: str) -> Tensor:
+        """[1, w_dim], or [L, w_dim] where rows are drawn."""
+        if self.init == "mean":
+            return self.mean[None]
+        if self.init == "random":
+            return self._random_w(key)
+        cfg = self.network.g.cfg
+        rows = self.network.g.num_ws if canvas.spatial or "+" in canvas.kind else 1
+        return normal(derive(self.seed, key, "init"), (rows, cfg.w_dim), "cpu")
 
     def _random_w(self, key: str) -> Tensor:
         g, device = self.network.g, self.network.device

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gantools.inversion.methods import Method
 from gantools.inversion.optimise import Tensors
-from gantools.inversion.prior import Prior
+from gantools.inversion.prior import Prior, unusual
 from gantools.latents.distribution import part_of
 from gantools.latents.masks import blur_matrix
 from gantools.ops.quantiles import Distribution
@@ -33,7 +33,9 @@ class Usual:
         """The sum for a batch of latents' tensors [N, ...]."""
         some = next(iter(tensors.values()))
         total = torch.zeros(len(some), device=some.device)
-        if self.prior is not None and self.method.prior:
+        if self.method.prior and "z" in tensors:
+            total = total + self.method.prior * unusual(tensors["z"])
+        elif self.prior is not None and self.method.prior:
             total = total + self.method.prior * self._unusual(tensors, self.prior)
         if self.targets is not None and self.method.dist:
             total = total + self.method.dist * self._unlike(tensors, self.targets)

@@ -6,7 +6,7 @@ import re
 
 Size = tuple[int, int]
 NAME = re.compile(r"(z|zy|n?w\+?|n?sw\+)|(fn?s?w\+|fnz)([1-9]\d?)")
-SPELT = "w, w+, nw, nw+, sw+, nsw+, fw+I, fsw+I, fnw+I, fnsw+I, fnzI (I: a block, from 1)"
+SPELT = "z, zy, w, w+, nw, nw+, sw+, nsw+, fw+I, fsw+I, fnw+I, fnsw+I, fnzI (I: a block, from 1)"
 
 
 def split(space: str) -> tuple[str, int | None]:

@@ -20,6 +20,7 @@ from gantools.inversion.cam import Cam
 from gantools.inversion.dse import Coded, DseConfig, DseEncoder
 from gantools.inversion.dse_blocks import Cbn, rates
 from gantools.inversion.dse_loss import Cosine, Weights
+from gantools.inversion.lreq_adam import LREQAdam
 from gantools.inversion.perceptual import Embed
 from gantools.inversion.project import embedding
 from gantools.io import weights as published
@@ -28,7 +29,6 @@ from gantools.networks.network import Network
 from gantools.report import Usage
 from gantools.training import losses
 from gantools.training.encoder_trainer import Photographs, Trainer, Training
-from gantools.training.lreq_adam import LREQAdam
 
 Tsa = Literal["none", "centre", "gradcam"]
 Detach = Literal["none", "attention", "all"]

@@ -1,0 +1,79 @@
+"""What an encoder of any kind sees, as tensors of latents with gradients (S4.14, S4.16)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gantools.inversion.dse import DseEncoder
+from gantools.inversion.encoder import Encoder
+from gantools.inversion.optimise import Tensors
+from gantools.networks.network import Network
+from gantools.report import Usage
+
+AnyEncoder = Encoder | DseEncoder
+
+
+@dataclass(frozen=True)
+class Said:
+    """tensors: named as in a latent, [N, ...]. features: z_c; None: the latent's f."""
+
+    tensors: Tensors
+    features: Tensor | None
+
+
+def coded(encoder: AnyEncoder, pictures: Tensor, condition: Tensor | None = None) -> Said:
+    """Of pictures [N, C, H, W]; condition [1 or N, embedded] where the encoder is told the class.
+
+    z is as latents keep it: before it is multiplied by psi. ValueError as in the encoder.
+    """
+    if isinstance(encoder, Encoder):
+        fw = encoder(pictures)
+        found = {"f": fw.f, "r": fw.r, "w": fw.w}
+        return Said({name: t for name, t in found.items() if t is not None}, None)
+    if condition is not None:
+        condition = condition.expand(len(pictures), -1)
+    made = encoder(pictures, condition)
+    if made.w is not None:
+        return Said({"w": made.w}, made.features)
+    tensors = {"z": made.z / encoder.config.psi}
+    if made.c is not None:
+        tensors["y"] = made.c[:, -encoder.config.condition :]
+    return Said(tensors, made.features)
+
+
+def told(network: Network, encoder: AnyEncoder, label: int | None) -> Tensor | None:
+    """What an encoder is told of the class `label`, [1, embedded]; None where it is told nothing.
+
+    Usage where it needs a class and there is none, or the other way round.
+    """
+    if not (isinstance(encoder, DseEncoder) and encoder.config.condition):
+        if label is not None:
+            raise Usage(f"--class: the encoder of {network.name} is told no class")
+        return None
+    if label is None:
+        raise Usage(f"the encoder of {network.name} is told the class of a picture: give --class")
+    one = torch.eye(network.g.cfg.c_dim, device=network.device)[label]
+    with torch.no_grad():
+        found: Tensor = network.g.embedded(one[None])
+    return found
+
+
+def echo(
+    encoder: AnyEncoder, weight: float, condition: Tensor | None = None
+) -> Callable[[Tensors, Tensor], Tensor]:
+    """The in-domain regulariser (S4.16): weight · MSE(w, E(G(w))), [N], of tensors and pictures.
+
+    Of latents with several tensors the sum of each one's mean square.
+    """
+
+    def of(tensors: Tensors, pictures: Tensor) -> Tensor:
+        total = pictures.new_zeros(len(pictures))
+        for name, again in coded(encoder, pictures, condition).tensors.items():
+            total = total + (tensors[name] - again).square().flatten(1).mean(1)
+        return weight * total
+
+    return of
