@@ -23,7 +23,7 @@ from gantools.inversion.dse_loss import centre, image_terms, weighted
 from gantools.inversion.encoder import Encoder, EncoderConfig
 from gantools.inversion.image_loss import image_loss
 from gantools.inversion.methods import FAMILIES, METHODS
-from gantools.inversion.perceptual import pyramid
+from gantools.inversion.perceptual import Vgg16, distance, pyramid
 from gantools.inversion.project import Projector
 from gantools.inversion.start import Given
 from gantools.inversion.z_space import CUT_SD, ZStarts, deviation
@@ -218,6 +218,16 @@ def test_s4_16_from_what_an_encoder_sees(gt: Any, nets: dict[str, Path], photos:
 
 def files_beside(net: Path) -> Path:
     return net.with_name(net.stem + files.SUFFIX)
+
+
+def test_s4_16_the_distance_of_vgg16() -> None:
+    """A mean square of what the trunk gives, in Keras' size: of pictures themselves 255² / 4."""
+    embed = Vgg16(nn.Sequential(*(nn.Identity() for _ in range(30))))
+    embed.std.fill_(0.5)
+    a, b = torch.zeros(2, 3, 8, 8), torch.full((2, 3, 8, 8), 0.2)
+    found = distance(embed(a), embed(b))
+    torch.testing.assert_close(found, torch.full((2,), (0.2 * 255 / 2) ** 2))
+    assert len(embed.trunk) == 23  # modules up to relu4_3
 
 
 # ---------------------------------------------------------------------------- S4.14

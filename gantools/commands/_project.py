@@ -115,7 +115,7 @@ class Run:
         self._check_encoding()
         self.path = files.find(self.net)
         self.ckpt: Checkpoint = files.load(self.path)
-        own = known.space_of_sight
+        own = known.own_distance
         self.perceptual = self.wishes.perceptual or own or self._default_perceptual()
         self.network: Network = build(
             self.ckpt,

@@ -39,7 +39,7 @@ class Method:
     betas: tuple[float, float] = (0.9, 0.999)
     optimiser: Literal["adam", "lreq"] = "adam"  # lreq: LREQAdam (S4.11)
     init: str | None = None  # where it starts; None: at what a kept encoder sees, else the mean
-    space_of_sight: str | None = None  # its own perceptual distance; None: the usual one
+    own_distance: str | None = None  # its own perceptual distance; None: the usual one
     echo: float = 0.0  # weight of MSE(w, E(G(w))) (S4.16)
     latent: float = 0.0  # weight of L_LV while the encoder is tuned (S4.14)
     norm: float = 0.0  # weight of ‖w‖ while it is
@@ -96,7 +96,7 @@ METHODS = {
     # In-Domain GAN inversion (S4.16): from what an encoder sees, which has to see it again.
     "idinvert": Method(
         steps=100, lr=0.01, ramp_up=0.0, ramp_down=0.0, w_noise=0.0, mse=1.0, perceptual=5e-5,
-        space_of_sight="vgg16", echo=2.0,
+        own_distance="vgg16", echo=2.0,
     ),
     # DSE (E) (S4.14): the encoder's weights are optimised, for every picture anew.
     "dse-finetune": Method(
