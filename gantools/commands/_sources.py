@@ -110,12 +110,12 @@ class Source:
         return self.seeds is not None and _ranks.world() > 1
 
 
-def sized(source: Source) -> Iterator[Picture]:
+def sized(source: Source, *, flat: bool = False) -> Iterator[Picture]:
     """The pictures, those of a network from all processes; their size is noted as they pass.
 
-    Flat ones are named and left out.
+    Pictures of one flat colour are named and left out, or kept with `flat`.
     """
-    pictures = own(source)
+    pictures = own(source, flat=flat)
     if source.seeds is None or not source.divided:
         yield from pictures
         return
@@ -123,13 +123,13 @@ def sized(source: Source) -> Iterator[Picture]:
         yield key(seed), pixels
 
 
-def own(source: Source) -> Iterator[Picture]:
+def own(source: Source, *, flat: bool = False) -> Iterator[Picture]:
     """This process's pictures, as `sized`; the bar."""
     from gantools.evaluation.features import varied
 
     sizes: set[str] = set()
     shown = report.progress(source.pictures, total=source.total, unit="pictures")
-    for name, pixels in varied(shown):
+    for name, pixels in shown if flat else varied(shown):
         sizes.add(f"{pixels.shape[1]}x{pixels.shape[0]}")
         source.story["size"] = next(iter(sizes)) if len(sizes) == 1 else "several"
         yield name, pixels

@@ -158,7 +158,7 @@ def _blocks(source: _sources.Source, asked: _sources.Drawn) -> Iterator[tuple[np
     from gantools.commands import _pairs
 
     device = options.pick_device(asked.device)
-    for group in _pairs.of_one_size(of_first_size(_sources.sized(source)), asked.batch):
+    for group in _pairs.of_one_size(of_first_size(_sources.sized(source, flat=True)), asked.batch):
         height, width = group[0][1].shape[:2]
         yield spectra_of([pixels for _, pixels in group], device), (height, width)
 
