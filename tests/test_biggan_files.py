@@ -371,6 +371,7 @@ def test_classes_are_mixed_and_z_is_edited(gt: Any, fixtures: Path, tmp_path: Pa
 def test_what_it_has_not_is_refused_in_one_line(gt: Any, fixtures: Path, tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(image.encode(np.zeros((32, 32, 3), np.uint8)))
     generate = ("generate", "--net", fixtures / HUGGING, "--seeds", "0")
+    project = ("project", "--net", fixtures / HUGGING, tmp_path / "x.png")
     for args, why in (
         (generate, "give --class 0-9"),
         ((*generate, "--class", "10"), "classes 0-9"),
@@ -379,7 +380,8 @@ def test_what_it_has_not_is_refused_in_one_line(gt: Any, fixtures: Path, tmp_pat
         ((*generate, "--class", "1", "--figure", "noise"), "which has z and no w"),
         ((*generate, "--class", "1", "--noise-mode", "none"), "has no noise"),
         ((*generate, "--class", "1", "--space", "w"), "which has z and no w"),
-        (("project", "--net", fixtures / HUGGING, tmp_path / "x.png"), "which has z and no w"),
+        ((*project, "--space", "w+"), "which has z and no w"),
+        ((*project, "--space", "z"), "has classes: --space zy"),
     ):
         out = ".safetensors" if "--space" in args or "project" in args else ".png"
         done = gt(*args, "-o", out)

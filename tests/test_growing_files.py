@@ -372,7 +372,7 @@ def test_classes_of_pggan_through_the_commands(gt: Run, tmp_path: Path) -> None:
 
 
 def test_what_pggan_has_not_is_refused_in_one_line(gt: Run, fixtures: Path, tmp_path: Path) -> None:
-    """No w: neither truncation, nor the spaces of w, nor noise, nor projection; nothing is left."""
+    """No w: no truncation, no spaces of w, no noise, no projection to w; nothing is left."""
     net = ("--net", fixtures / Z_ONLY)
     gt("generate", *net, "--seeds", "0", "--space", "z", "-o", tmp_path / "z.safetensors")
     style = ("--net", fixtures / STYLE)
@@ -381,6 +381,7 @@ def test_what_pggan_has_not_is_refused_in_one_line(gt: Run, fixtures: Path, tmp_
     before = sorted(tmp_path.iterdir())
     seeds = ("generate", *net, "--seeds", "0")
     no_w = "is a pggan network, which has z and no w"
+    project = ("project", *net, "--space", "w+", "-o", tmp_path / "x.safetensors")
     for argv, words in [
         ((*seeds, "--psi", "0.7", "-o", tmp_path / "x.png"), f"--psi: pggan_tf_unfused {no_w}"),
         ((*seeds, "--cutoff", "2", "--psi", "0.7", "-o", tmp_path / "x.png"), "--cutoff: "),
@@ -389,8 +390,8 @@ def test_what_pggan_has_not_is_refused_in_one_line(gt: Run, fixtures: Path, tmp_
         ((*seeds, "--noise-mode", "none", "-o", tmp_path / "x.png"), "this network has no noise"),
         ((*seeds, "--figure", "truncation", "-o", tmp_path / "x.png"), no_w),
         ((*seeds, "--figure", "mixing", "--sources", "1", "-o", tmp_path / "x.png"), no_w),
-        (("project", *net, tmp_path / "p.png", "-o", tmp_path / "x.safetensors"), no_w),
-        (("project", *net, tmp_path / "z.safetensors", "-o", tmp_path / "x.safetensors"), no_w),
+        ((*project, tmp_path / "p.png"), no_w),
+        ((*project, tmp_path / "z.safetensors"), no_w),
         (("train", "direction", *net, "--method", "pca", "-o", tmp_path / "x.safetensors"), no_w),
     ]:
         done = gt(*argv)

@@ -24,17 +24,32 @@ def image_loss(embed: Embed, target: Tensor, method: Method) -> Callable[[Tensor
     by itself.
     """
     weights = Weights(method.mse, method.cos, 0.0, method.perceptual, method.ssim)
+    shares = (1.0, *method.areas)
 
-    def one(true: Tensor, said: Tensor) -> Tensor:
-        total = weighted(image_terms(true, said, weights, embed, halved=False), weights)
-        for share, (_, area, made) in zip(method.areas, centre(true, said), strict=True):
-            if share:
-                terms = image_terms(area, made, weights, embed, halved=False)
-                total = total + share * weighted(terms, weights)
-        return total
+    def parts(images: Tensor) -> list[Tensor]:
+        """The whole and the areas that count."""
+        found = [images, *(area for _, area, _ in centre(images, images))]
+        return [part for part, share in zip(found, shares, strict=True) if share]
+
+    def against(true: Tensor) -> Callable[[Tensor], Tensor]:
+        look = _seen_once(embed, true) if method.perceptual else embed
+        return lambda said: weighted(image_terms(true, said, weights, look, halved=False), weights)
+
+    counted = [share for share in shares if share]
+    targets = [[against(part) for part in parts(true)] for true in target.split(1)]
 
     def loss(images: Tensor) -> Tensor:
-        pairs = zip(target.split(1), images.split(1), strict=True)
-        return torch.stack([one(true, said) for true, said in pairs])
+        totals = []
+        for looks, said in zip(targets, images.split(1), strict=True):
+            terms = zip(counted, looks, parts(said), strict=True)
+            totals.append(torch.stack([share * look(part) for share, look, part in terms]).sum())
+        return torch.stack(totals)
 
     return loss
+
+
+def _seen_once(embed: Embed, target: Tensor) -> Embed:
+    """The same embedding, which looks at the target only now."""
+    with torch.no_grad():
+        kept = embed(target)
+    return lambda images: kept if images is target else embed(images)

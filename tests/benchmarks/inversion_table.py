@@ -6,8 +6,9 @@
 PICTURES is a folder of pictures that are framed as the network's; as many of its own samples are
 inverted too. Measures are those of `metrics recon` at 512 pixels, where they can be had with LPIPS,
 and the perceptual distance that --distance names at the network's size. Seconds are those of a
-picture, without what a command takes to start. The paper's numbers stand beside: of other
-networks, 1024x1024, and 3,000 pictures. --steps shortens a method, which is then no longer its row.
+picture, without what a command takes to start (`-`: less than a tenth of it for all). The paper's
+numbers stand beside: of other networks, 1024x1024, and 3,000 pictures. --steps shortens a method,
+which is then no longer its row.
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ def row(args: argparse.Namespace, targets: Path, method: str, out: Path) -> dict
     name, value = distance(args, targets, pictures)
     found = {c: measured.get(c) for c in COLUMNS if c != "mse_e2"}
     found |= {"mse_e2": measured["mse"] / 100, name: value}
-    return found | {"seconds": max(0.0, seconds - args.begin) / args.count}
+    more = seconds - args.begin
+    return found | {"seconds": more / args.count if more > args.begin / 10 else None}
 
 
 def shown(found: dict[str, Any], name: str) -> list[str]:
