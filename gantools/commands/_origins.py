@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gantools import options
 from gantools.commands import _classes, _latents
+from gantools.io.seeds import key_of_seed
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
@@ -127,11 +128,11 @@ class Origin:
     def of_seeds(self, seeds: Iterable[int]) -> Iterator[Source]:
         """z of NVIDIA's seeds."""
         for seed in seeds:
-            yield f"seed{seed:06d}", partial(self._of_seed, seed)
+            yield key_of_seed(seed), partial(self._of_seed, seed)
 
     def _of_seed(self, seed: int) -> Latent:
         z = self.network.open.z_of(seed)
-        return self._new(f"seed{seed:06d}", z, {"seed": seed})
+        return self._new(key_of_seed(seed), z, {"seed": seed})
 
     def of_walk(self, walk: Walk, number: int) -> Iterator[Source]:
         """The frames of one walk; `number` counts the cells of a grid."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gantools import options, report
 from gantools.commands import _latents, _parts, _ranks, _readers, _sources
+from gantools.io.seeds import key_of_seed, seed_of_key
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
@@ -173,13 +174,13 @@ def _read(
     for names, scores in reading.scores(_sources.own(source), asked.batch):
         for name, row in zip(names, scores, strict=True):
             if np.isfinite(row).all():
-                yield int(name.removeprefix("seed")), row
+                yield seed_of_key(name), row
             else:
                 report.failed(name, "its labels are not finite; it is left out")
 
 
 def _key(asked: _sources.Drawn, i: int) -> str:
-    return f"seed{asked.seed + i:06d}"
+    return key_of_seed(asked.seed + i)
 
 
 def _of_rows(rows: Rows, asked: _sources.Drawn, network: Network) -> Scored:

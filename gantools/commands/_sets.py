@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gantools import __version__, options
 from gantools.commands import _ranks, _sources
+from gantools.io.seeds import key_of_seed
 from gantools.report import Usage
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def _divided(source: _sources.Source, asked: Asked, mirror: bool) -> Iterator[np
     from gantools.evaluation import features
 
     def rows(block: list[tuple[int, np.ndarray]]) -> np.ndarray:
-        named = ((_sources.key(seed), pixels) for seed, pixels in block)
+        named = ((key_of_seed(seed), pixels) for seed, pixels in block)
         made = features.of_pictures(named, asked.extractor, batch=asked.batch, mirror=mirror)
         each = (2 if mirror else 1, asked.extractor.dim)
         return np.concatenate([*made, np.zeros((0, each[1]), np.float32)]).reshape(-1, *each)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gantools import options, report
 from gantools.commands import _ranks
+from gantools.io.seeds import derive, key_of_seed, seed_of_key
 from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def sized(source: Source, *, flat: bool = False) -> Iterator[Picture]:
         yield from pictures
         return
     for seed, pixels in _ranks.together(numbered(pictures), source.seeds):
-        yield key(seed), pixels
+        yield key_of_seed(seed), pixels
 
 
 def own(source: Source, *, flat: bool = False) -> Iterator[Picture]:
@@ -135,14 +136,9 @@ def own(source: Source, *, flat: bool = False) -> Iterator[Picture]:
         yield name, pixels
 
 
-def key(seed: int) -> str:
-    """Of the picture that a network makes of a seed."""
-    return f"seed{seed:06d}"
-
-
 def numbered(pictures: Iterator[Picture]) -> Iterator[tuple[int, np.ndarray]]:
     """(seed, pixels) of a network's pictures."""
-    return ((int(name.removeprefix("seed")), pixels) for name, pixels in pictures)
+    return ((seed_of_key(name), pixels) for name, pixels in pictures)
 
 
 def open_source(operand: str | None, asked: Drawn, *, keyed: bool = False) -> Source:
@@ -238,12 +234,11 @@ def drawn(network: Network, asked: Drawn, i: int) -> Latent:
     import numpy as np
 
     from gantools.io.latent import Latent
-    from gantools.io.seeds import derive
 
     cfg, seed = network.g.cfg, asked.seed + i
     tensors = {"z": network.z_of(seed)}
     if cfg.c_dim:
-        chosen = derive(asked.seed, key(seed), "class") % cfg.c_dim
+        chosen = derive(asked.seed, key_of_seed(seed), "class") % cfg.c_dim
         tensors["y"] = np.eye(cfg.c_dim, dtype=np.float32)[chosen]
     space = "zy" if cfg.c_dim else "z"
-    return Latent(key(seed), space, tensors, {"psi": asked.psi})
+    return Latent(key_of_seed(seed), space, tensors, {"psi": asked.psi})

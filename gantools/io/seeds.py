@@ -18,6 +18,16 @@ def derive(seed: int, key: str, purpose: str = "") -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "little") >> 1
 
 
+def key_of_seed(seed: int) -> str:
+    """Of the picture that a network makes of a seed."""
+    return f"seed{seed:06d}"
+
+
+def seed_of_key(key: str) -> int:
+    """The seed of a `key_of_seed`."""
+    return int(key.removeprefix("seed"))
+
+
 def z_from_seed(seed: int, z_dim: int) -> np.ndarray:
     """`RandomState(seed).randn(1, z_dim)` as float32 [z_dim]: NVIDIA's seeds give NVIDIA's faces.
 
