@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -184,18 +184,20 @@ def test_s1_11_cross_entropy_with_weight_1(monkeypatch: pytest.MonkeyPatch) -> N
         return heads[-1]
 
     descended: list[float] = []
-    learn = made._learn
+    learn = made._learn_at_once
 
-    def learned(optimiser: Any, parameters: Any, n: int, loss: Callable[[], torch.Tensor]) -> None:
-        def told() -> torch.Tensor:
-            value = loss()
-            descended.append(value.item())
-            return value
+    def learned(
+        players: Any, n: int, losses: Callable[[], Sequence[torch.Tensor]], **given: Any
+    ) -> None:
+        def told() -> Sequence[torch.Tensor]:
+            values = losses()
+            descended.extend(value.item() for value in values)
+            return values
 
-        learn(optimiser, parameters, n, told)
+        learn(players, n, told, **given)
 
     monkeypatch.setattr(made.d, "score_and_classes", judged)
-    monkeypatch.setattr(made, "_learn", learned)
+    monkeypatch.setattr(made, "_learn_at_once", learned)
     _, label = made._reals(made._shown(8))
     labels: list[torch.Tensor] = []
     draw = made._label
