@@ -43,14 +43,21 @@ class Moments:
         """Take in features [N, D], N from 0."""
         from scipy.linalg import blas
 
+        if not len(features):
+            return
+        # About a point near the mean, and put right at the end: D² numbers are gone through once.
+        near = features[:ROWS].mean(axis=0, dtype=np.float64)
+        away = np.zeros(len(near))
         for start in range(0, len(features), ROWS):
             x = features[start : start + ROWS].astype(np.float64)
-            mean = x.mean(axis=0)
-            x -= mean
-            self._move(len(x), mean)
+            x -= near
+            away += x.sum(axis=0)
             # In place, one of the two equal triangles.
             added = blas.dsyrk(1.0, x.T, beta=1.0, c=self.scatter.T, lower=1, overwrite_c=1)
             self.scatter = added.T
+        away /= len(features)
+        _add_outer(self.scatter, away, -float(len(features)))
+        self._move(len(features), near + away)
         _mirror(self.scatter)
 
     def merge(self, other: Moments) -> None:
