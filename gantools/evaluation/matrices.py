@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-TILE = 256  # rows
+TILE = 512  # rows
 
 
 def whole(blocks: Iterable[np.ndarray]) -> np.ndarray:
