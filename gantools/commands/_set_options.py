@@ -55,6 +55,15 @@ Num = Annotated[
         show_default=False,
     ),
 ]
+Pictures = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[PICTURES]",
+        help="A folder, a tar or zip archive, - for a stream; or latents. Without it: --num "
+        "pictures of the network of --net.",
+        show_default=False,
+    ),
+]
 Psi = Annotated[
     float | None,
     typer.Option(

@@ -41,6 +41,14 @@ AverageOption = Annotated[
         "less, and common faint ones more.",
     ),
 ]
+Reference = Annotated[
+    str,
+    typer.Argument(
+        metavar="REFERENCE",
+        help="The real pictures: a folder, a tar or zip archive, - for a stream; or what spectrum "
+        "profile wrote to an x.json.",
+    ),
+]
 Num = Annotated[
     int | None,
     typer.Option(

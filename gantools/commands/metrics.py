@@ -35,15 +35,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Pictures = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[PICTURES]",
-        help="A folder, a tar or zip archive, - for a stream; or latents. Without it: --num "
-        "pictures of the network of --net.",
-        show_default=False,
-    ),
-]
 Few = Annotated[
     int | None,
     typer.Option(
@@ -224,7 +215,7 @@ def kid(
 
 @app.command("positions")
 def positions(
-    pictures: Pictures = None,
+    pictures: given.Pictures = None,
     *,
     net: options.Net = None,
     num: Few = None,

@@ -29,23 +29,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Pictures = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[PICTURES]",
-        help="A folder, a tar or zip archive, - for a stream; or latents. Without it: --num "
-        "pictures of the network of --net.",
-        show_default=False,
-    ),
-]
-Reference = Annotated[
-    str,
-    typer.Argument(
-        metavar="REFERENCE",
-        help="The real pictures: a folder, a tar or zip archive, - for a stream; or what spectrum "
-        "profile wrote to an x.json.",
-    ),
-]
 Others = Annotated[
     list[str] | None,
     typer.Argument(
@@ -67,7 +50,7 @@ Mse = Annotated[
 
 @app.command("profile")
 def profile(
-    pictures: Pictures = None,
+    pictures: given.Pictures = None,
     *,
     average: _spectra.AverageOption = _spectra.Average.mean,
     net: options.Net = None,
@@ -133,7 +116,7 @@ def profile(
 
 @app.command("compare")
 def compare(
-    reference: Reference,
+    reference: _spectra.Reference,
     others: Others = None,
     *,
     mse: Mse = False,

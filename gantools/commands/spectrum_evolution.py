@@ -13,14 +13,6 @@ from gantools.commands import _set_options as given
 from gantools.commands import _sources, _spectra
 from gantools.report import Usage
 
-Reference = Annotated[
-    str,
-    typer.Argument(
-        metavar="REFERENCE",
-        help="The real pictures: a folder, a tar or zip archive, - for a stream; or what spectrum "
-        "profile wrote to an x.json.",
-    ),
-]
 Snapshots = Annotated[
     list[str],
     typer.Argument(
@@ -33,7 +25,7 @@ IMAGES = "thousands of images shown"
 
 
 def evolution(
-    reference: Reference,
+    reference: _spectra.Reference,
     snapshots: Snapshots,
     *,
     average: _spectra.AverageOption = _spectra.Average.mean,
