@@ -233,7 +233,7 @@ def _shares(reference: str, other: str, asked: _sources.Drawn, *, json: bool, ou
         raise Usage("no pair could be measured: both need pictures of the same keys")
     at, mse = frequencies(*size), float(total.sum()) / count
     shares = total / max(float(total.sum()), 1e-300)
-    told = {**_spectra.protocol("mean"), "pairs": count, "size": f"{size[1]}x{size[0]}"}
+    told = {**_spectra.protocol("mean"), "pairs": count, "size": _spectra.size_name(size)}
     told["spectrum"] = "|DFT(a - b)|² summed over rings, levels 0..255"
     found = {"mse": mse, "share_high": float(shares[at >= 0.75].sum())}
 
