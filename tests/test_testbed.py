@@ -289,7 +289,7 @@ def test_a_killed_run_is_the_same_run(
     assert gt(*command, "--steps", 12, "-o", f"{killed}/").code == 0
     names = {file.name for file in whole.iterdir()}
     assert names == {"state.safetensors", "log.jsonl", "results.json", "evolution.png",
-                     "psnr.png", "pictures.png"}  # fmt: skip
+                     "psnr.png", "pictures.png", "pictures.safetensors"}  # fmt: skip
     for name in names:
         assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from gantools.io import image
 from gantools.ops.pixels import to_uint8
 from gantools.ops.spectrum import frequencies, reduced
-from gantools.spectra import plots
+from gantools.spectra import grids, plots
 from gantools.spectra.discriminator_testbed import TOLD
 from gantools.spectra.profile import Spectrum, relative_error
 from gantools.spectra.testbed import Bed
@@ -85,14 +85,15 @@ def evolution(entries: Sequence[Entry], at: np.ndarray, columns: int, kind: str)
     """The errors of the spectra over frequency and time, a panel for each configuration."""
     several = len({entry["num"] for entry in entries}) > 1
     panels = [
-        (
+        grids.Evolution(
             f"{entry['name']}, {entry['num']}" if several else entry["name"],
             entry["steps"],
             np.array(entry["relative_error"]),
+            at,
         )
         for entry in entries
     ]
-    return plots.of_evolutions(panels, at, columns, kind)
+    return grids.of_evolutions(grids.wrapped(panels, columns), kind)
 
 
 def curves(entries: Sequence[Entry]) -> bytes:
