@@ -134,7 +134,9 @@ def _teaser(operands: Sequence[Operand], asked: _sources.Drawn) -> list[Run]:
 
     device = options.pick_device(asked.device)
     pixels = _picture([one.path for one in operands])
-    target = (torch.from_numpy(pixels)[None].permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous()
+    target = (
+        torch.from_numpy(pixels.copy())[None].permute(0, 3, 1, 2).float() / 127.5 - 1
+    ).contiguous()
     target = target.to(device)
     shape = Shape(TEASER_SIZE, TEASER_DIVISOR, "reflect")
     g = made.GeneratorBed(
