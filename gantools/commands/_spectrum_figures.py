@@ -132,6 +132,9 @@ def _teaser(operands: Sequence[Operand], asked: _sources.Drawn) -> list[Run]:
     from gantools.spectra import generator_testbed as made
     from gantools.spectra.testbed import Shape
 
+    for one in operands:
+        if not one.path.startswith("example:"):
+            _sources.exists(one.path)
     device = options.pick_device(asked.device)
     pixels = _picture([one.path for one in operands])
     target = (

@@ -119,7 +119,8 @@ def of_cases(cases: Sequence[Case], kind: str) -> bytes:
         mesh = plots.draw_evolution(course, own.times, own.errors, own.at)
         course.set_title(plots.plain(own.title), fontsize=SIZE)
         course.set_ylabel("iterations", fontsize=SIZE)
-        drawn.colorbar(mesh, ax=course, ticks=[-1, 0, 1])
+        bar = drawn.colorbar(mesh, ax=course, ticks=[-1, 0, 1], label=plots.ERROR)
+        bar.ax.tick_params(labelsize=SIZE - 2)
         for axes in (spectra, course):
             axes.set_xlabel("f / f_nyq", fontsize=SIZE)
             axes.tick_params(labelsize=SIZE - 2)
