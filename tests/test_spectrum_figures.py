@@ -12,7 +12,7 @@ import pytest
 from conftest import make_network
 
 from gantools import cli
-from gantools.commands import _spectrum_figures as make
+from gantools.commands import _network_figures, _testbed_figures
 from gantools.io import network
 from gantools.spectra import figures, grids, plots, testbed_folder, testbed_results, toyset
 from gantools.spectra.grids import Profiles
@@ -148,7 +148,7 @@ def test_learned_pictures_below_the_real_s3_31_fig_6(made: Path, drawn: Drawn) -
     assert [label for label, _ in rows] == ["real", "avg", "blurpool", "avg+sd", "blurpool+sd"]
     real = [pixels for pixels, _ in zip(toyset.official(8), range(2), strict=False)]
     assert np.array_equal(rows[0][1], np.stack(real))
-    assert rows[1][1].shape == (2, 8, 8, 3)
+    assert np.shape(rows[1][1]) == (2, 8, 8, 3)
 
 
 def test_teaser_of_two_runs_s3_31_fig_1(made: Path, drawn: Drawn) -> None:
@@ -166,7 +166,7 @@ def test_teaser_of_a_picture_s3_31_fig_1(
 ) -> None:
     """Both networks learn its middle square; the same picture gives the same figure."""
     for name, value in (("SIZE", 8), ("DIVISOR", 64.0), ("STEPS", 4), ("EVERY", 2)):
-        monkeypatch.setattr(make, f"TEASER_{name}", value)
+        monkeypatch.setattr(_testbed_figures, f"TEASER_{name}", value)
     photo = tmp_path / "photo.png"
     assert gt("spectrum", "toyset", "--num", 1, "--size", 16, "-o", photo).code == 0
     first, second = (drawn("of_cases", "teaser", photo) for _ in range(2))
@@ -264,6 +264,20 @@ def test_both_averages_of_the_same_pictures_s3_27(nets: Path, drawn: Drawn) -> N
         assert (logmean[name].values <= mean[name].values * (1 + 1e-9)).all()
 
 
+def test_samples_of_the_same_seeds_s3_31(nets: Path, gt: Any, drawn: Drawn) -> None:
+    rows = drawn("of_pictures", "samples", nets / "real", nets / "n1.safetensors",
+                 f"copy={nets}/real", "--num", 2, "--seed", 5)  # fmt: skip
+    assert [label for label, _ in rows] == ["real", "n1.safetensors", "copy"]
+    assert np.array_equal(rows[0][1], rows[2][1])
+    assert np.shape(rows[1][1]) == (2, 16, 16, 3)
+    other = drawn("of_pictures", "samples", nets / "real", nets / "n1.safetensors", "--num", 1,
+                  "--seed", 5)  # fmt: skip
+    assert np.array_equal(other[1][1], rows[1][1][:1])
+    refused = gt(*FIGURE, "samples", nets / "real", nets / "n1.safetensors", "--num", 41, "-o",
+                 "x.png")  # fmt: skip
+    assert refused.code == 2 and "room for 40" in refused.err
+
+
 @pytest.mark.parametrize("which", ["fine-tune", "methods"])
 def test_before_and_after_s3_24(
     which: str, gt: Any, nets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -308,7 +322,10 @@ def test_before_and_after_s3_24(
         (("teaser", "nix.png"), "nix.png: no such file"),
         (("evolution", "{runs}/toys", "--num", "3"), "not for --which evolution"),
         (("evolution", "{runs}/toys", "--average", "mean"), "not for --which evolution"),
-        (("averages", "{nets}/real", "{nets}/n1.safetensors", "--average", "mean"), "shows both"),
+        (
+            ("averages", "{nets}/real", "{nets}/n1.safetensors", "--average", "mean"),
+            "not for --which",
+        ),
         (("upsampling", "{nets}/real"), "REFERENCE NETWORK...; gantools train pggan"),
         (("fine-tune", "{nets}/real", "{nets}/n1.safetensors"), "REFERENCE BEFORE AFTER"),
         (("methods", "{nets}/real", "nix"), "nix: no such file"),
@@ -338,10 +355,10 @@ def test_labels_and_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """A path that has an = and is there is a path."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a=b").mkdir()
-    assert make.operand("a=b") == make.Operand(None, "a=b")
-    assert make.operand("x=a=b") == make.Operand("x", "a=b")
-    assert make.operand("=b") == make.Operand(None, "=b")
-    assert make.operand("run/").name == "run"
+    assert _network_figures.operand("a=b") == _network_figures.Operand(None, "a=b")
+    assert _network_figures.operand("x=a=b") == _network_figures.Operand("x", "a=b")
+    assert _network_figures.operand("=b") == _network_figures.Operand(None, "=b")
+    assert _network_figures.operand("run/").name == "run"
 
 
 def test_grids_wrap_and_leave_cells_empty(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,5 +378,5 @@ def test_grids_wrap_and_leave_cells_empty(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_papers_panels_are_those_of_the_testbeds() -> None:
-    assert figures.TEASER["generator"] in make.PANELS["evolution"]
-    assert figures.TEASER["discriminator"] in make.PANELS["disc-spectra"]
+    assert figures.TEASER["generator"] in _testbed_figures.PANELS["evolution"]
+    assert figures.TEASER["discriminator"] in _testbed_figures.PANELS["disc-spectra"]

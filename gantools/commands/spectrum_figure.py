@@ -27,9 +27,10 @@ class Which(StrEnum):
     methods = "methods"
     fine_tune = "fine-tune"
     averages = "averages"
+    samples = "samples"
 
 
-OF_NETWORKS = (Which.upsampling, Which.methods, Which.fine_tune, Which.averages)
+OF_NETWORKS = (Which.upsampling, Which.methods, Which.fine_tune, Which.averages, Which.samples)
 
 WhichOption = Annotated[
     Which,
@@ -37,8 +38,8 @@ WhichOption = Annotated[
         "--which",
         help="The figure. Of runs of spectrum testbed: teaser (Figs 1b and 1c), evolution (Fig 2), "
         "spectral-loss (Fig 3), disc-spectra (Fig 5), disc-tensors (Fig 6), num-images (Fig 9). Of "
-        "trained networks: upsampling (Fig 7), methods (section 5), fine-tune and averages "
-        "(supplement).",
+        "trained networks: upsampling (Fig 7), methods (section 5), fine-tune, averages, "
+        "samples (supplement).",
     ),
 ]
 Operands = Annotated[
@@ -109,9 +110,9 @@ def figure(
     networks = which in OF_NETWORKS
     if not networks and (average, num, psi) != (None, None, None):
         raise Usage(f"--average, --num and --psi are not for --which {which}: it is of testbeds")
-    if which is Which.averages and average is not None:
-        raise Usage("--average: --which averages shows both")
-    from gantools.commands import _spectrum_figures as make
+    if which in (Which.averages, Which.samples) and average is not None:
+        raise Usage(f"--average is not for --which {which}")
+    from gantools.commands import _network_figures, _testbed_figures
     from gantools.io import results
 
     asked = _spectra.drawn(
@@ -124,11 +125,13 @@ def figure(
         dtype=dtype,
         threads=threads,
     )
-    named = [make.operand(text) for text in operands or []]
+    named = [_network_figures.operand(text) for text in operands or []]
     if networks:
-        plot = make.of_networks(which.value, named, asked, average or _spectra.Average.mean)
+        plot = _network_figures.of_networks(
+            which.value, named, asked, average or _spectra.Average.mean
+        )
     else:
-        plot = make.of_runs(which.value, named, asked)
+        plot = _testbed_figures.of_runs(which.value, named, asked)
     results.write({}, output, plot=plot)
 
 

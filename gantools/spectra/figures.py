@@ -69,12 +69,12 @@ def disc_spectra(runs: Sequence[Run]) -> Plot:
 def disc_tensors(runs: Sequence[Run]) -> Plot:
     """The pictures that were learned through each discriminator, below the real ones (Fig 6)."""
     _all_of(runs, "discriminator")
-    rows = []
+    rows: list[tuple[str, Sequence[np.ndarray]]] = []
     for run, num in _rows(runs):
         head = _label(runs, run, num)
-        rows.append((f"{head} {REAL}".strip(), _pixels(run.targets[:num])))
+        rows.append((f"{head} {REAL}".strip(), list(_pixels(run.targets[:num]))))
         own = [each for each in run.configurations if each.num == num]
-        rows += [(each.name, _pixels(each.pictures)) for each in own]
+        rows += [(each.name, list(_pixels(each.pictures))) for each in own]
     return partial(grids.of_pictures, rows)
 
 

@@ -84,10 +84,11 @@ def of_profiles(rows: Sequence[Row[Profiles]], kind: str) -> bytes:
     return encoded(drawn, kind)
 
 
-def of_pictures(rows: Sequence[tuple[str, np.ndarray]], kind: str) -> bytes:
-    """Rows of pictures, uint8 [n, H, W, C], with a label at the left of each (Fig 6)."""
+def of_pictures(rows: Sequence[tuple[str, Sequence[np.ndarray]]], kind: str) -> bytes:
+    """Rows of pictures, uint8 [H, W, 3] each, with a label at the left of each (Fig 6)."""
     most = max(len(pictures) for _, pictures in rows)
-    drawn = figure(0.75 * most + 1.6, 0.75 * len(rows) + 0.1)
+    words = max(len(label) for label, _ in rows)
+    drawn = figure(0.75 * most + 0.08 * words + 0.15, 0.75 * len(rows) + 0.1)
     cells = drawn.subplots(len(rows), most, squeeze=False)
     for axes in cells.flat:
         axes.set_axis_off()
@@ -129,7 +130,7 @@ def of_cases(cases: Sequence[Case], kind: str) -> bytes:
 
 def _draw_picture(axes: Axes, pixels: np.ndarray) -> None:
     """Pixel by pixel, without axes."""
-    axes.imshow(pixels, interpolation="nearest", cmap="gray", vmin=0, vmax=255)
+    axes.imshow(pixels, interpolation="nearest")
     axes.set_axis_off()
 
 
