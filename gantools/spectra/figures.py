@@ -160,8 +160,9 @@ def _names(
     name: Callable[[Configuration], str],
     wanted: Callable[[Configuration], bool] = lambda own: True,
 ) -> list[str]:
-    """Of all runs' configurations, each once, as they come."""
-    found = (name(own) for run in runs for own in run.configurations if wanted(own))
+    """Of all runs' configurations, each once, in the order of the run that has most of them."""
+    by_size = sorted(runs, key=lambda run: -len(run.configurations))
+    found = (name(own) for run in by_size for own in run.configurations if wanted(own))
     return list(dict.fromkeys(found))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
-from gantools.io.figures import encoded, figure
+from gantools.io.figures import DPI, encoded, figure
 from gantools.spectra import plots
 from gantools.spectra.profile import Spectrum
 
@@ -79,8 +79,8 @@ def of_profiles(rows: Sequence[Row[Profiles]], kind: str) -> bytes:
     for axes, panel in shown:
         axes.set_title(plots.plain(panel.title), fontsize=SIZE)
         axes.legend(fontsize=SIZE - 2)
-    first = next(iter(shown[0][1].sets.values()))
-    drawn.supylabel(plots.density_label(first), fontsize=SIZE + 1)
+    labels = {plots.density_label(own) for _, panel in shown for own in panel.sets.values()}
+    drawn.supylabel(labels.pop() if len(labels) == 1 else "spectral density", fontsize=SIZE + 1)
     return encoded(drawn, kind)
 
 
@@ -88,7 +88,8 @@ def of_pictures(rows: Sequence[tuple[str, Sequence[np.ndarray]]], kind: str) -> 
     """Rows of pictures, uint8 [H, W, 3] each, with a label at the left of each (Fig 6)."""
     most = max(len(pictures) for _, pictures in rows)
     words = max(len(label) for label, _ in rows)
-    drawn = figure(0.75 * most + 0.08 * words + 0.15, 0.75 * len(rows) + 0.1)
+    cell = min(max(0.75, max(p.shape[1] for _, own in rows for p in own) / DPI), 2.0)
+    drawn = figure(cell * most + 0.08 * words + 0.15, cell * len(rows) + 0.1)
     cells = drawn.subplots(len(rows), most, squeeze=False)
     for axes in cells.flat:
         axes.set_axis_off()
@@ -129,8 +130,8 @@ def of_cases(cases: Sequence[Case], kind: str) -> bytes:
 
 
 def _draw_picture(axes: Axes, pixels: np.ndarray) -> None:
-    """Pixel by pixel, without axes."""
-    axes.imshow(pixels, interpolation="nearest")
+    """A picture without axes."""
+    axes.imshow(pixels)  # smoothed where a pixel is no whole number of the figure's
     axes.set_axis_off()
 
 
@@ -141,6 +142,8 @@ def _grid(rows: Sequence[Row[T]], *, sharey: Literal["row", "all"]) -> tuple[Fig
     for (label, panels), own in zip(rows, cells, strict=True):
         if label:
             own[0].set_ylabel(plots.plain(label), fontsize=SIZE)
+        for axes in own:
+            axes.tick_params(labelsize=SIZE - 2)
         for axes in own[len(panels) :]:
             axes.set_axis_off()
     drawn.supxlabel("f / f_nyq", fontsize=SIZE + 1)
@@ -155,4 +158,5 @@ def _panels(cells: np.ndarray, rows: Sequence[Row[T]]) -> Iterator[tuple[Axes, T
                 yield axes, panel
                 continue
             axes.set_frame_on(False)  # its row's label stays
-            axes.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
+            hidden = dict.fromkeys(("left", "bottom", "labelleft", "labelbottom"), False)
+            axes.tick_params(which="both", **hidden)

@@ -50,7 +50,8 @@ def entry(bed: Bed, course: Course, paper: Mapping[str, Mapping[str, float]]) ->
 def high_power(targets: Tensor, spectrum: np.ndarray) -> float:
     """The spectrum's sum beyond the end of an axis, f / f_nyq = 0.707, over that of the targets."""
     beyond = frequencies(targets.shape[2], targets.shape[3]) >= plots.AXIS
-    return float(spectrum[beyond].sum() / real_spectrum(targets)[beyond].sum())
+    with np.errstate(divide="ignore", invalid="ignore"):  # of flat pictures
+        return float(spectrum[beyond].sum() / real_spectrum(targets)[beyond].sum())
 
 
 def real_spectrum(targets: Tensor) -> np.ndarray:
