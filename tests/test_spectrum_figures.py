@@ -56,7 +56,7 @@ def drawn(gt: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Drawn:
     def of(name: str, *argv: object) -> Any:
         given: list[Any] = []
         with monkeypatch.context() as m:
-            m.setattr(grids, name, lambda rows, kind: given.append(rows) or b"")
+            m.setattr(grids, name, lambda rows, kind, **_: given.append(rows) or b"")
             done = gt(*FIGURE, *argv, "-o", tmp_path / "x.png")
         assert done.code == 0, done.err
         return given[0]
@@ -226,6 +226,11 @@ def test_an_earlier_run_gets_its_pictures_from_its_command(
 # Figures of trained networks.
 
 
+def replace_shown(ckpt: network.Checkpoint, images: int) -> network.Checkpoint:
+    ckpt.meta["images_shown"] = images
+    return ckpt
+
+
 @pytest.fixture(scope="module")
 def nets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two networks and a picture set of the same size."""
@@ -300,6 +305,28 @@ def test_before_and_after_s3_24(
     names = ["before", "after"] if which == "fine-tune" else ["original", "sd"]
     assert (list(sets), kind) == (["real", *names], "svg")
     assert errors[names[0]] == pytest.approx(sets[names[0]].values / sets["real"].values - 1)
+
+
+def test_trainings_side_by_side_s3_3(nets: Path, gt: Any, drawn: Drawn, tmp_path: Path) -> None:
+    """What spectrum evolution wrote, under its unit of time."""
+    for i in (1, 2):
+        ckpt = network.load(nets / f"n{i}.safetensors")
+        network.save(tmp_path / f"{i}.safetensors", replace_shown(ckpt, i * 1000))
+    out = tmp_path / "a.json"
+    asked = (tmp_path / "1.safetensors", tmp_path / "2.safetensors", "--num", 3, "-q", "-o", out)
+    assert gt("spectrum", "evolution", nets / "real", *asked).code == 0
+    ((label, panels),) = drawn("of_evolutions", "trainings", out, f"b={out}")
+    assert (label, [panel.title for panel in panels]) == ("", ["a", "b"])
+    told = json.loads(out.read_text())
+    assert np.array_equal(panels[0].errors, told["relative_error"])
+    assert list(panels[1].times) == [1, 2]
+    told["unit"] = "number in the name"
+    (tmp_path / "c.json").write_text(json.dumps(told))
+    told["time"].pop()
+    (tmp_path / "d.json").write_text(json.dumps(told))
+    for name, why in (("c.json", "times of several kinds"), ("d.json", "no x.json of")):
+        refused = gt(*FIGURE, "trainings", out, tmp_path / name, "-o", tmp_path / "x.png")
+        assert refused.code == 2 and why in refused.err
 
 
 # What is refused: one line, before any work.

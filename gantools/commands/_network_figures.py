@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from gantools.io.results import Plot
+    from gantools.spectra.grids import Evolution
     from gantools.spectra.profile import Spectrum
 
 NETWORK_MADE = {
@@ -76,6 +78,37 @@ def of_networks(
     if which == "upsampling":
         return _by_way(sets, names)
     return _compared(dict(zip([REAL, *names], sets, strict=True)))
+
+
+def of_trainings(operands: Sequence[Operand]) -> Plot:
+    """Evolutions side by side of what spectrum evolution wrote; Usage for other files."""
+    from gantools.spectra import grids
+
+    if not operands:
+        raise Usage("--which trainings: takes x.json files; gantools spectrum evolution makes them")
+    panels, units = zip(*map(_training, operands), strict=True)
+    if len(set(units)) > 1:
+        raise Usage(f"--which trainings: times of several kinds: {', '.join(sorted(set(units)))}")
+    rows = grids.wrapped(panels, 4)
+    return partial(grids.of_evolutions, rows, label=units[0])
+
+
+def _training(one: Operand) -> tuple[Evolution, str]:
+    import numpy as np
+
+    from gantools.spectra.grids import Evolution
+
+    _sources.exists(one.path)
+    try:
+        told = json.loads(Path(one.path).read_bytes())
+        times, at = [float(time) for time in told["time"]], np.array(told["frequency"], float)
+        errors = np.array(told["relative_error"], float)
+        if errors.shape != (len(times), len(at)) or len(at) < 2 or not times:
+            raise ValueError
+        name = one.label or Path(one.path).stem
+        return Evolution(name, times, errors, at), str(told["unit"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise Usage(f"{one.path}: no x.json of gantools spectrum evolution") from None
 
 
 def _file(which: str, one: Operand) -> str:

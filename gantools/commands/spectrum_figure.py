@@ -28,6 +28,7 @@ class Which(StrEnum):
     fine_tune = "fine-tune"
     averages = "averages"
     samples = "samples"
+    trainings = "trainings"
 
 
 OF_NETWORKS = (Which.upsampling, Which.methods, Which.fine_tune, Which.averages, Which.samples)
@@ -39,7 +40,7 @@ WhichOption = Annotated[
         help="The figure. Of runs of spectrum testbed: teaser (Figs 1b and 1c), evolution (Fig 2), "
         "spectral-loss (Fig 3), disc-spectra (Fig 5), disc-tensors (Fig 6), num-images (Fig 9). Of "
         "trained networks: upsampling (Fig 7), methods (section 5), fine-tune, averages, "
-        "samples (supplement).",
+        "samples, trainings (supplement).",
     ),
 ]
 Operands = Annotated[
@@ -49,7 +50,8 @@ Operands = Annotated[
         help="Run folders of spectrum testbed, a row for each. teaser: runs with --num 1, or a "
         "picture, of which two small networks are trained. Of trained networks: the real pictures, "
         "then network files, run folders of train, sets of pictures, or an x.json of spectrum "
-        "profile; fine-tune takes the network before and the one after.",
+        "profile; fine-tune takes the network before and the one after. trainings: x.json files of "
+        "spectrum evolution.",
         show_default=False,
     ),
 ]
@@ -95,7 +97,8 @@ def figure(
 
     The teaser of a picture trains a generator and a discriminator on its middle square, reduced to
     32 pixels, for 3,000 steps: about a minute of one core. The paper's own are runs of both
-    testbeds with --num 1 --padding reflect --preset paper.
+    testbeds with --num 1 --preset paper, the generator's with --padding reflect. samples shows 10
+    pictures of each set, or --num; which seeds a network makes follows from --seed.
 
     $ gantools spectrum figure --which evolution Toyset=toys/ CelebA=faces/ -o fig2.png
 
@@ -109,7 +112,7 @@ def figure(
     _check(output)
     networks = which in OF_NETWORKS
     if not networks and (average, num, psi) != (None, None, None):
-        raise Usage(f"--average, --num and --psi are not for --which {which}: it is of testbeds")
+        raise Usage(f"--average, --num and --psi are not for --which {which}")
     if which in (Which.averages, Which.samples) and average is not None:
         raise Usage(f"--average is not for --which {which}")
     from gantools.commands import _network_figures, _testbed_figures
@@ -126,7 +129,9 @@ def figure(
         threads=threads,
     )
     named = [_network_figures.operand(text) for text in operands or []]
-    if networks:
+    if which is Which.trainings:
+        plot = _network_figures.of_trainings(named)
+    elif networks:
         plot = _network_figures.of_networks(
             which.value, named, asked, average or _spectra.Average.mean
         )

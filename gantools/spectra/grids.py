@@ -57,7 +57,7 @@ def wrapped(panels: Sequence[T], columns: int) -> list[Row[T]]:
     return [("", panels[i : i + columns]) for i in range(0, len(panels), columns)]
 
 
-def of_evolutions(rows: Sequence[Row[Evolution]], kind: str) -> bytes:
+def of_evolutions(rows: Sequence[Row[Evolution]], kind: str, *, label: str = "iterations") -> bytes:
     """Evolutions of errors side by side (Fig 2); a row has one axis of time."""
     drawn, cells = _grid(rows, sharey="row")
     mesh = None
@@ -66,7 +66,7 @@ def of_evolutions(rows: Sequence[Row[Evolution]], kind: str) -> bytes:
         axes.set_title(plots.plain(panel.title), fontsize=SIZE)
     if mesh is not None:
         drawn.colorbar(mesh, ax=cells, ticks=[-1, 0, 1], label=plots.ERROR)
-    drawn.supylabel("iterations", fontsize=SIZE + 1)
+    drawn.supylabel(label, fontsize=SIZE + 1)
     return encoded(drawn, kind)
 
 
