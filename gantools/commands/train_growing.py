@@ -203,6 +203,7 @@ def pggan(
     downsample: shared.Downsample = None,
     wavelet: shared.Wavelet = None,
     spectral_d: shared.SpectralD = None,
+    spectral_dropout: shared.SpectralDropout = None,
     f_mining: shared.FMining = None,
     spec_reg: shared.SpecReg = None,
     metric: shared.MetricOption = None,
@@ -238,8 +239,8 @@ def pggan(
         "metric": metric, "features": features, "dtype": dtype.value,
         "labels": shared.labels_name(labels, label_column), "label_column": label_column,
         "label_mode": label_mode, "channels": channels, "spectral_d": spectral_d,
-        "f_mining": f_mining, "spec_reg": spec_reg, "upsample": upsample,
-        "downsample": downsample, "wavelet": wavelet,
+        "spectral_dropout": spectral_dropout, "f_mining": f_mining, "spec_reg": spec_reg,
+        "upsample": upsample, "downsample": downsample, "wavelet": wavelet,
     }  # fmt: skip
     options.set_threads(threads)
     job = Asked(

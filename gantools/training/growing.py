@@ -239,7 +239,9 @@ class GrowingTrainer(Draws):
         reals.requires_grad_(r1)
         real_logits, real_classes = self._logits(reals, label, now.lod)
         fake_logits, fake_classes = self._logits(fakes, label, now.lod)
-        real, false = self._scored(reals, "spectral_real"), self._scored(fakes, "spectral_fake")
+        n = now.batch
+        real = self._scored(reals, n, "spectral_real")
+        false = self._scored(fakes, n, "spectral_fake")
         joined = self.critic.joined(fake_logits, false)
         if c.loss == "gan-cls":
             wrong, _ = self._logits(reals, self._other_classes(label, now.batch), now.lod)
@@ -291,7 +293,7 @@ class GrowingTrainer(Draws):
         label = self._label(now.batch)
         fakes = self._fakes(now.batch, now.lod, label)
         logits, classes = self._logits(fakes, label, now.lod)
-        joined = self.critic.joined(logits, self.critic.scores(fakes))
+        joined = self.critic.joined(logits, self._judged(fakes, now.batch))
         loss = self._g_loss(joined, classes, label)
         if not self.spec_reg:
             return loss

@@ -95,6 +95,7 @@ class GrowingConfig:
     channels: int = 3
     first_block: tuple[int, int] = SQUARE
     spectral_d: str | None = None
+    spectral_dropout: float = 0.0
     f_mining: bool = False
     spec_reg: str | None = None
     upsample: str | None = None
