@@ -177,6 +177,16 @@ Gamma = Annotated[
         callback=options.finite,
     ),
 ]
+R1Interval = Annotated[
+    int | None,
+    number(
+        "--r1-interval",
+        "N",
+        "Ask R1 in every Nth step, N times as strong: StyleGAN2's lazy regularisation, which saves "
+        "most of its time. Default: 1, every step.",
+        min=1,
+    ),
+]
 LearningRate = Annotated[
     float | None,
     number(

@@ -183,6 +183,7 @@ def pggan(
     gpus: Gpus = None,
     loss: LossOption = None,
     gamma: shared.Gamma = None,
+    r1_interval: shared.R1Interval = None,
     gp_target: Annotated[
         float | None,
         shared.number(
@@ -233,7 +234,8 @@ def pggan(
         "batch": batch, "seed": seed, "mirror": mirror, "hold_out": hold_out, "growing": grow,
         "simultaneous": simultaneous,
         "stable_kimg": kimg(stable, "--stable"), "fade_kimg": kimg(fade, "--fade"), "gpus": gpus,
-        "loss": loss, "gamma": gamma, "gp_target": gp_target, "lr": lr, "ema_kimg": ema_kimg,
+        "loss": loss, "gamma": gamma, "r1_interval": r1_interval, "gp_target": gp_target,
+        "lr": lr, "ema_kimg": ema_kimg,
         "latent_dim": latent_dim, "channel_base": channel_base,
         "d_channel_base": d_channel_base, "channel_max": channel_max,
         "metric": metric, "features": features, "dtype": dtype.value,
@@ -280,6 +282,7 @@ def stylegan(
     gpus: Gpus = None,
     loss: LossOption = None,
     gamma: shared.Gamma = None,
+    r1_interval: shared.R1Interval = None,
     mixing: Annotated[
         float | None,
         shared.number(
@@ -323,7 +326,8 @@ def stylegan(
         "batch": batch, "seed": seed, "mirror": mirror, "hold_out": hold_out, "growing": grow,
         "simultaneous": simultaneous,
         "stable_kimg": kimg(stable, "--stable"), "fade_kimg": kimg(fade, "--fade"), "gpus": gpus,
-        "loss": loss, "gamma": gamma, "mixing": mixing, "lr": lr, "ema_kimg": ema_kimg,
+        "loss": loss, "gamma": gamma, "r1_interval": r1_interval, "mixing": mixing, "lr": lr,
+        "ema_kimg": ema_kimg,
         "map_depth": map_depth, "latent_dim": latent_dim, "channel_base": channel_base,
         "d_channel_base": d_channel_base, "channel_max": channel_max, "metric": metric,
         "features": features, "dtype": dtype.value,

@@ -235,7 +235,7 @@ class GrowingTrainer(Draws):
         `scores` gets D's mean logit of the fakes.
         """
         c = self.config
-        r1 = c.gamma > 0
+        r1 = c.gamma > 0 and self.iteration % c.r1_interval == 0
         reals.requires_grad_(r1)
         real_logits, real_classes = self._logits(reals, label, now.lod)
         fake_logits, fake_classes = self._logits(fakes, label, now.lod)
@@ -253,9 +253,9 @@ class GrowingTrainer(Draws):
         self.sums.add("score_fake", fake_logits)
         if r1:
             # In the published code D gets every picture enlarged: 1 / 4^floor(lod) of the square.
-            gamma = c.gamma / 4 ** int(now.lod)
+            gamma = c.gamma * c.r1_interval / 4 ** int(now.lod)
             penalty = self.critic.penalty(real_logits, real, reals, gamma)
-            self.sums.add("r1", penalty)
+            self.sums.add("r1", penalty / c.r1_interval)
             loss = loss + penalty
         if c.loss == "wgan-gp":
             loss = loss + self._wgan_terms(reals, fakes, label, real_logits, now)
