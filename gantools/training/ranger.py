@@ -19,7 +19,8 @@ EVERY, SHARE = 6, 0.5  # Lookahead's k and α
 class Ranger(torch.optim.RAdam):
     """A step of RAdam; after every sixth weights go back half of the way to those after the last.
 
-    A gradient of several dimensions first loses its mean over all of them but the first, in place.
+    A gradient of several dimensions first loses its mean over all of them but the first, in place,
+    where that leaves anything: rows of one number keep theirs, which could else never learn.
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float = 1e-4) -> None:
@@ -34,7 +35,7 @@ class Ranger(torch.optim.RAdam):
         # RAdam begins a parameter's state by itself, so what it starts from waits until then.
         slow = {p: p.clone() for p in moved if "slow" not in self.state[p]}
         for parameter in moved:
-            if parameter.ndim > 1:
+            if parameter.ndim > 1 and parameter[0].numel() > 1:
                 gradient = parameter.grad
                 gradient -= gradient.mean(tuple(range(1, gradient.ndim)), keepdim=True)
         super().step()
