@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -98,7 +98,7 @@ def _state(file: dict[Any, Any], arrays: Arrays) -> dict[str, np.ndarray]:
     return {n: arrays.array(v, n[:80]) for n, v in part.items() if "num_batches" not in n}
 
 
-def _renamed(state: Mapping[str, np.ndarray]) -> Any:
+def _renamed(state: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
     for name, value in state.items():
         match = _READ.fullmatch(name)
         if match is None:
