@@ -11,7 +11,7 @@ import typer
 from gantools import options, report
 from gantools.commands import _encoder_options as own
 from gantools.commands import _train_options as shared
-from gantools.commands.project import Perceptual
+from gantools.commands._project_options import Perceptual
 from gantools.report import Usage
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def encoder(
     if data and not _sees_pictures(arch.value, given):
         raise Usage("the weights of pictures are 0: nothing is learned of photographs")
 
-    from gantools.inversion.project import default_perceptual
+    from gantools.inversion.distances import default_perceptual
     from gantools.io import network as files
     from gantools.networks.network import build
     from gantools.training import encoder_run
