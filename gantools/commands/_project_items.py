@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gantools import report
@@ -55,23 +55,31 @@ def prepared(setup: Setup, sample: Sample) -> Item | Latent:
         return _converted(setup, Latent.from_bytes(sample.data, sample.key))
     if setup.encoding is None:
         _ = setup.projector  # what the network cannot do is said before a face is looked for
+    return started(setup, framed(setup, sample))
+
+
+def framed(setup: Setup, sample: Sample) -> Item:
+    """A photograph brought to the framing of the run; SampleError where that cannot be."""
     photo = image.decode_channels(sample.data, setup.network.channels)
     pixels, quad = setup.cropper(photo)
     height, width = pixels.shape[:2]
-    # Here, so that a start that is not there, or does not fit, fails its sample alone.
-    start = None
-    if setup.encoding is None:
-        canvas = setup.projector.canvas((height, width))
-        start = setup.projector.start(canvas, sample.key, pixels)
-    else:
-        setup.encoding.check((height, width))
     crop = {
         "quad": [[round(float(v), 3) for v in corner] for corner in quad],
         "size": height if height == width else [height, width],
         "source": [photo.shape[1], photo.shape[0]],
     }
     kept = photo if setup.wishes.paste is not None else None
-    return Item(sample.key, sample.name, pixels, crop, start, kept)
+    return Item(sample.key, sample.name, pixels, crop, None, kept)
+
+
+def started(setup: Setup, item: Item) -> Item:
+    """With where its optimisation starts: what is not there, or does not fit, fails it alone."""
+    height, width = item.pixels.shape[:2]
+    if setup.encoding is not None:
+        setup.encoding.check((height, width))
+        return item
+    canvas = setup.projector.canvas((height, width))
+    return replace(item, start=setup.projector.start(canvas, item.key, item.pixels))
 
 
 def _converted(setup: Setup, latent: Latent) -> Latent:

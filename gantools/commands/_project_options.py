@@ -44,6 +44,35 @@ class Method(StrEnum):
     dse_finetune = "dse-finetune"
 
 
+def known_methods(value: str) -> str:
+    """A typer callback: names of methods, comma-separated."""
+    for name in value.split(","):
+        if name not in list(Method):
+            raise typer.BadParameter(f"{name!r} is none of {', '.join(Method)}")
+    return value
+
+
+def method_names(incomplete: str) -> list[str]:
+    """What the shell completes --method with."""
+    before, comma, last = incomplete.rpartition(",")
+    return [before + comma + name for name in Method if name.startswith(last)]
+
+
+class Figure(StrEnum):
+    """What the rows of a sheet are."""
+
+    methods = "methods"
+    areas = "areas"
+    ssim = "ssim"
+
+
+class Tsa(StrEnum):
+    """inversion.areas.Kind."""
+
+    centre = "centre"
+    gradcam = "gradcam"
+
+
 class Perceptual(StrEnum):
     """Perceptual distances; inversion.distances.PERCEPTUAL."""
 
@@ -80,14 +109,17 @@ Space = Annotated[
     ),
 ]
 MethodName = Annotated[
-    Method,
-    typer.Option(
+    str,
+    number(
         "--method",
-        help="quick: ours, seconds; encoder: one pass of an encoder (--init), of any network "
-        "that has one; hybrid: that, then 100 steps; stylegan2: NVIDIA's projector; thesis: "
-        "paper 002's; i2s: Image2StyleGAN, i2s-lreq: as paper 004 ran it; idinvert: In-Domain "
-        "inversion, an encoder in the loop; dse-finetune: the encoder itself is optimised, for "
-        "each picture (these two with any encoder).",
+        "NAME",
+        "quick: ours, seconds; encoder: one pass of an encoder (--init), of any network that has "
+        "one; hybrid: that, then 100 steps; stylegan2: NVIDIA's projector; thesis: paper 002's; "
+        "i2s: Image2StyleGAN, i2s-lreq: as paper 004 ran it; idinvert: In-Domain inversion, an "
+        "encoder in the loop; dse-finetune: the encoder itself is optimised, for each picture "
+        "(these two with any encoder). Default: quick. On sheets several: encoder,hybrid.",
+        callback=known_methods,
+        autocompletion=method_names,
     ),
 ]
 Steps = Annotated[
@@ -271,6 +303,26 @@ Lossy = Annotated[
         "--lossy",
         help="Latents: also convert where the picture changes (nw to w drops the noise maps, "
         "w+ to w keeps the mean of the layers, sw+ to w+ that of the style maps).",
+    ),
+]
+FigureName = Annotated[
+    Figure | None,
+    number(
+        "--figure",
+        None,
+        "A sheet as in paper 004: a column for each photograph, its own row above those of what "
+        "each --method makes of it, with each --init (both comma-separated). areas: three such "
+        "blocks, of the whole and of --tsa's two areas; ssim: each method without its SSIM term "
+        "and with it. Remarks say what the rows are, with their PSNR.",
+    ),
+]
+TsaName = Annotated[
+    Tsa | None,
+    number(
+        "--tsa",
+        None,
+        "--figure areas: the crops of centre, or where VGG16 looks, and the picture with that "
+        "(gradcam). Default: centre.",
     ),
 ]
 

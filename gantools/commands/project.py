@@ -10,7 +10,7 @@ from gantools.commands._paste import NO_PICTURES, Scale
 def project(
     operands: options.Operands = None,
     into: own.Space = None,
-    method: own.MethodName = own.Method.quick,
+    method: own.MethodName = own.Method.quick.value,
     steps: own.Steps = None,
     lr: own.Lr = None,
     perceptual: own.PerceptualName = None,
@@ -35,6 +35,8 @@ def project(
     tune_lr: own.TuneLr = None,
     progress_video: own.ProgressVideo = None,
     lossy: own.Lossy = False,
+    figure: own.FigureName = None,
+    tsa: own.TsaName = None,
     output: options.Output = None,
     net: options.Net = None,
     seed: options.Seed = 0,
@@ -65,6 +67,8 @@ def project(
 
     $ gantools project photos/ --method dse-finetune --init run/ -o tuned/
 
+    $ gantools project photos/ --figure methods --method encoder,hybrid,dse-finetune -o sheet.png
+
     $ gantools project ship.png --net classes.safetensors --class ship -o ship.safetensors
 
     $ gantools project photo.jpg --paste --scale 2 -o back.png
@@ -76,6 +80,10 @@ def project(
         raise report.Usage("--tune-steps and --tune-lr belong to --tune OUT.safetensors")
     if scale != 1 and not paste:
         raise report.Usage("--scale goes with --paste")
+    if figure is None and "," in method:
+        raise report.Usage(f"--method {method}: several stand on a sheet: give --figure methods")
+    if tsa is not None and figure is not own.Figure.areas:
+        raise report.Usage("--tsa goes with --figure areas")
     from gantools.commands import _film, _project
     from gantools.commands._project_setup import Given, Wishes
     from gantools.io.sink import open_sink
@@ -97,7 +105,7 @@ def project(
     }
     wishes = Wishes(
         space=into,
-        method=method.value,
+        method=method,
         changes={name: value for name, value in changes.items() if value is not None},
         perceptual=perceptual and perceptual.value,
         init=init,
@@ -111,6 +119,16 @@ def project(
         filmed=progress_video is not None,
         tune=(tune, tune_steps or 350, 3e-4 if tune_lr is None else tune_lr) if tune else None,
     )
+    if figure is not None:
+        from gantools.commands import _project_figures as sheets
+
+        rows = sheets.variants(figure.value, wishes)
+        with open_sink(output, own="image", no_clobber=no_clobber) as sink:
+            found = samples(operands, kinds=("image",), shard=shard)
+            options.set_threads(threads)
+            given = Given(net, options.pick_device(device), dtype.value)
+            sheets.put(figure.value, rows, given, found, sink, tsa.value if tsa else "centre")
+        return
     with open_sink(output, own="latent", no_clobber=no_clobber) as sink:
         if paste and sink.kind == "latent":
             raise report.Usage(NO_PICTURES)
