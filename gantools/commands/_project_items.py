@@ -86,8 +86,9 @@ def _converted(setup: Setup, latent: Latent) -> Latent:
     from gantools.latents import spaces
     from gantools.latents.source import NetworkSource
 
-    if setup.wishes.tune:
-        raise SampleError("--tune needs pictures, and this is a latent")
+    for flag, wish in (("--tune", setup.wishes.tune), ("--psi", setup.wishes.psi)):
+        if wish is not None:
+            raise SampleError(f"{flag} needs pictures, and this is a latent")
     setup.network.check(latent)
     source = NetworkSource(setup.network, seed=setup.wishes.seed)
     made = spaces.convert(latent, setup.space, source, lossy=setup.wishes.lossy)

@@ -241,6 +241,14 @@ ClassName = Annotated[
         "optimised beside z.",
     ),
 ]
+Psi = Annotated[
+    float | None,
+    weight(
+        "--psi",
+        "BigGAN: the truncation at which z is looked for, with its own statistics; the latent "
+        "records it. Default: that of the encoder where a method begins with one, else 1.",
+    ),
+]
 PictureSize = Annotated[
     str | None,
     number(

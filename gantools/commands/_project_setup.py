@@ -49,6 +49,7 @@ class Wishes:
     tune: tuple[str, int, float] | None  # file, steps, learning rate
     label: str | None = None  # the pictures' class, of an encoder that is told it
     filmed: bool = False  # --progress-video
+    psi: float | None = None  # BigGAN's truncation
 
 
 @dataclass
@@ -129,6 +130,7 @@ class Setup:
             self._encoder = self._start.encoder(self.wishes.method)
             self.space = self.wishes.space or self._encoder.space
             self._choose_method()
+        self._check_psi()
         self.encoding = self._made_encoding() if self.only_encoded else None
         self.cropper = Cropper(
             self.network, self.space, self.wishes.align, self.wishes.size, device
@@ -173,6 +175,26 @@ class Setup:
         self.label = None if label is None else number_of(label, self.network)
         if label is not None and self.network.has_w:
             raise Usage("--class is for networks of z, whose latents have a class beside it")
+
+    def _check_psi(self) -> None:
+        """Usage for --psi where z is not multiplied by it, or where an encoder has one of its own.
+
+        Methods with the encoder in their loop stay at its psi; hybrid goes on from z at another.
+        """
+        psi, network = self.wishes.psi, self.network
+        if psi is None:
+            return
+        if not network.truncates_z:
+            raise Usage(f"--psi is BigGAN's: {network.name} is of family {network.family}")
+        network.check_psi(psi, "--psi")
+        if not psi > 0:
+            raise Usage(f"--psi {psi:g}: every z would give the same picture")
+        stays = self.only_encoded or self.method.echo or self.method.latent
+        own = getattr(getattr(self._encoder, "config", None), "psi", psi)
+        if stays and own != psi:
+            raise Usage(
+                f"--psi {psi:g}: --method {self.wishes.method} stays at its encoder's psi, {own:g}"
+            )
 
     def _check_encoding(self) -> None:
         """Usage for flags of an optimisation where there is none."""
@@ -231,6 +253,7 @@ class Setup:
             self.wishes.seed,
             self._encoder,
             self.label,
+            self.wishes.psi,
         )
 
     def _init(self) -> Init:

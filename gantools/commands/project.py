@@ -26,6 +26,7 @@ def project(
     style_falloff: own.StyleFalloff = None,
     init: own.Init = None,
     label: own.ClassName = None,
+    psi: own.Psi = None,
     size: own.PictureSize = None,
     align: own.AlignMode = own.Align.auto,
     paste: own.Paste = False,
@@ -117,6 +118,7 @@ def project(
         paste=scale if paste else None,
         label=label,
         filmed=progress_video is not None,
+        psi=psi,
         tune=(tune, tune_steps or 350, 3e-4 if tune_lr is None else tune_lr) if tune else None,
     )
     if figure is not None:

@@ -71,7 +71,8 @@ class Projector:
     """Everything that a run's projections share. Usage where the network has no such space.
 
     encoder: of methods that have one in their loop. label: the pictures' class, for an encoder that
-    is told it, else the one of all latents in (z, y).
+    is told it, else the one of all latents in (z, y). psi: BigGAN's truncation, with the batch
+    statistics of which z is rendered (S4.10); None: the encoder's, else 1.
     """
 
     network: Network
@@ -83,6 +84,7 @@ class Projector:
     seed: int = 0
     encoder: AnyEncoder | None = None
     label: int | None = None
+    psi: float | None = None
 
     def __post_init__(self) -> None:
         checks.check_space(self.network, self.space, self.name, self.method, self.encoder)
@@ -98,9 +100,10 @@ class Projector:
 
     def _start_from_z(self) -> None:
         told = isinstance(self.encoder, DseEncoder) and self.network.truncates_z
-        self.psi = self.encoder.config.psi if told else 1.0  # type: ignore[union-attr]
+        own = self.encoder.config.psi if told else 1.0  # type: ignore[union-attr]
+        truncation = own if self.psi is None else self.psi
         label = None if self.encoder else self.label
-        self.z_starts = ZStarts(self.network, self.init, self.seed, label, self.psi)
+        self.z_starts = ZStarts(self.network, self.init, self.seed, label, truncation)
         self.w_std, self.usual = z_space.deviation(self.network), Usual(self.method)
 
     def _start_from_w(self) -> None:
@@ -119,7 +122,7 @@ class Projector:
     def canvas(self, size: Size) -> Canvas | ZCanvas:
         """The space at a picture size; SampleError where it has no such pictures."""
         if "z" in self.space:
-            return ZCanvas(self.network, self.space, size, self.psi)
+            return ZCanvas(self.network, self.space, size, self.z_starts.psi)
         return Canvas(self.network, self.space, size, self.method.style_cells)
 
     def start(self, canvas: Canvas | ZCanvas, key: str, pixels: np.ndarray) -> Latent:
