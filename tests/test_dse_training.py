@@ -21,8 +21,9 @@ from gantools.io import image, tensorfile
 from gantools.io.network import Checkpoint, save
 from gantools.networks import biggan, pggan, stylegan
 from gantools.networks.network import Network, numbers, open_network
-from gantools.training import dse, encoder_state
-from gantools.training.dse import DseTrainer, DseTraining, begun, draw, rendered
+from gantools.training import encoder_state
+from gantools.training.dse import DseTrainer, DseTraining, begun, rendered
+from gantools.training.encoder_samples import draw, usual_truncation
 
 SMALL = ("--arch", "dse", "--width", "8", "--batch", "2", "--perceptual", "pyramid", "-q")
 FAMILIES = ("stylegan2", "stylegan", "pggan", "biggan", "biggan-deep")
@@ -59,7 +60,7 @@ def nets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def trainer_of(net: Path | Network, areas: Any = None, **changes: Any) -> DseTrainer:
     """A trainer of a small encoder."""
     found = net if isinstance(net, Network) else open_network(str(net))
-    psi, cutoff = dse.usual_truncation(found)
+    psi, cutoff = usual_truncation(found)
     settings: dict[str, Any] = {"psi": psi, "cutoff": cutoff, "width": 8, "batch": 2}
     config = DseTraining(network=found.story(), **(settings | changes))
     return DseTrainer(config, found, begun(config, found), perceptual.pyramid, areas=areas)
@@ -103,7 +104,7 @@ def test_s4_12_what_an_encoder_should_say_gives_the_picture(
 
 def test_s4_12_truncations_of_the_families(nets: dict[str, Path]) -> None:
     """StyleGAN half of the layers, StyleGAN2 eight, both 0.7; BigGAN 0.4; PGGAN none."""
-    found = {f: dse.usual_truncation(open_network(str(path))) for f, path in nets.items()}
+    found = {f: usual_truncation(open_network(str(path))) for f, path in nets.items()}
     assert found["stylegan"] == (0.7, 3) and found["pggan"] == (1.0, None)
     assert found["stylegan2"] == (0.7, 6) and found["biggan"] == (0.4, None)
     network = open_network(str(nets["stylegan2"]))

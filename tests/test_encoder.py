@@ -221,7 +221,7 @@ def test_damaged_files_are_one_line(tmp_path: Path, tiny_network: Path) -> None:
             encoder_files.load(file)
     for change, why in (
         ({"config": [1]}, "without its configuration"),
-        ({"arch": "psp"}, "--arch psp"),
+        ({"arch": "e4e"}, "--arch e4e"),
         ({"config": {**config, "backbone": "resnet"}}, "'resnet'"),
         ({"config": {**config, "wide": 1}}, "unknown configuration entry 'wide'"),
         ({"config": {**config, "first": "5"}}, "impossible configuration"),

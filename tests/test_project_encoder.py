@@ -19,14 +19,14 @@ from gantools.io import image
 from gantools.io.latent import Latent
 from gantools.latents.render import images
 from gantools.networks.network import open_network
-from gantools.training import dse
 from gantools.training.dse import DseTraining, begun
+from gantools.training.encoder_samples import usual_truncation
 
 
 def kept_beside(net: Path) -> Path:
     """An untrained encoder beside its network."""
     network = open_network(str(net))
-    psi, cutoff = dse.usual_truncation(network)
+    psi, cutoff = usual_truncation(network)
     config = DseTraining(network=network.story(), psi=psi, cutoff=cutoff, width=8, seed=1)
     path = net.with_name(net.stem + files.SUFFIX)
     files.write(path, encoder_files.to_file(begun(config, network).eval(), {}))

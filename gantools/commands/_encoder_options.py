@@ -1,4 +1,4 @@
-"""Options of `train encoder`, each with the kind of encoder that it is for (S4.2-S4.13)."""
+"""Options of `train encoder`, each with the kind of encoder that it is for (S4.2-S4.13, S4.18)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ BOTH: dict[str, dict[str, Any]] = {
         "batch": 8, "lr": 0.0015, "latent_weight": 0.01, "mse_weight": 5.0,
         "perceptual_weight": 2.0,
     },
+    "psp": {
+        "batch": 8, "lr": 1e-4, "latent_weight": 0.0, "mse_weight": 1.0, "perceptual_weight": 0.8,
+    },
 }  # fmt: skip
 """Defaults of what the kinds have different ones of."""
 OF = {
@@ -28,8 +31,12 @@ OF = {
         "ssim_weight", "kl_weight", "cosine", "blur", "cbn", "psi", "cutoff", "samples",
         "optimiser", "two_step",
     },
+    "psp": {
+        "depth", "pretrained", "id_weight", "norm_weight", "own", "psi", "cutoff", "samples",
+        "optimiser",
+    },
 }  # fmt: skip
-"""What one kind alone has."""
+"""What not all kinds have."""
 FLAGS = {"cosine": "--cos"}
 
 
@@ -72,10 +79,25 @@ class Cbn(StrEnum):
 
 
 class Optimiser(StrEnum):
-    """Optimisers of training.dse."""
+    """Optimisers of training.dse and training.psp."""
 
     lreq = "lreq"
+    ranger = "ranger"
     adam = "adam"
+
+
+OPTIMISERS = {"dse": (Optimiser.lreq, Optimiser.adam), "psp": (Optimiser.ranger, Optimiser.adam)}
+"""Of each kind, the first is the default."""
+
+
+class Depth(StrEnum):
+    """inversion.irse.UNITS."""
+
+    ten = "10"
+    eighteen = "18"
+    thirty_four = "34"
+    fifty = "50"
+    hundred = "100"
 
 
 def weight(flag: str, text: str) -> Any:
@@ -167,7 +189,7 @@ Psi = Annotated[
     number(
         "--psi",
         "X",
-        "dse: truncation of the samples. Default: 0.7 for styles, BigGAN 0.4.",
+        "dse, psp: truncation of the samples. Default: 0.7 for styles, BigGAN 0.4.",
         min=0.001,
         callback=options.finite,
     ),
@@ -177,7 +199,7 @@ Cutoff = Annotated[
     number(
         "--cutoff",
         "N",
-        "dse: truncate only layers below N. Default: 8; of StyleGAN half of the layers.",
+        "dse, psp: truncate only layers below N. Default: 8; of StyleGAN half of the layers.",
         min=0,
     ),
 ]
@@ -186,14 +208,19 @@ Samples = Annotated[
     number(
         "--samples",
         "N",
-        "dse: train on N samples over and over, as the paper's code on 30000. Default: on new ones "
-        "in every step.",
+        "dse, psp: train on N samples over and over, as paper 004's code on 30000. Default: on new "
+        "ones in every step.",
         min=1,
     ),
 ]
 OptimiserName = Annotated[
     Optimiser | None,
-    number("--optimiser", "NAME", "dse: lreq (the paper's LREQAdam) or adam. Default: lreq."),
+    number(
+        "--optimiser",
+        "NAME",
+        "dse: lreq (the paper's LREQAdam) or adam; psp: ranger (rectified Adam with Lookahead) or "
+        "adam. Default: the first.",
+    ),
 ]
 TwoStep = Annotated[
     bool | None,
@@ -204,14 +231,60 @@ TwoStep = Annotated[
     ),
 ]
 
+DepthOf = Annotated[
+    Depth | None,
+    number(
+        "--depth",
+        "N",
+        "psp: layers of its backbone: 50 (IR-SE50, as published), 100, or 10, 18, 34, which are "
+        "fast. Default: 50.",
+    ),
+]
+Pretrained = Annotated[
+    bool | None,
+    number(
+        "--pretrained/--no-pretrained",
+        "",
+        "psp: begin with ArcFace's weights (model fetch ir-se50). Default: where they are there "
+        "and fit, which takes --depth 50 --width 512.",
+    ),
+]
+IdWeight = Annotated[
+    float | None,
+    weight(
+        "--id-weight",
+        "psp: weight of 1 - cosine of what ArcFace sees in the middle of faces framed as FFHQ's. "
+        "Default: 0.1 for a network of faces where its weights are there, else 0.",
+    ),
+]
+NormWeight = Annotated[
+    float | None,
+    weight(
+        "--norm-weight",
+        "psp: weight of the distance of w from the mean w. Default: 0; published: 0 to 0.005.",
+    ),
+]
+Own = Annotated[
+    bool | None,
+    number(
+        "--own/--no-own",
+        "",
+        "psp: the network's own samples beside photographs, as many. Default: photographs alone.",
+    ),
+]
+
 
 def chosen(arch: str, given: dict[str, Any]) -> dict[str, Any]:
     """What was given and the kind's own defaults; Usage for options of another kind."""
     now = {name: value for name, value in given.items() if value is not None}
-    for other in OF.keys() - {arch}:
-        for name in sorted(now.keys() & OF[other]):
+    for name in sorted(now):
+        owners = [kind for kind, names in OF.items() if name in names]
+        if owners and arch not in owners:
             flag = FLAGS.get(name, "--" + name.replace("_", "-"))
-            raise Usage(f"{flag} is for --arch {other}, and this is {arch}")
+            raise Usage(f"{flag} is for --arch {' and '.join(owners)}, and this is {arch}")
+    asked = now.get("optimiser")
+    if asked and asked not in OPTIMISERS[arch]:
+        raise Usage(f"--optimiser {asked}: --arch {arch} has {' and '.join(OPTIMISERS[arch])}")
     return BOTH[arch] | now
 
 

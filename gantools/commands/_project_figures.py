@@ -43,12 +43,14 @@ def variants(figure: str, wishes: Wishes) -> list[Variant]:
         raise Usage(
             "--figure has no place for --paste, --tune, --progress-video, --size and --lossy"
         )
+    from gantools.inversion.methods import ONE_PASS
+
     methods = wishes.method.split(",")
     inits = [None] if wishes.init is None else wishes.init.split(",")
     found = []
     for method in methods:
         own = replace(wishes, method=method)
-        if method == "encoder" and len(methods) > 1:  # what the others are asked for
+        if method in ONE_PASS and len(methods) > 1:  # what the others are asked for
             own = replace(own, changes={}, perceptual=None)
         for init in inits:
             name = method if init is None else f"{method} from {Path(init).name}"

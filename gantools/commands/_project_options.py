@@ -35,6 +35,7 @@ class Method(StrEnum):
 
     quick = "quick"
     encoder = "encoder"
+    psp = "psp"
     hybrid = "hybrid"
     stylegan2 = "stylegan2"
     thesis = "thesis"
@@ -114,7 +115,8 @@ MethodName = Annotated[
         "--method",
         "NAME",
         "quick: ours, seconds; encoder: one pass of an encoder (--init), of any network that has "
-        "one; hybrid: that, then 100 steps; stylegan2: NVIDIA's projector; thesis: paper 002's; "
+        "one; psp: the same of pSp's alone (train encoder --arch psp); hybrid: one pass, then 100 "
+        "steps; stylegan2: NVIDIA's projector; thesis: paper 002's; "
         "i2s: Image2StyleGAN, i2s-lreq: as paper 004 ran it; idinvert: In-Domain inversion, an "
         "encoder in the loop; dse-finetune: the encoder itself is optimised, for each picture "
         "(these two with any encoder). Default: quick. On sheets several: encoder,hybrid.",

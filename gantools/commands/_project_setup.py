@@ -14,8 +14,7 @@ from gantools.io.space import Size, spatial, split
 from gantools.report import Usage
 
 if TYPE_CHECKING:
-    from gantools.inversion.dse import DseEncoder
-    from gantools.inversion.encoder import Encoder
+    from gantools.inversion.coded import AnyEncoder
     from gantools.inversion.encoding import Encoding
     from gantools.inversion.methods import Method
     from gantools.inversion.project import Projector
@@ -103,11 +102,11 @@ class Setup:
     given: Given
 
     def __post_init__(self) -> None:
-        from gantools.inversion.methods import ENCODED, METHODS
+        from gantools.inversion.methods import ENCODED, METHODS, ONE_PASS
 
         known = METHODS[self.wishes.method]
         encoded = self.wishes.method in ENCODED
-        self.only_encoded = self.wishes.method == "encoder"
+        self.only_encoded = self.wishes.method in ONE_PASS
         self.space = self.wishes.space or known.space
         if not encoded:
             self._choose_method()
@@ -125,7 +124,7 @@ class Setup:
             raise Usage(_paste.HAS_ALPHA)
         device = self.given.device
         self._start = Start(self.wishes.init, self.network, self.path, self.wishes.space, device)
-        self._encoder: Encoder | DseEncoder | None = None
+        self._encoder: AnyEncoder | None = None
         if encoded:
             self._encoder = self._start.encoder(self.wishes.method)
             self.space = self.wishes.space or self._encoder.space
@@ -204,8 +203,8 @@ class Setup:
         idle = [n for n in wishes.changes if n != "steps" or wishes.changes[n]]
         if idle or wishes.perceptual or wishes.filmed or wishes.tune:
             raise Usage(
-                "--method encoder optimises nothing: leave out the flags of an optimisation, or "
-                "take --method hybrid"
+                f"--method {wishes.method} optimises nothing: leave out the flags of an "
+                "optimisation, or take --method hybrid"
             )
 
     def _check_wishes(self) -> None:
@@ -235,7 +234,13 @@ class Setup:
 
         assert self._encoder is not None
         return Encoding(
-            self.network, self._encoder, self.space, self.label, self.wishes.lossy, self.wishes.seed
+            self.network,
+            self._encoder,
+            self.space,
+            self.label,
+            self.wishes.lossy,
+            self.wishes.seed,
+            self.wishes.method,
         )
 
     @cached_property

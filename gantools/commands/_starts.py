@@ -14,12 +14,13 @@ from gantools.report import SampleError, Usage
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gantools.inversion.dse import DseEncoder
-    from gantools.inversion.encoder import Encoder
+    from gantools.inversion.coded import AnyEncoder
     from gantools.inversion.start import Init
     from gantools.networks.network import Network
 
 ANY_BLOCK = 99
+WHOLE = ("dse", "psp")  # encoders of whole latents, the first of which is taken
+ARCHS = {"psp": "psp"}  # of methods that are for one kind of encoder
 
 
 @dataclass(frozen=True)
@@ -52,43 +53,50 @@ class Start:
             return Given("encoder", self._encoder(place))
         return Given("latent", lambda key, picture: self._latent(place, key))
 
-    def encoder(self, method: str) -> Encoder | DseEncoder:
+    def encoder(self, method: str) -> AnyEncoder:
         """That of --init, or else the one that is kept; Usage where there is none.
 
-        Kept for a space without features is that of paper 004; for none in particular that, or
-        else the one of the latest block.
+        Kept for a space without features is that of paper 004, or else pSp's; for none in
+        particular these, or else the one of the latest block.
         """
         from gantools.io import encoder
 
+        wanted = ARCHS.get(method)
         if self.wish is not None:
             place = Path(self.wish)
             if not place.exists() or not encoder.is_one(place):
                 raise Usage(f"--init {self.wish}: no encoder, with which --method {method} begins")
+            arch = encoder.arch(place)
+            if wanted not in (None, arch):
+                raise Usage(f"--init {self.wish}: an encoder of --arch {arch}, and not {wanted}")
             return self._loaded(place)
-        kept = self._kept_encoder()
+        kept = self._kept_encoder(wanted)
         if kept is None:
             where = "" if self.space is None else f" for {self.space}"
+            which = "" if wanted is None else f" --arch {wanted}"
             raise Usage(
                 f"--method {method}: no encoder{where} is kept for {self.network.name}: train one "
-                "(gantools train encoder), and give it with --init"
+                f"(gantools train encoder{which}), and give it with --init"
             )
         return self._loaded(kept)
 
-    def _kept_encoder(self) -> Path | None:
+    def _kept_encoder(self, arch: str | None = None) -> Path | None:
+        """arch: the kind that it has to be of, of those that give all layers' styles."""
         from gantools.io import encoder
 
         own = {**self.network.meta, "id": self.network.id}
         index = None if self.space is None else split(self.space)[1]
-        if index is not None:
+        if index is not None and arch is None:
             return encoder.kept_for(self.path, own, index)
         if self.space is not None and "+" not in self.space:
             return None  # w+ is none of them without a loss
-        residual = encoder.kept_for(self.path, own, 1, "dse")
-        if residual is None and self.space is None:
+        whole = [encoder.kept_for(self.path, own, 1, n) for n in ([arch] if arch else WHOLE)]
+        found = next((path for path in whole if path is not None), None)
+        if found is None and self.space is None and arch is None:
             return encoder.kept_for(self.path, own, ANY_BLOCK)
-        return residual
+        return found
 
-    def _loaded(self, place: Path) -> Encoder | DseEncoder:
+    def _loaded(self, place: Path) -> AnyEncoder:
         from gantools.inversion import encoder_files
 
         found = encoder_files.load(place, self.device)
@@ -111,7 +119,7 @@ class Start:
 
 
 def start_of(
-    encoder: Encoder | DseEncoder, condition: Tensor | None = None
+    encoder: AnyEncoder, condition: Tensor | None = None
 ) -> Callable[[str, Tensor], Latent]:
     """The latent of a key and a picture [1, C, H, W], for a Projector.
 

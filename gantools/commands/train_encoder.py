@@ -1,22 +1,19 @@
-"""gantools train encoder: a network that reads latents of pictures (papers.md S2.10)."""
+"""gantools train encoder: a network that reads latents of pictures (papers.md S2.10, S4.8-18)."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from gantools import options, report
 from gantools.commands import _encoder_options as own
+from gantools.commands import _encoder_settings as settings
 from gantools.commands import _train_options as shared
 from gantools.commands._project_options import Perceptual
 from gantools.report import Usage
-
-if TYPE_CHECKING:
-    from gantools.networks.network import Network
-    from gantools.training.encoder_trainer import Training
 
 
 class Arch(StrEnum):
@@ -24,6 +21,7 @@ class Arch(StrEnum):
 
     fw = "fw"
     dse = "dse"
+    psp = "psp"
 
 
 class Backbone(StrEnum):
@@ -41,7 +39,7 @@ def encoder(
             metavar="[DATA]...",
             help="Photographs beside the network's own samples, as many in every step, of which "
             "the picture is asked again: folders, archives, files, of the shape of the network's "
-            "pictures. Without them: samples alone, as in the paper.",
+            "pictures; psp: photographs alone, as published (--own). Without them: samples alone.",
             show_default=False,
         ),
     ] = None,
@@ -52,7 +50,8 @@ def encoder(
         typer.Option(
             "--arch",
             help="fw: features, picture so far and styles of a fw+ latent, for StyleGAN2. dse: "
-            "paper 004's: w+ for StyleGAN and StyleGAN2, z for PGGAN, z and class for BigGAN.",
+            "paper 004's: w+ for StyleGAN and StyleGAN2, z for PGGAN, z and class for BigGAN. psp: "
+            "pSp's, w+ for StyleGAN and StyleGAN2.",
         ),
     ] = Arch.fw,
     first: Annotated[
@@ -81,8 +80,8 @@ def encoder(
             "--width",
             "N",
             "fw: channels of the small backbone at half of the picture's size, four times as "
-            "many where it is widest; default: 32. dse: channels where it is widest; default: the "
-            "network's at its first block, 512 at most.",
+            "many where it is widest; default: 32. dse, psp: channels where it is widest; default: "
+            "the network's at its first block, 512 at most.",
             min=4,
             max=2048,
         ),
@@ -103,33 +102,36 @@ def encoder(
     ] = "1k",
     batch: Annotated[
         int | None,
-        shared.number("--batch", "N", "Samples per step. Default: fw 12, dse 8.", min=2),
+        shared.number("--batch", "N", "Samples per step. Default: fw 12, dse and psp 8.", min=2),
     ] = None,
     lr: Annotated[
         float | None,
-        own.weight("--lr", "The optimiser's learning rate. Default: fw 0.0002, dse 0.0015."),
+        own.weight(
+            "--lr", "The optimiser's learning rate. Default: fw 0.0002, dse 0.0015, psp 0.0001."
+        ),
     ] = None,
     latent_weight: Annotated[
         float | None,
         own.weight(
             "--latent-weight",
             "fw: weight of the squared errors of features, picture so far and styles; default: 1. "
-            "dse: of all terms of latents; default: 0.01.",
+            "dse: of all terms of latents; default: 0.01. psp: of the squared error of samples' "
+            "styles; default: 0.",
         ),
     ] = None,
     mse_weight: Annotated[
         float | None,
         own.weight(
             "--mse-weight",
-            "Weight of the squared error of the picture, dse: and of latents. Default: fw 1, "
-            "dse 5.",
+            "Weight of the squared error of the picture, dse: and of latents. Default: fw and psp "
+            "1, dse 5.",
         ),
     ] = None,
     perceptual_weight: Annotated[
         float | None,
         own.weight(
             "--perceptual-weight",
-            "Weight of the perceptual distance of the picture. Default: fw 1, dse 2.",
+            "Weight of the perceptual distance of the picture. Default: fw 1, dse 2, psp 0.8.",
         ),
     ] = None,
     perceptual: Annotated[
@@ -137,8 +139,8 @@ def encoder(
         shared.number(
             "--perceptual",
             "NAME",
-            "Perceptual distance. Default: LPIPS if its weights are there, else fw the network's "
-            "own discriminator, dse pyramid; config.json says which.",
+            "Perceptual distance. Default: LPIPS if its weights are there, else fw and psp the "
+            "network's own discriminator, dse pyramid; config.json says which.",
         ),
     ] = None,
     ema_kimg: Annotated[
@@ -168,6 +170,11 @@ def encoder(
     samples: own.Samples = None,
     optimiser: own.OptimiserName = None,
     two_step: own.TwoStep = None,
+    depth: own.DepthOf = None,
+    pretrained: own.Pretrained = None,
+    id_weight: own.IdWeight = None,
+    norm_weight: own.NormWeight = None,
+    own_samples: own.Own = None,
     mirror: Annotated[
         bool, typer.Option("--mirror", help="Show each photograph mirrored too.")
     ] = False,
@@ -200,6 +207,7 @@ def encoder(
     $ gantools train encoder faces/ -o run --first 5 --mirror --hold-out 10
     $ gantools train encoder -o run --net ffhq.safetensors --first 5 --steps 100k
     $ gantools train encoder -o run --arch dse --net cats.safetensors --tsa gradcam --steps 200k
+    $ gantools train encoder faces/ -o run --arch psp --net ffhq.safetensors --steps 200k
     """
     report.begin("train encoder", quiet=quiet)
     total = options.parse_amount(steps, "--steps")
@@ -214,14 +222,17 @@ def encoder(
             "strategy": strategy, "tsa": tsa, "area_weights": area_weights,
             "resize_crops": resize_crops, "cam": cam, "detach": detach, "blur": blur, "cbn": cbn,
             "psi": psi, "cutoff": cutoff, "samples": samples, "optimiser": optimiser,
-            "two_step": two_step,
+            "two_step": two_step, "depth": depth, "pretrained": pretrained, "id_weight": id_weight,
+            "norm_weight": norm_weight, "own": own_samples,
         },
     )  # fmt: skip
-    _check(arch.value, given)
+    settings.check(arch.value, given)
     if (mirror or hold_out) and not data:
         raise Usage("--mirror and --hold-out are for photographs, and there are none: name DATA")
-    if data and not _sees_pictures(arch.value, given):
+    if data and not settings.sees_pictures(arch.value, given):
         raise Usage("the weights of pictures are 0: nothing is learned of photographs")
+    if arch is Arch.psp:
+        settings.check_own(given, photographs=bool(data))
 
     from gantools.inversion.distances import default_perceptual
     from gantools.io import network as files
@@ -232,7 +243,7 @@ def encoder(
     path = files.find(net)
     ckpt = files.load(path)
     # The discriminator sees whole pictures alone, and paper 004's losses see areas too.
-    may = bool(ckpt.config.get("d")) and arch is Arch.fw
+    may = bool(ckpt.config.get("d")) and arch is not Arch.dse
     seen = perceptual.value if perceptual else default_perceptual(may)
     network = build(
         ckpt,
@@ -245,60 +256,9 @@ def encoder(
         "network": network.story(), "perceptual": seen, "ema_kimg": ema_kimg, "mirror": mirror,
         "hold_out": hold_out, "seed": seed, "dtype": dtype.value, "device": network.device,
     }  # fmt: skip
-    config = (_dse if arch is Arch.dse else _fw)(network, given)
+    of = {Arch.fw: settings.fw, Arch.dse: settings.dse, Arch.psp: settings.psp}
+    config = of[arch](network, given)
     if data and arch is Arch.dse and network.truncates_z:
         raise Usage("photographs are of no known class, which BigGAN's encoder is told: no DATA")
     job = encoder_run.EncoderJob(Path(output), total, every, data or [], workers)
     encoder_run.train(job, config, network)
-
-
-def _check(arch: str, given: dict[str, Any]) -> None:
-    """Usage where nothing would be learned, and for an option that another one leaves idle."""
-    learns = given["latent_weight"]
-    if arch == "dse":
-        learns = learns and any(given.get(f"{n}_weight", 1) for n in ("mse", "cos", "kl"))
-    if not learns and not _sees_pictures(arch, given):
-        raise Usage("the weights are all 0, or of terms without a gradient: nothing is learned")
-    if given.get("cam") and given.get("tsa") != own.Tsa.gradcam:
-        raise Usage("--cam goes with --tsa gradcam")
-    if given.get("resize_crops") and given.get("tsa", own.Tsa.centre) != own.Tsa.centre:
-        raise Usage("--resize-crops goes with --tsa centre")
-
-
-def _sees_pictures(arch: str, given: dict[str, Any]) -> bool:
-    """Whether pictures give it a gradient."""
-    names = ["mse", "perceptual"]
-    if arch == "dse":
-        detached = given.get("detach") or (own.Detach.all if given.get("strategy") == 1 else None)
-        if detached == own.Detach.all:
-            return False
-        names += ["cos", "ssim", "kl"]
-    return any(given.get(f"{name}_weight", name != "kl") for name in names)
-
-
-def _fw(network: Network, given: dict[str, Any]) -> Training:
-    from gantools.inversion.encoder import WIDTH
-    from gantools.inversion.encoder_backbones import default
-    from gantools.training.encoder import EncoderTraining
-
-    asked = given.pop("backbone", None)
-    trunk = asked.value if asked else default(network.size)
-    if "width" in given and trunk != "small":
-        raise Usage(f"--width is the small backbone's, and this is {trunk}: leave it out")
-    return EncoderTraining(**{"width": WIDTH, **given, "backbone": trunk})
-
-
-def _dse(network: Network, given: dict[str, Any]) -> Training:
-    from gantools.training.dse import STRATEGIES, DseTraining, usual_truncation
-
-    psi, cutoff = usual_truncation(network)
-    if "cutoff" in given and not network.has_w:
-        raise Usage("--cutoff: the network has no layers of styles")
-    areas, detach, blur = STRATEGIES[given.pop("strategy", 2)]
-    if "area_weights" in given:
-        given["area_weights"] = own.pair(given["area_weights"])
-    before = {"psi": psi, "cutoff": cutoff, "area_weights": areas, "detach": detach, "blur": blur}
-    named: dict[str, Any] = {
-        n: v.value if isinstance(v, StrEnum) else v for n, v in (before | given).items()
-    }
-    return DseTraining(**named)

@@ -11,15 +11,16 @@ from torch import Tensor
 from gantools.inversion.dse import DseEncoder
 from gantools.inversion.encoder import Encoder
 from gantools.inversion.optimise import Tensors
+from gantools.inversion.psp import PspEncoder
 from gantools.networks.network import Network
 from gantools.report import Usage
 
-AnyEncoder = Encoder | DseEncoder
+AnyEncoder = Encoder | DseEncoder | PspEncoder
 
 
 @dataclass(frozen=True)
 class Said:
-    """tensors: named as in a latent, [N, ...]. features: z_c; None: the latent's f."""
+    """tensors: named as in a latent, [N, ...]. features: z_c; None: the latent's f, or none."""
 
     tensors: Tensors
     features: Tensor | None
@@ -34,6 +35,8 @@ def coded(encoder: AnyEncoder, pictures: Tensor, condition: Tensor | None = None
         fw = encoder(pictures)
         found = {"f": fw.f, "r": fw.r, "w": fw.w}
         return Said({name: t for name, t in found.items() if t is not None}, None)
+    if isinstance(encoder, PspEncoder):
+        return Said({"w": encoder(pictures)}, None)
     if condition is not None:
         condition = condition.expand(len(pictures), -1)
     made = encoder(pictures, condition)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gantools.inversion.dse_blocks import Block, Cbn, Conv, Dense, Noise, Plan, Style
-from gantools.io import network as networks
+from gantools.inversion.encoder import must_fit
 from gantools.io.latent import Latent
 from gantools.networks.layers import entries
 from gantools.networks.network import Network
@@ -65,15 +65,15 @@ class DseConfig:
 
         width: channels at the first block's size, by default the network's own, 512 at most.
         """
-        facts = _facts(network)
-        (height, _), (cells, _) = facts["size"], facts["cells"]
+        known = facts(network)
+        (height, _), (cells, _) = known["size"], known["cells"]
         count = round(math.log2(height / cells)) + 1
         widest = width or min(WIDEST, network.g.cfg.widths[0])
         # 16 channels at 1024 pixels, 128 at 128 (S4.8): 512 from 32 pixels down.
         start = min(widest, max(1, widest * 8 >> (count - 1)))
         fused = sum(height >> i >= FUSED_FROM for i in range(count - 1)) if blur else 0
         own = psi if network.truncates_z else 1.0
-        return cls(**facts, start=start, widest=widest, psi=own, cbn=cbn, blur=blur, fused=fused)
+        return cls(**known, start=start, widest=widest, psi=own, cbn=cbn, blur=blur, fused=fused)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DseConfig:
@@ -212,14 +212,9 @@ class DseEncoder(nn.Module):
 
     def check(self, network: Network) -> None:
         """Usage where it was trained for another network."""
-        own = {**network.meta, "id": network.id}
-        facts = _facts(network)
-        same = all(getattr(self.config, name) == value for name, value in facts.items())
-        if not networks.fits(self.network, own) or not same:
-            raise Usage(
-                f"an encoder for {self.network.get('name')} ({self.network_id[:12]}), not for "
-                f"{network.name} ({network.id[:12]}): give its own network with --net"
-            )
+        known = facts(network)
+        same = all(getattr(self.config, name) == value for name, value in known.items())
+        must_fit(self.network, network, same)
 
     @torch.no_grad()
     def latents(
@@ -245,21 +240,25 @@ class DseEncoder(nn.Module):
         ]
 
 
-def _facts(network: Network) -> dict[str, Any]:
-    """What a configuration takes from its network; Usage for those that it cannot be for."""
+def facts(network: Network, arch: str = ARCH, families: Sequence[str] = FAMILIES) -> dict[str, Any]:
+    """What a configuration takes from its network; Usage for those that it cannot be for.
+
+    size, img_channels, cells, and num_ws and w_dim, or z_dim and where it has classes condition
+    and c, as in DseConfig. families: those that encoders of --arch `arch` are for.
+    """
     name, cfg, family = network.name, network.g.cfg, network.family
-    if family not in FAMILIES:
-        raise Usage(f"--arch dse: {name} is a {family} network; it is for {', '.join(FAMILIES)}")
+    if family not in families:
+        raise Usage(f"--arch {arch}: {name} is a {family} network; it is for {', '.join(families)}")
     if network.starts_from_features:
-        raise Usage(f"--arch dse: {name} starts from sampled features, which it does not give")
+        raise Usage(f"--arch {arch}: {name} starts from sampled features, which it does not give")
     if getattr(cfg, "lod", 0):
-        raise Usage(f"--arch dse: {name} was saved while it was growing (lod {cfg.lod:g})")
-    facts = {"size": tuple(cfg.size), "img_channels": cfg.img_channels, "cells": cfg.first_block}
+        raise Usage(f"--arch {arch}: {name} was saved while it was growing (lod {cfg.lod:g})")
+    known = {"size": tuple(cfg.size), "img_channels": cfg.img_channels, "cells": cfg.first_block}
     if network.has_w:
-        return facts | {"num_ws": network.g.num_ws, "w_dim": cfg.w_dim}
+        return known | {"num_ws": network.g.num_ws, "w_dim": cfg.w_dim}
     if family == "pggan" and cfg.c_dim:
-        raise Usage(f"--arch dse: {name} has classes beside z, which it does not give")
-    facts["z_dim"] = cfg.z_dim
+        raise Usage(f"--arch {arch}: {name} has classes beside z, which it does not give")
+    known["z_dim"] = cfg.z_dim
     if family == "biggan" and cfg.embedded:
-        return facts | {"condition": cfg.embedded, "c": cfg.condition if cfg.deep else cfg.embedded}
-    return facts
+        return known | {"condition": cfg.embedded, "c": cfg.condition if cfg.deep else cfg.embedded}
+    return known

@@ -174,13 +174,8 @@ class Encoder(nn.Module):
 
     def check(self, network: Network) -> None:
         """Usage where it was trained for another network."""
-        own = {**network.meta, "id": network.id}
         wanted = EncoderConfig.of(network, self.first, self.config.backbone, self.config.width)
-        if not networks.fits(self.network, own) or wanted != self.config:
-            raise Usage(
-                f"an encoder for {self.network.get('name')} ({self.network_id[:12]}), not for "
-                f"{network.name} ({network.id[:12]}): give its own network with --net"
-            )
+        must_fit(self.network, network, wanted == self.config)
 
     def forward(self, images: Tensor) -> Encoded:
         """Latents of pictures whose sides are multiples of `config.cell`; else ValueError."""
@@ -217,6 +212,18 @@ class Encoder(nn.Module):
             )
             for i, key in enumerate(keys)
         ]
+
+
+def must_fit(named: Mapping[str, Any], network: Network, same: bool) -> None:
+    """Usage where an encoder is not for a network.
+
+    named: {name, id} of the network that it was trained for; same: whether it is shaped for it.
+    """
+    if not networks.fits(named, {**network.meta, "id": network.id}) or not same:
+        raise Usage(
+            f"an encoder for {named.get('name')} ({str(named.get('id'))[:12]}), not for "
+            f"{network.name} ({network.id[:12]}): give its own network with --net"
+        )
 
 
 def _head(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:

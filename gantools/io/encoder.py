@@ -26,8 +26,8 @@ SUFFIX = ".encoder.safetensors"
 class EncoderFile:
     """An encoder's numbers without its code.
 
-    arch: the kind of encoder, "fw" (papers.md S2.10) or "dse" (S4.8-S4.10). config: the dataclass
-    of that kind.
+    arch: the kind of encoder, "fw" (papers.md S2.10), "dse" (S4.8-S4.10) or "psp" (S4.18).
+    config: the dataclass of that kind.
     network: {name, id} of the generator whose latents it gives. training: how it was trained.
     """
 
@@ -41,6 +41,11 @@ class EncoderFile:
 def is_one(path: Path) -> bool:
     """Whether an encoder stands there: a file of that kind, or a run folder with one."""
     return header(find(path)).get("kind") == KIND
+
+
+def arch(path: Path) -> str:
+    """Of which kind an encoder is, by its header alone."""
+    return str(header(find(path)).get("arch"))
 
 
 def find(path: Path) -> Path:

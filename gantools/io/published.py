@@ -105,6 +105,14 @@ KNOWN = {
         111_898_327,
         "MIT; its training set VGGFace2 has terms of its own",
     ),
+    "ir-se50": Weights(
+        "model_ir_se50.pth",
+        "a035c768259b98ab1ce0e646312f48b9e1e218197a0f80ac6765e88f8b6ddf28",
+        "ArcFace's IR-SE50 of InsightFace_Pytorch",
+        _GITHUB + "xinntao/facexlib/releases/download/v0.1.0/recognition_arcface_ir_se50.pth",
+        175_367_323,
+        "MIT; its training set MS-Celeb-1M has terms of its own",
+    ),
     "mobilenet": Weights(
         "mobilenet_v2_imagenet_int8.npz",
         "8119765a7bd5a4d8df567fb230f0529803b79a001993795969c9528dff52f70b",

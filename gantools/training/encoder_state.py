@@ -14,6 +14,7 @@ from gantools.training import numbers
 from gantools.training.dse import DseTraining
 from gantools.training.encoder import EncoderTraining
 from gantools.training.encoder_trainer import Trainer, Training
+from gantools.training.psp import PspTraining
 
 FORMAT = 1
 KIND = "encoder training state"
@@ -71,7 +72,9 @@ def read(folder: Path) -> Saved | None:
 
 
 def _config(values: dict[str, Any]) -> Training:
-    kinds: dict[str, type[Training]] = {"fw": EncoderTraining, "dse": DseTraining}
+    kinds: dict[str, type[Training]] = {
+        "fw": EncoderTraining, "dse": DseTraining, "psp": PspTraining
+    }  # fmt: skip
     return kinds[values["arch"]].from_dict(values)
 
 

@@ -62,8 +62,8 @@ class Stored:
         """Give an optimiser its moments, of the parameters that have any."""
         for key, parameter in module.named_parameters():
             name = f"{part}.{key}"
-            # LREQAdam has the second alone.
-            there = [n for n in ("exp_avg", "exp_avg_sq") if f"{name}.{n}" in self.left]
+            # LREQAdam has the second alone, Ranger the weights that it goes back to.
+            there = [n for n in ("exp_avg", "exp_avg_sq", "slow") if f"{name}.{n}" in self.left]
             if not there:
                 continue
             step = torch.from_numpy(np.array(self.left.pop(f"{name}.step")))
