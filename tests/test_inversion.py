@@ -15,10 +15,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from gantools.inversion import noise, optimise, quality, schedule, start, tune
+from gantools.inversion.distances import default_perceptual
 from gantools.inversion.methods import METHODS, Method
 from gantools.inversion.perceptual import Embed
 from gantools.inversion.prior import Prior
-from gantools.inversion.project import Projector, default_perceptual, to_tensor
+from gantools.inversion.project import Projector, to_tensor
 from gantools.io.latent import Latent
 from gantools.latents.render import images as latent_images
 from gantools.networks.network import Network, open_network

@@ -175,3 +175,41 @@ def test_the_packaged_network_has_one_too(gt: Any, pictures: Path) -> None:
     assert json.dumps(latent.header["projection"])
     assert latents_of(gt(*args, "--space", "fnw+5").out)[0].space == "fnw+5"
     assert torch.from_numpy(latent.tensors["f"]).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("family", "method", "end"),
+    [("stylegan", "encoder", 2), ("stylegan2", "encoder", 3), ("stylegan", "dse-finetune", 2)],
+)
+def test_s4_21_what_encoders_found_is_edited_in_its_first_layers(
+    gt: Any, nets: dict[str, Path], pictures: Path, tmp_path: Path, family: str, method: str,
+    end: int,
+) -> None:  # fmt: skip
+    """Strength 0: the same latent and picture; a boundary of length 1; later layers to the bit."""
+    net, found, out = nets[family], tmp_path / "found.safetensors", tmp_path / "out.safetensors"
+    optimised = () if method == "encoder" else ("--steps", "3", "--perceptual", "pyramid")
+    made = gt("project", pictures / "0.png", "--net", net, "--method", method, *optimised,
+              "--align", "never", "-o", found)  # fmt: skip
+    assert made.code == 0, made.err
+    start = Latent.from_bytes(found.read_bytes(), "found")
+    w = start.tensors["w"]
+    d = np.random.default_rng(0).normal(size=(1, w.shape[1]))
+    d /= np.linalg.norm(d)
+    np.save(tmp_path / "smile.npy", d)
+    words = ("edit", found, "--net", net, "--dir", tmp_path / "smile.npy", "--layers", f"0-{end}")
+    for strength in (70.0, -5.0, 0.0):
+        done = gt(*words, "--strength", f"{strength:g}", "-o", out)
+        assert done.code == 0, done.err
+        edited = Latent.from_bytes(out.read_bytes(), "out")
+        change = edited.tensors["w"][: end + 1].astype(np.float64) - w[: end + 1]
+        np.testing.assert_allclose(change, np.tile(strength * d, (end + 1, 1)), atol=1e-5)
+        assert edited.tensors["w"][end + 1 :].tobytes() == w[end + 1 :].tobytes()
+        assert edited.header["projection"] == start.header["projection"]
+    assert edited.tensors["w"].tobytes() == w.tobytes()
+    same = gt(*words, "--strength", "0", "-o", ".png")
+    shown = gt("project", pictures / "0.png", "--net", net, "--method", method, *optimised,
+               "--align", "never", "-o", ".png")  # fmt: skip
+    assert np.array_equal(image.decode(same.out), image.decode(shown.out))
+    most = len(w) - 1
+    beyond = gt(*words[:-1], f"0-{most + 1}", "--strength", "1", "-o", out)
+    assert beyond.code == 1 and f"layers 0-{most}" in beyond.err

@@ -32,7 +32,7 @@ from gantools.io import image
 from gantools.io.latent import Latent
 from gantools.io.network import Checkpoint, load, save
 from gantools.io.seeds import truncated
-from gantools.networks import sngan
+from gantools.networks import biggan, sngan
 from gantools.networks.network import Network, numbers, open_network
 from gantools.report import Usage
 
@@ -354,10 +354,53 @@ def test_s4_10_the_truncated_prior(nets: dict[str, Path]) -> None:
     assert found.tensors["y"].shape == (6,)
 
 
+def truncating(path: Path) -> Path:
+    """A BigGAN with batch statistics of its own for psi 0, 0.5 and 1."""
+    torch.manual_seed(0)
+    cfg = biggan.generator_config(32, ch=4, c_dim=3, embed_dim=6, attention=0, n_stats=3)
+    tensors = {f"g_ema.{n}": t for n, t in numbers(biggan.Generator(cfg)).items()}
+    drawn = np.random.default_rng(0)
+    for name, value in tensors.items():
+        if value.ndim == 2 and value.shape[0] == 3 and name.endswith((".mean", ".var")):
+            tensors[name] = drawn.uniform(0.5, 2, value.shape).astype(np.float32)
+    tensors["g_ema.norm.gain"] = tensors["g_ema.norm.gain"] * 0.5
+    save(path, Checkpoint("biggan", {"g": cfg.to_dict()}, tensors, {}))
+    return path
+
+
+def test_s4_10_a_truncation_with_its_own_statistics(gt: Any, tmp_path: Path) -> None:
+    """--psi: the latent of a picture at psi 0.5 is its own there alone, and the header says so."""
+    net = truncating(tmp_path / "net.safetensors")
+    made = gt("generate", "--net", net, "--seeds", "3", "--class", "1", "--psi", "0.5", "--space",
+              "z", "-o", tmp_path / "true.safetensors")  # fmt: skip
+    assert made.code == 0, made.err
+    gt("generate", "--net", net, tmp_path / "true.safetensors", "-o", tmp_path / "true.png")
+    argv = ("project", "--net", net, tmp_path / "true.png", *PLAIN, "--class", "1", "-q")
+    there = (*argv, "--init", tmp_path / "true.safetensors", "--steps", "0")
+    found = {psi: latents_of(gt(*there, "--psi", psi).out)["true"] for psi in ("0.5", "1")}
+    assert [x.header["psi"] for x in found.values()] == [0.5, 1.0]
+    at_half, at_one = (x.header["projection"]["psnr"] for x in found.values())
+    assert at_half is None or at_half > 45
+    assert at_one is not None and at_one < 40  # z · psi is the same, the statistics are not
+    z, same = found["0.5"].tensors["z"], found["1"].tensors["z"]
+    np.testing.assert_allclose(same, z / 2, rtol=1e-5)
+    shown = tmp_path / "shown.png"
+    gt(*argv, "--psi", "0.5", "--steps", "4", "-o", tmp_path / "near.safetensors")
+    gt("generate", "--net", net, tmp_path / "near.safetensors", "-o", shown)
+    gt(*argv, "--psi", "0.5", "--steps", "4", "-o", tmp_path / "alone.png")
+    pixels = [image.decode(path.read_bytes()) for path in (shown, tmp_path / "alone.png")]
+    assert np.array_equal(*pixels)
+
+
 @pytest.mark.parametrize(
     ("family", "argv", "why"),
     [
         ("pggan", ("--space", "w+"), "has z and no w"),
+        ("pggan", ("--psi", "0.5"), "--psi is BigGAN's"),
+        ("stylegan2", ("--psi", "0.5"), "--psi is BigGAN's"),
+        ("biggan", ("--psi", "0"), "every z would give the same picture"),
+        ("biggan", ("--psi", "0.5", "--method", "idinvert", "--class", "1"), "psi, 0.4"),
+        ("biggan", ("--psi", "-1"), "--psi"),
         ("pggan", ("--space", "zy"), "has no classes: --space z"),
         ("pggan", ("--method", "stylegan2"), "has z and no w"),
         ("pggan", ("--init", "mean"), "take random"),

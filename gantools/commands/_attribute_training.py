@@ -59,8 +59,8 @@ class Job:
 
     def _opened(self) -> tuple[Network, Compare, str]:
         """The network, its distance of pictures, and the name of that."""
+        from gantools.inversion.distances import default_perceptual, embedding
         from gantools.inversion.perceptual import distance
-        from gantools.inversion.project import default_perceptual, embedding
         from gantools.io import network as files
         from gantools.networks.network import build
         from gantools.networks.stylegan2_latents import need_blocks

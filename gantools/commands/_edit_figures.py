@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gantools import __version__, options
+from gantools import options
 from gantools.commands._edit_plan import Plan
 from gantools.report import Usage
 
@@ -40,12 +40,12 @@ def put(
         raise Usage(f"--figure {name}: there is no latent to show")
     options.set_threads(plan.opened.threads)
     network = open_network(plan.net, device=options.pick_device(plan.opened.device), dtype=dtype)
-    picture = _sheet(name, both, rows)
+    picture = _sheet(name, both, rows, network.story())
     for done in rendered(network, [picture], batch):
         pixels = done.pixels()
         if pixels is None:
             raise Usage(f"--figure {name}: no picture could be made")
-        sink.put_frame(name, pixels, {**(done.story or {}), "network": network.story()})
+        sink.put_frame(name, pixels, done.story)
 
 
 def _rows(plans: list[Plan], latent: Latent, columns: int) -> Rows:
@@ -54,12 +54,12 @@ def _rows(plans: list[Plan], latent: Latent, columns: int) -> Rows:
     return rows if all(len(row) == columns for row in rows) else []
 
 
-def _sheet(name: str, plan: Plan, rows: Rows) -> Picture:
+def _sheet(name: str, plan: Plan, rows: Rows, network: dict[str, Any]) -> Picture:
+    from gantools.latents import figures
     from gantools.latents.pictures import Cell, Look, Picture
 
     cells = [Cell(latent, Look()) for row in rows for latent in row]
-    args = rows[-1][0].header["history"][-1]["args"]
-    history = [{"command": "edit", "args": {"figure": name, **args}, "version": __version__}]
+    args = {"figure": name, **rows[-1][0].header["history"][-1]["args"]}
+    columns = plan.frames or COLUMNS
     names = [cell.latent.key for cell in cells]
-    story = {"format": 1, "kind": "sheet", "key": name, "columns": plan.frames, "cells": names}
-    return Picture(name, cells, plan.frames or COLUMNS, {**story, "history": history})
+    return Picture(name, cells, columns, figures.story("edit", name, columns, names, args, network))

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gantools import __version__
 from gantools.commands._mixing import Wanted
 from gantools.commands._overlay import read_mask
 from gantools.report import SampleError, Usage
@@ -38,7 +37,7 @@ def figure(
     masks (Fig 4.1): A, B, the mask, both pictures mixed, both latents mixed; moving (Fig 4.2): the
     latents mixed with the mask at 0, ¼, ½, ¾ and 1 of its way. Usage unless there are two latents.
     """
-    from gantools.latents.figures import sheet
+    from gantools.latents import figures
 
     latents = wanted.gathered(incoming)
     if len(latents) != 2:
@@ -64,9 +63,8 @@ def figure(
             cells += [a, b, *_by_pixels(a, b, mask), *_pictures(network, row)]
     columns = len(cells) // len(rows)
     args = {"figure": name, "of": [x.key for x in latents], **wanted.overlay.story()}
-    history = [{"command": "mix", "args": args, "version": __version__}]
-    story = {"format": 1, "kind": "sheet", "key": name, "columns": columns}
-    return sheet(cells, columns), {**story, "network": network.story(), "history": history}
+    story = figures.story("mix", name, columns, None, args, network.story())
+    return figures.sheet(cells, columns), story
 
 
 def _mixed(wanted: Wanted, latents: Sequence[Latent], mask: Mask, moved: float) -> Latent:

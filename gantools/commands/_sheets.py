@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from gantools import __version__, options
+from gantools import options
 from gantools.commands._origins import Maker, Origin
 from gantools.io.latent import Latent
 from gantools.latents import figures
@@ -49,10 +49,9 @@ class Sheets:
 
     def _picture(self, key: str, cells: Sequence[Cell | None], columns: int) -> Picture:
         """With a story: which latents stand where."""
-        history = [{"command": "generate", "args": self.args, "version": __version__}]
         names = [cell.latent.key if cell else None for cell in cells]
-        story = {"format": 1, "kind": "sheet", "key": key, "columns": columns, "cells": names}
-        story |= {"network": self.origin.network.open.story(), "history": history}
+        network = self.origin.network.open.story()
+        story = figures.story("generate", key, columns, names, self.args, network)
         return Picture(key, cells, columns, story)
 
     def _rows(self) -> list[Latent]:

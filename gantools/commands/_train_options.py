@@ -110,7 +110,7 @@ Stream = Annotated[
 ]
 
 
-def number(flag: str, metavar: str, help: str, **limits: Any) -> Any:
+def number(flag: str, metavar: str | None, help: str, **limits: Any) -> Any:
     """An option without a default of its own."""
     return typer.Option(flag, metavar=metavar, help=help, show_default=False, **limits)
 

@@ -13,7 +13,7 @@ import typer
 
 from gantools import __version__, options, report
 from gantools.commands import _parts, _ranks
-from gantools.commands.project import Perceptual
+from gantools.commands._project_options import Perceptual
 from gantools.report import Usage
 
 if TYPE_CHECKING:
@@ -222,13 +222,13 @@ class _Job:
     def distance(self) -> Callable[[Tensor, Tensor], Tensor]:
         """The distance of pictures: cropped, shrunk, seen."""
         from gantools.evaluation.path_length import face
-        from gantools.inversion import perceptual, project
+        from gantools.inversion import distances, perceptual
 
         cropped = self.crop is Crop.face
         seen = min(self.network.size)
         if cropped and self.downscale is Shrink.crop:
             seen //= 2
-        embed = project.embedding(
+        embed = distances.embedding(
             self.perceptual, self.network, resolution=seen, smallest=self.smallest
         )
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from gantools import options, report
+from gantools.commands._project_options import Perceptual
 from gantools.commands.edit import Norm
-from gantools.commands.project import Perceptual
 
 Directions = Annotated[
     list[str],

@@ -12,7 +12,7 @@ from gantools import options, report
 from gantools.commands import _encoder_options as own
 from gantools.commands import _encoder_settings as settings
 from gantools.commands import _train_options as shared
-from gantools.commands.project import Perceptual
+from gantools.commands._project_options import Perceptual
 from gantools.report import Usage
 
 
@@ -236,7 +236,7 @@ def encoder(
     if arch is Arch.psp:
         settings.check_own(given, photographs=bool(data))
 
-    from gantools.inversion.project import default_perceptual
+    from gantools.inversion.distances import default_perceptual
     from gantools.io import network as files
     from gantools.networks.network import build
     from gantools.training import encoder_run

@@ -108,8 +108,34 @@ METHODS = {
         latent=0.01, norm=3e-4, **L_IMG,
     ),
 }  # fmt: skip
+EXTRA = ("cos", "ssim", "echo", "latent", "norm")
+"""Weights that headers name where they are not 0."""
 FAMILIES: dict[tuple[str, str], dict[str, Any]] = {
     ("dse-finetune", "stylegan"): {"steps": 1501},
     ("dse-finetune", "biggan"): {"steps": 1501, "lr": 3e-4},
 }
 """What a method does otherwise in a family of networks (S4.14)."""
+
+
+def story(method: Method, space: str) -> dict[str, Any]:
+    """What headers say of a method's numbers in a space, of most of them only where they count."""
+    kind, _ = split(space)
+    told: dict[str, Any] = {
+        "steps": method.steps,
+        "lr": method.lr,
+        "perceptual_weight": method.perceptual,
+        "mse_weight": method.mse,
+        "prior_weight": method.prior,
+        "dist_weight": method.dist,
+    }
+    told |= {f"{name}_weight": value for name in EXTRA if (value := getattr(method, name))}
+    if any(method.areas):
+        told["area_weights"] = list(method.areas)
+    if method.optimiser != "adam":
+        told["optimiser"] = method.optimiser
+    if "n" in kind:
+        told |= {"noise_reg": method.noise_reg, "noise_rule": method.noise_rule}
+    if "s" in kind:
+        told |= {"style_smooth": method.style_smooth, "style_radius": method.style_radius}
+        told |= {"style_cells": method.style_cells, "style_falloff": method.style_falloff}
+    return told

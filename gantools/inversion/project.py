@@ -14,22 +14,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gantools.inversion import coded, finetune, perceptual, quality, start, z_space
-from gantools.inversion.canvas import Canvas, unit
+from gantools.inversion import (
+    checks,
+    coded,
+    finetune,
+    methods,
+    perceptual,
+    quality,
+    start,
+    z_space,
+)
+from gantools.inversion.canvas import Canvas
 from gantools.inversion.coded import AnyEncoder
+from gantools.inversion.distances import embedding
 from gantools.inversion.dse import DseEncoder
-from gantools.inversion.dse_loss import SMALLEST
+from gantools.inversion.jitter import jitter
 from gantools.inversion.methods import Method
 from gantools.inversion.optimise import (
     Beside,
-    Jitter,
     Projection,
     Tensors,
     Watch,
     objective,
     optimise,
 )
-from gantools.inversion.perceptual import Embed
 from gantools.inversion.prior import Prior
 from gantools.inversion.tune import Tuning, tune
 from gantools.inversion.usual import Usual
@@ -40,65 +48,8 @@ from gantools.io.seeds import derive
 from gantools.io.space import Size, split
 from gantools.latents import targets
 from gantools.networks.network import Network
-from gantools.networks.stylegan2_latents import need_blocks
 from gantools.ops.pixels import to_uint8
 from gantools.ops.quantiles import Distribution
-from gantools.report import SampleError, Usage
-
-PERCEPTUAL = (
-    "lpips-vgg", "lpips-alex", "lpips-squeeze", "vgg16", "vgg19", "discriminator", "pyramid",
-)  # fmt: skip
-
-
-EXTRA = ("cos", "ssim", "echo", "latent", "norm")
-"""Settings of a method that headers name where they are not 0."""
-
-
-def default_perceptual(has_discriminator: bool) -> str:
-    """LPIPS where its weights are (first VGG, last SqueezeNet), else the network's own."""
-    from gantools.io import weights
-
-    for name in ("vgg", "alex", "squeeze"):
-        if weights.present(perceptual.TRUNKS[name]) and weights.present(f"lpips-{name}"):
-            return f"lpips-{name}"
-    return "discriminator" if has_discriminator else "pyramid"
-
-
-def embedding(
-    name: str,
-    network: Network,
-    *,
-    resolution: int | None = None,
-    smallest: int = perceptual.SMALLEST,
-) -> Embed:
-    """The perceptual space of that name; Usage where its weights are missing.
-
-    Networks of photographs see pictures of `resolution`, by default the network's own, as
-    `perceptual.at_photograph_size` says; what is below `smallest` px is enlarged for them.
-    """
-    module: torch.nn.Module
-    if name == "pyramid":
-        return perceptual.pyramid
-    if name == "discriminator":
-        if network.d is None:
-            raise Usage(f"--perceptual discriminator: {network.name} holds no discriminator")
-        return perceptual.of_discriminator(network.d.features)
-    if name in {"vgg16", "vgg19"}:
-        module = perceptual.vgg16() if name == "vgg16" else perceptual.vgg19()
-    else:
-        module = perceptual.lpips(_backbone(name))
-    side = resolution or min(network.size)
-    embed = perceptual.at_photograph_size(module.to(network.device), side, smallest)
-    return perceptual.on_black_and_white(embed, premultiplied=network.premultiplied)
-
-
-def _backbone(name: str) -> perceptual.Backbone:
-    backbones: dict[str, perceptual.Backbone] = {
-        "lpips-vgg": "vgg",
-        "lpips-alex": "alex",
-        "lpips-squeeze": "squeeze",
-    }
-    return backbones[name]
 
 
 def to_tensor(pixels: Sequence[np.ndarray], network: Network) -> Tensor:
@@ -120,7 +71,8 @@ class Projector:
     """Everything that a run's projections share. Usage where the network has no such space.
 
     encoder: of methods that have one in their loop. label: the pictures' class, for an encoder that
-    is told it, else the one of all latents in (z, y).
+    is told it, else the one of all latents in (z, y). psi: BigGAN's truncation, with the batch
+    statistics of which z is rendered (S4.10); None: the encoder's, else 1.
     """
 
     network: Network
@@ -132,10 +84,11 @@ class Projector:
     seed: int = 0
     encoder: AnyEncoder | None = None
     label: int | None = None
+    psi: float | None = None
 
     def __post_init__(self) -> None:
-        self._check_space()
-        self._check_areas()
+        checks.check_space(self.network, self.space, self.name, self.method, self.encoder)
+        checks.check_areas(self.network, self.name, self.method, self.perceptual)
         self.embed = embedding(self.perceptual, self.network)
         self.condition = None
         if self.encoder:
@@ -147,9 +100,10 @@ class Projector:
 
     def _start_from_z(self) -> None:
         told = isinstance(self.encoder, DseEncoder) and self.network.truncates_z
-        self.psi = self.encoder.config.psi if told else 1.0  # type: ignore[union-attr]
+        own = self.encoder.config.psi if told else 1.0  # type: ignore[union-attr]
+        truncation = own if self.psi is None else self.psi
         label = None if self.encoder else self.label
-        self.z_starts = ZStarts(self.network, self.init, self.seed, label, self.psi)
+        self.z_starts = ZStarts(self.network, self.init, self.seed, label, truncation)
         self.w_std, self.usual = z_space.deviation(self.network), Usual(self.method)
 
     def _start_from_w(self) -> None:
@@ -160,47 +114,6 @@ class Projector:
         prior = Prior.of(own) if self.method.prior else None
         self.usual = Usual(self.method, prior, self._targets(own) if self.method.dist else None)
 
-    def _check_space(self) -> None:
-        kind, index = split(self.space)
-        if self.encoder and (self.method.echo or self.method.latent):
-            self._check_encoders_space()
-        if "z" in kind or not self.network.has_w:
-            z_space.check_space(self.network, self.space)
-            return
-        if "n" in kind and not self.network.g.noise_shapes:
-            raise Usage(f"--space {self.space}: {self.network.name} has no noise maps")
-        if "s" in kind or index:
-            try:
-                need_blocks(self.network.g.cfg, f"--space {self.space}", self.network.family)
-            except SampleError as e:
-                raise Usage(str(e)) from None
-        unit(self.network, self.space)
-        if self.network.starts_from_features and (index or 0) < self.network.g.cfg.fnz:
-            raise Usage(
-                f"--space {self.space}: {self.network.name} starts from sampled features, so its "
-                f"pictures are projected to fnw+{self.network.g.cfg.fnz} and the like"
-            )
-
-    def _check_encoders_space(self) -> None:
-        assert self.encoder is not None
-        if self.space != self.encoder.space:
-            raise Usage(
-                f"--space {self.space}: --method {self.name} stays in the encoder's space, "
-                f"{self.encoder.space}"
-            )
-
-    def _check_areas(self) -> None:
-        """Usage where a method looks at areas and nothing can see them (S4.6)."""
-        if not any(self.method.areas):
-            return
-        if self.perceptual == "discriminator" and self.method.perceptual:
-            raise Usage(
-                f"--method {self.name} looks at areas too, and --perceptual discriminator sees "
-                "whole pictures alone: take another (model fetch lpips-vgg has the paper's)"
-            )
-        if min(self.network.size) < SMALLEST:
-            raise Usage(f"--method {self.name}: pictures below {SMALLEST} pixels have no areas")
-
     def _targets(self, own: Tensor) -> dict[str, Distribution]:
         styles = {"w": Distribution.of(own.cpu().numpy())}
         index = split(self.space)[1]
@@ -209,7 +122,7 @@ class Projector:
     def canvas(self, size: Size) -> Canvas | ZCanvas:
         """The space at a picture size; SampleError where it has no such pictures."""
         if "z" in self.space:
-            return ZCanvas(self.network, self.space, size, self.psi)
+            return ZCanvas(self.network, self.space, size, self.z_starts.psi)
         return Canvas(self.network, self.space, size, self.method.style_cells)
 
     def start(self, canvas: Canvas | ZCanvas, key: str, pixels: np.ndarray) -> Latent:
@@ -243,7 +156,7 @@ class Projector:
                 usual=self.usual,
                 beside=self._echo(),
                 hold=self.z_starts.hold if "z" in self.space else None,
-                jitter=self._jitter(keys),
+                jitter=jitter(self.network, self.space, self.seed, keys, self.w_std),
                 rates=self._rates(free),
                 watch=watch,
             )
@@ -336,32 +249,11 @@ class Projector:
         }
 
     def _settings(self) -> dict[str, Any]:
-        method = self.method
-        kind, _ = split(self.space)
-        story: dict[str, Any] = {
-            "method": self.name,
-            "steps": method.steps,
-            "lr": method.lr,
-            "perceptual": self.perceptual,
-            "perceptual_weight": method.perceptual,
-            "mse_weight": method.mse,
-            "prior_weight": method.prior,
-            "dist_weight": method.dist,
-            "init": self.init if isinstance(self.init, str) else self.init.name,
-        }
-        story |= {f"{name}_weight": value for name in EXTRA if (value := getattr(method, name))}
-        if any(method.areas):
-            story["area_weights"] = list(method.areas)
-        if method.optimiser != "adam":
-            story["optimiser"] = method.optimiser
-        if "z" in kind:
-            story["prior"] = z_space.prior_of(self.network)
-        if "n" in kind:
-            story |= {"noise_reg": method.noise_reg, "noise_rule": method.noise_rule}
-        if "s" in kind:
-            story |= {"style_smooth": method.style_smooth, "style_radius": method.style_radius}
-            story |= {"style_cells": method.style_cells, "style_falloff": method.style_falloff}
-        return story
+        """What headers say of the run; the method's own numbers as `methods.story` has them."""
+        init = self.init if isinstance(self.init, str) else self.init.name
+        story = methods.story(self.method, self.space)
+        story |= {"method": self.name, "perceptual": self.perceptual, "init": init}
+        return story | ({"prior": z_space.prior_of(self.network)} if "z" in self.space else {})
 
     def _rates(self, tensors: Tensors) -> Mapping[str, float]:
         """Style maps learn the slower the later their block (S2.26); a given class does not."""
@@ -371,30 +263,6 @@ class Projector:
         return {
             n: self.method.style_falloff ** (j - min(blocks.values())) for n, j in blocks.items()
         }
-
-    def _jitter(self, keys: Sequence[str]) -> Jitter:
-        """Noise on styles, the same in all cells of a map, from a stream of each sample's own."""
-        streams = [torch.Generator().manual_seed(derive(self.seed, k, "w-noise")) for k in keys]
-        in_z = "z" in self.space
-        dim = self.network.g.cfg.z_dim if in_z else self.network.g.cfg.w_dim
-
-        def jittered(step: int, tensors: Tensors, strength: float) -> Tensors:
-            if in_z:
-                rows = 1
-            else:
-                styles = sum(n[0] == "s" for n in tensors)
-                rows = tensors["w"].shape[1] if "w" in tensors else styles
-            drawn = torch.stack([torch.randn(rows, dim, generator=s) for s in streams])
-            noise = drawn.to(self.network.device) * (self.w_std * strength)
-            each = iter(noise.unbind(1))
-            moved = {n: t + next(each)[..., None, None] for n, t in tensors.items() if n[0] == "s"}
-            if in_z:
-                moved["z"] = tensors["z"] + noise[:, 0]
-            if "w" in tensors:
-                moved["w"] = tensors["w"] + noise
-            return tensors | moved
-
-        return jittered
 
 
 def rounded(value: float) -> float:

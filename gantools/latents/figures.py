@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from gantools import __version__
 from gantools.io.latent import Latent
 from gantools.report import Usage
 
@@ -43,6 +45,20 @@ def sheet(pictures: Sequence[np.ndarray | None], columns: int) -> np.ndarray:
     cells += [blank] * (-len(cells) % columns)
     rows = [np.concatenate(cells[i : i + columns], 1) for i in range(0, len(cells), columns)]
     return np.concatenate(rows)
+
+
+def story(
+    command: str,
+    key: str,
+    columns: int,
+    cells: Sequence[str | None] | None,
+    args: Mapping[str, Any],
+    network: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a sheet's PNG says of it: which samples stand where, and how it was made."""
+    history = [{"command": command, "args": dict(args), "version": __version__}]
+    told = {"format": 1, "kind": "sheet", "key": key, "columns": columns, "history": history}
+    return told | {"network": network} | ({} if cells is None else {"cells": list(cells)})
 
 
 def _centred(picture: np.ndarray, blank: np.ndarray) -> np.ndarray:

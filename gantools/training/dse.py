@@ -16,12 +16,12 @@ from torch.optim import Optimizer
 
 from gantools.inversion import cam, dse_loss
 from gantools.inversion.cam import Cam
+from gantools.inversion.distances import embedding
 from gantools.inversion.dse import Coded, DseConfig, DseEncoder
 from gantools.inversion.dse_blocks import Cbn, rates
 from gantools.inversion.dse_loss import Cosine, Weights
 from gantools.inversion.lreq_adam import LREQAdam
 from gantools.inversion.perceptual import Embed
-from gantools.inversion.project import embedding
 from gantools.io import weights as published
 from gantools.io.seeds import derive
 from gantools.networks.network import Network

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gantools.inversion.distances import embedding
 from gantools.inversion.encoder import Encoded, Encoder, EncoderConfig
 from gantools.inversion.encoder_backbones import EfficientNet
 from gantools.inversion.perceptual import Embed, distance
-from gantools.inversion.project import embedding
 from gantools.io.seeds import derive
 from gantools.networks.network import Network
 from gantools.networks.stylegan2_blocks import State, advance, first, picture_from

@@ -17,10 +17,10 @@ from torch.optim import Optimizer
 
 from gantools.inversion import arcface
 from gantools.inversion.arcface import Identity
+from gantools.inversion.distances import embedding
 from gantools.inversion.encoder import LARGEST
 from gantools.inversion.irse import WIDTH
 from gantools.inversion.perceptual import Embed, distance
-from gantools.inversion.project import embedding
 from gantools.inversion.psp import DEPTH, PspConfig, PspEncoder
 from gantools.io import weights
 from gantools.io.seeds import derive

@@ -24,8 +24,9 @@ import numpy as np
 import torch
 
 from gantools.evaluation import attributes, faceapi
+from gantools.inversion.distances import embedding
 from gantools.inversion.perceptual import distance
-from gantools.inversion.project import embedding, to_tensor
+from gantools.inversion.project import to_tensor
 from gantools.io import attribute_model, image, source
 from gantools.io.attribute_model import AttributeModel
 from gantools.networks.network import Network, open_network

@@ -28,7 +28,8 @@ import numpy as np
 import torch
 
 from gantools.inversion import perceptual
-from gantools.inversion.project import default_perceptual, embedding, to_tensor
+from gantools.inversion.distances import default_perceptual, embedding
+from gantools.inversion.project import to_tensor
 from gantools.io import image, source
 from gantools.networks.network import open_network
 

@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from gantools.inversion.distances import embedding
 from gantools.inversion.perceptual import distance
-from gantools.inversion.project import embedding, to_tensor
+from gantools.inversion.project import to_tensor
 from gantools.io import image, source
 from gantools.io.latent import Latent
 from gantools.latents.distribution import parts, scalars

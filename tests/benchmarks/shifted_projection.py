@@ -22,8 +22,9 @@ import torch
 from gantools.faces.align import align
 from gantools.faces.detect import Detector
 from gantools.faces.warp import crop_quad
+from gantools.inversion.distances import embedding
 from gantools.inversion.perceptual import Embed, distance
-from gantools.inversion.project import embedding, to_tensor
+from gantools.inversion.project import to_tensor
 from gantools.io import image, source
 from gantools.io.latent import Latent
 from gantools.latents.render import images
