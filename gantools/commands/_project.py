@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from gantools.inversion.dse import DseEncoder
-    from gantools.inversion.encoder import Encoder
+    from gantools.inversion.coded import AnyEncoder
     from gantools.inversion.encoding import Encoding
     from gantools.inversion.optimise import Tensors
     from gantools.inversion.project import Projector
@@ -100,7 +99,7 @@ class Run:
     pivots: list[tuple[Item, Latent]] = field(default_factory=list)  # of --tune
 
     def __post_init__(self) -> None:
-        from gantools.inversion.methods import ENCODED, METHODS
+        from gantools.inversion.methods import ENCODED, METHODS, ONE_PASS
         from gantools.io import network as files
         from gantools.networks.network import build
 
@@ -108,7 +107,7 @@ class Run:
             _check_tuned(Path(self.wishes.tune[0]))
         known = METHODS[self.wishes.method]
         encoded = self.wishes.method in ENCODED
-        self.only_encoded = self.wishes.method == "encoder"
+        self.only_encoded = self.wishes.method in ONE_PASS
         self.space = self.wishes.space or known.space
         if not encoded:
             self._choose_method()
@@ -132,7 +131,7 @@ class Run:
         self._start = Start(
             self.wishes.init, self.network, self.path, self.wishes.space, self.device
         )
-        self._encoder: Encoder | DseEncoder | None = None
+        self._encoder: AnyEncoder | None = None
         if encoded:
             self._encoder = self._start.encoder(self.wishes.method)
             self.space = self.wishes.space or self._encoder.space
@@ -183,8 +182,8 @@ class Run:
         idle = [n for n in self.wishes.changes if n != "steps" or self.wishes.changes[n]]
         if idle or self.wishes.perceptual or self.film.sink is not None or self.wishes.tune:
             raise Usage(
-                "--method encoder optimises nothing: leave out the flags of an optimisation, or "
-                "take --method hybrid"
+                f"--method {self.wishes.method} optimises nothing: leave out the flags of an "
+                "optimisation, or take --method hybrid"
             )
 
     def _made_encoding(self) -> Encoding:
@@ -192,8 +191,9 @@ class Run:
 
         assert self._encoder is not None
         return Encoding(
-            self.network, self._encoder, self.space, self.label, self.wishes.lossy, self.wishes.seed
-        )
+            self.network, self._encoder, self.space, self.label, self.wishes.lossy,
+            self.wishes.seed, self.wishes.method,
+        )  # fmt: skip
 
     def _check_wishes(self) -> None:
         """Usage for flags that the space has no use for."""

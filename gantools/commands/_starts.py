@@ -14,12 +14,12 @@ from gantools.report import SampleError, Usage
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gantools.inversion.dse import DseEncoder
-    from gantools.inversion.encoder import Encoder
+    from gantools.inversion.coded import AnyEncoder
     from gantools.inversion.start import Init
     from gantools.networks.network import Network
 
 ANY_BLOCK = 99
+ALAE = "alae"  # the method, and the kind of encoder
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ class Start:
             return Given("encoder", self._encoder(place))
         return Given("latent", lambda key, picture: self._latent(place, key))
 
-    def encoder(self, method: str) -> Encoder | DseEncoder:
+    def encoder(self, method: str) -> AnyEncoder:
         """That of --init, or else the one that is kept; Usage where there is none.
 
-        Kept for a space without features is that of paper 004; for none in particular that, or
-        else the one of the latest block.
+        Kept for a space without features is that of paper 004, or else ALAE's, which alone is for
+        w; for none in particular these, or else the one of the latest block.
         """
         from gantools.io import encoder
 
@@ -64,15 +64,25 @@ class Start:
             place = Path(self.wish)
             if not place.exists() or not encoder.is_one(place):
                 raise Usage(f"--init {self.wish}: no encoder, with which --method {method} begins")
-            return self._loaded(place)
-        kept = self._kept_encoder()
+            return self._of_method(self._loaded(place), method)
+        kept = self._kept(ALAE) if method == ALAE else self._kept_encoder()
         if kept is None:
             where = "" if self.space is None else f" for {self.space}"
+            how = "train alae" if method == ALAE else "train encoder"
             raise Usage(
                 f"--method {method}: no encoder{where} is kept for {self.network.name}: train one "
-                "(gantools train encoder), and give it with --init"
+                f"(gantools {how}), and give it with --init"
             )
         return self._loaded(kept)
+
+    def _of_method(self, found: AnyEncoder, method: str) -> AnyEncoder:
+        from gantools.inversion.alae import AlaeEncoder
+
+        if method == ALAE and not isinstance(found, AlaeEncoder):
+            raise Usage(
+                f"--init {self.wish}: not trained by train alae (--method encoder takes it)"
+            )
+        return found
 
     def _kept_encoder(self) -> Path | None:
         from gantools.io import encoder
@@ -81,14 +91,23 @@ class Start:
         index = None if self.space is None else split(self.space)[1]
         if index is not None:
             return encoder.kept_for(self.path, own, index)
+        if self.space == "w":
+            return self._kept(ALAE)  # w+ is no w without a loss
         if self.space is not None and "+" not in self.space:
-            return None  # w+ is none of them without a loss
-        residual = encoder.kept_for(self.path, own, 1, "dse")
-        if residual is None and self.space is None:
+            return None
+        whole = self._kept("dse") or self._kept(ALAE)
+        if whole is None and self.space is None:
             return encoder.kept_for(self.path, own, ANY_BLOCK)
-        return residual
+        return whole
 
-    def _loaded(self, place: Path) -> Encoder | DseEncoder:
+    def _kept(self, arch: str) -> Path | None:
+        """An encoder of this kind, of no block."""
+        from gantools.io import encoder
+
+        own = {**self.network.meta, "id": self.network.id}
+        return encoder.kept_for(self.path, own, 1, arch)
+
+    def _loaded(self, place: Path) -> AnyEncoder:
         from gantools.inversion import encoder_files
 
         found = encoder_files.load(place, self.device)
@@ -111,7 +130,7 @@ class Start:
 
 
 def start_of(
-    encoder: Encoder | DseEncoder, condition: Tensor | None = None
+    encoder: AnyEncoder, condition: Tensor | None = None
 ) -> Callable[[str, Tensor], Latent]:
     """The latent of a key and a picture [1, C, H, W], for a Projector.
 

@@ -48,6 +48,7 @@ class Method(StrEnum):
     i2s_lreq = "i2s-lreq"
     idinvert = "idinvert"
     dse_finetune = "dse-finetune"
+    alae = "alae"
 
 
 class Perceptual(StrEnum):
@@ -96,7 +97,8 @@ def project(
             "that has one; hybrid: that, then 100 steps; stylegan2: NVIDIA's projector; thesis: "
             "paper 002's; i2s: Image2StyleGAN, i2s-lreq: as paper 004 ran it; idinvert: In-Domain "
             "inversion, an encoder in the loop; dse-finetune: the encoder itself is optimised, for "
-            "each picture (these two with any encoder).",
+            "each picture (these two with any encoder); alae: one pass of the encoder that `train "
+            "alae` trains with its network.",
         ),
     ] = Method.quick,
     steps: Annotated[

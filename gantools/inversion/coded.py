@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gantools.inversion.alae import AlaeEncoder
 from gantools.inversion.dse import DseEncoder
 from gantools.inversion.encoder import Encoder
 from gantools.inversion.optimise import Tensors
 from gantools.networks.network import Network
 from gantools.report import Usage
 
-AnyEncoder = Encoder | DseEncoder
+AnyEncoder = Encoder | DseEncoder | AlaeEncoder
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ def coded(encoder: AnyEncoder, pictures: Tensor, condition: Tensor | None = None
         fw = encoder(pictures)
         found = {"f": fw.f, "r": fw.r, "w": fw.w}
         return Said({name: t for name, t in found.items() if t is not None}, None)
+    if isinstance(encoder, AlaeEncoder):
+        return Said({"w": encoder(pictures)[:, None]}, None)
     if condition is not None:
         condition = condition.expand(len(pictures), -1)
     made = encoder(pictures, condition)

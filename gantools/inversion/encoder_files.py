@@ -1,4 +1,4 @@
-"""Encoders of every kind and their files (papers.md S2.10, S4.8-S4.10)."""
+"""Encoders of every kind and their files (papers.md S2.10, S4.8-S4.10, S4.17)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from gantools.inversion import dse, encoder
+from gantools.inversion import alae, dse, encoder
+from gantools.inversion.alae import AlaeConfig, AlaeEncoder
+from gantools.inversion.coded import AnyEncoder
 from gantools.inversion.dse import DseConfig, DseEncoder
 from gantools.inversion.encoder import Encoder, EncoderConfig
 from gantools.io import encoder as files
@@ -18,19 +20,18 @@ from gantools.networks.network import fill, numbers
 from gantools.report import Usage
 
 
-def to_file(
-    found: Encoder | DseEncoder, training: Mapping[str, Any], dtype: str = "float32"
-) -> EncoderFile:
+def to_file(found: AnyEncoder, training: Mapping[str, Any], dtype: str = "float32") -> EncoderFile:
     """An encoder as it is written; dtype of its numbers: float32 or float16."""
-    arch = encoder.ARCH if isinstance(found, Encoder) else dse.ARCH
+    kinds = {Encoder: encoder.ARCH, DseEncoder: dse.ARCH, AlaeEncoder: alae.ARCH}
+    arch = kinds[type(found)]
     config = found.config.to_dict()
     return EncoderFile(arch, config, numbers(found, dtype), found.network, dict(training))
 
 
-def load(path: Path, device: str = "cpu") -> Encoder | DseEncoder:
+def load(path: Path, device: str = "cpu") -> AnyEncoder:
     """The encoder of a file or run folder, in evaluation mode, without gradients; Usage."""
     file, name = files.read(path), files.find(path).name
-    if file.arch not in (encoder.ARCH, dse.ARCH):
+    if file.arch not in (encoder.ARCH, dse.ARCH, alae.ARCH):
         raise Usage(f"{name}: an encoder of --arch {file.arch}, which this version does not read")
     try:
         # What is filled next must draw no number from anybody's random stream.
@@ -42,8 +43,13 @@ def load(path: Path, device: str = "cpu") -> Encoder | DseEncoder:
     return found.eval().requires_grad_(False).to(device)
 
 
-def _made(file: EncoderFile) -> Encoder | DseEncoder:
+def _made(file: EncoderFile) -> AnyEncoder:
     """As it is drawn, once its numbers are known to fit; ValueError where they do not."""
+    if file.arch == alae.ARCH:
+        own = AlaeConfig.from_dict(file.config)
+        with torch.device("meta"):
+            _check(AlaeEncoder(own, {}), file.tensors)
+        return AlaeEncoder(own, file.network)
     if file.arch == dse.ARCH:
         residual = DseConfig.from_dict(file.config)
         with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""Pictures to latents by one pass of an encoder, in batches (papers.md S2.10, S4.8-S4.10)."""
+"""Pictures to latents by one pass of an encoder, in batches (papers.md S2.10, S4.8-S4.17)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from gantools.inversion import coded, quality
+from gantools.inversion.coded import AnyEncoder
 from gantools.inversion.dse import DseEncoder
 from gantools.inversion.encoder import Encoder
 from gantools.inversion.project import finite, rounded, to_tensor
@@ -29,21 +30,23 @@ class Encoding:
     """One run's encoder. label: the pictures' class, for an encoder that is told it; Usage else.
 
     space: of the latents, to which what it gives is converted; lossy: even where that changes it.
+    method: what the latents say of how they were found.
     """
 
     network: Network
-    encoder: Encoder | DseEncoder
+    encoder: AnyEncoder
     space: str
     label: int | None = None
     lossy: bool = False
     seed: int = 0
+    method: str = METHOD
 
     def __post_init__(self) -> None:
         self._condition = coded.told(self.network, self.encoder, self.label)
 
     def check(self, size: Size) -> None:
         """SampleError for pictures of a (height, width) that it does not take."""
-        if isinstance(self.encoder, DseEncoder) and size != self.network.size:
+        if not isinstance(self.encoder, Encoder) and size != self.network.size:
             raise SampleError(f"the encoder takes pictures of {self.network.size} alone")
 
     def latents(self, keys: Sequence[str], pixels: Sequence[np.ndarray]) -> list[Latent]:
@@ -64,14 +67,14 @@ class Encoding:
         wanted, shown = to_uint8(target), to_uint8(images(self.network, found))
         for i, latent in enumerate(found):
             latent.header["projection"] = {
-                "method": METHOD,
+                "method": self.method,
                 "psnr": finite(quality.psnr(shown[i], wanted[i])),
                 "ssim": rounded(quality.ssim(shown[i], wanted[i])),
             }
         return found
 
     def _encoded(self, keys: Sequence[str], pictures: torch.Tensor) -> list[Latent]:
-        if isinstance(self.encoder, Encoder):
+        if not isinstance(self.encoder, DseEncoder):
             return self.encoder.latents(keys, pictures)
         condition = self._condition
         if condition is not None:

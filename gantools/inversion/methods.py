@@ -55,7 +55,9 @@ class Method:
         return self.ramp_up if self.warm_up is None else self.warm_up / self.steps
 
 
-ENCODED = ("encoder", "hybrid", "idinvert", "dse-finetune")
+ONE_PASS = ("encoder", "alae")
+"""Methods that are one pass of an encoder."""
+ENCODED = (*ONE_PASS, "hybrid", "idinvert", "dse-finetune")
 """Methods that begin with an encoder."""
 
 L_IMG: dict[str, Any] = {
@@ -69,6 +71,8 @@ METHODS = {
     "quick": Method(steps=400, ramp_down=0.5, w_noise=0.0, mse=5.0, prior=0.03),
     # What an encoder sees (S4.8), and that followed by a quarter of quick's steps.
     "encoder": Method(steps=0),
+    # The same with the encoder that its network was trained with (S4.17).
+    "alae": Method(space="w", steps=0),
     "hybrid": Method(steps=100, ramp_down=0.5, w_noise=0.0, mse=5.0, prior=0.03),
     # The StyleGAN2 projector (S2.12, second baseline): one w for all layers, and noise maps.
     "stylegan2": Method(space="nw"),
