@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from gantools.networks.network import Network
 
 ANY_BLOCK = 99
-WHOLE = ("dse", "psp")  # encoders of whole latents, the first of which is taken
-ARCHS = {"psp": "psp"}  # of methods that are for one kind of encoder
+WHOLE = ("dse", "psp", "alae")  # encoders of whole latents, the first of which is taken
+FOR_W = ("alae",)  # those of one style for all layers
+TRAINED_BY = {"psp": "train encoder --arch psp", "alae": "train alae"}
+"""Methods that are for the kind of encoder of their name, and what trains it."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,12 @@ class Start:
     def encoder(self, method: str) -> AnyEncoder:
         """That of --init, or else the one that is kept; Usage where there is none.
 
-        Kept for a space without features is that of paper 004, or else pSp's; for none in
-        particular these, or else the one of the latest block.
+        Kept for a space without features is that of paper 004, or else pSp's, or ALAE's, which
+        alone is for w; for none in particular these, or else the one of the latest block.
         """
         from gantools.io import encoder
 
-        wanted = ARCHS.get(method)
+        wanted = method if method in TRAINED_BY else None
         if self.wish is not None:
             place = Path(self.wish)
             if not place.exists() or not encoder.is_one(place):
@@ -73,24 +75,25 @@ class Start:
         kept = self._kept_encoder(wanted)
         if kept is None:
             where = "" if self.space is None else f" for {self.space}"
-            which = "" if wanted is None else f" --arch {wanted}"
+            how = TRAINED_BY.get(method, "train encoder")
             raise Usage(
                 f"--method {method}: no encoder{where} is kept for {self.network.name}: train one "
-                f"(gantools train encoder{which}), and give it with --init"
+                f"(gantools {how}), and give it with --init"
             )
         return self._loaded(kept)
 
     def _kept_encoder(self, arch: str | None = None) -> Path | None:
-        """arch: the kind that it has to be of, of those that give all layers' styles."""
+        """arch: the kind that it has to be of, of those of whole latents."""
         from gantools.io import encoder
 
         own = {**self.network.meta, "id": self.network.id}
         index = None if self.space is None else split(self.space)[1]
         if index is not None and arch is None:
             return encoder.kept_for(self.path, own, index)
-        if self.space is not None and "+" not in self.space:
+        if self.space is not None and "+" not in self.space and self.space != "w":
             return None  # w+ is none of them without a loss
-        whole = [encoder.kept_for(self.path, own, 1, n) for n in ([arch] if arch else WHOLE)]
+        kinds = FOR_W if self.space == "w" else WHOLE
+        whole = [encoder.kept_for(self.path, own, 1, n) for n in kinds if arch in (None, n)]
         found = next((path for path in whole if path is not None), None)
         if found is None and self.space is None and arch is None:
             return encoder.kept_for(self.path, own, ANY_BLOCK)

@@ -1,4 +1,4 @@
-"""Pictures to latents by one pass of an encoder, in batches (papers.md S2.10, S4.8-10, S4.18)."""
+"""Pictures to latents by one pass of an encoder, in batches (papers.md S2.10, S4.8-S4.18)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Encoding:
     """One run's encoder. label: the pictures' class, for an encoder that is told it; Usage else.
 
     space: of the latents, to which what it gives is converted; lossy: even where that changes it.
-    method: what headers call it.
+    method: what the latents say of how they were found.
     """
 
     network: Network
