@@ -19,8 +19,9 @@ from test_encoder_training import _kill_after as kill_after
 from test_project_encoder import kept_beside
 from test_training import picture
 
-from gantools.inversion import encoder_files
+from gantools.inversion import encoder_files, finetune
 from gantools.inversion.alae import AlaeConfig, AlaeEncoder
+from gantools.inversion.coded import coded
 from gantools.inversion.encoding import Encoding
 from gantools.io import encoder as files
 from gantools.io import image, network, seeds, tensorfile
@@ -158,6 +159,16 @@ def test_s4_17_other_shapes() -> None:
     grey = torch.zeros(1, 1, 14, 10, requires_grad=True)
     e(grey).square().sum().backward()
     assert grey.grad is not None and bool(grey.grad.isfinite().all())
+
+
+def test_s4_14_an_encoder_of_equalised_rates_is_tuned_at_the_plain_one() -> None:
+    """LREQAdam's rates are 1: the layers scale their weights where they use them (S4.11)."""
+    e = encoder_of()
+    assert [group["rate"] for group in finetune._groups(e)] == [1.0] * len(list(e.parameters()))
+    images = torch.randn(1, 3, 16, 16)
+    said = coded(e, images)
+    assert said.tensors["w"].shape == (1, 1, 7) and said.features is None
+    assert torch.equal(said.tensors["w"][:, 0], e(images))
 
 
 # The three steps.
@@ -405,10 +416,9 @@ def test_interrupted_runs_are_the_same_run(gt: Any, run: Path, faces: Path, tmp_
 
 @pytest.mark.long
 def test_a_killed_run_goes_on_bit_for_bit(gt: Any, faces: Path, tmp_path: Path) -> None:
-    """kill -9 in the midst of it, twice."""
+    """kill -9 in the midst of it."""
     args = ("train", "alae", faces, *SMALL)
-    for _ in range(2):
-        kill_after(tmp_path / "killed", 0.3, [*args, "-o", tmp_path / "killed", "--images", "1M"])
+    kill_after(tmp_path / "killed", 0.3, [*args, "-o", tmp_path / "killed", "--images", "1M"])
     saved = state.read(tmp_path / "killed")
     assert saved is not None
     until = str(saved.images + 700)
@@ -443,9 +453,9 @@ def test_one_pass_of_its_encoder(gt: Any, run: Path, faces: Path, tmp_path: Path
     assert mixed.code == 0, mixed.err
     wider = gt("project", both[0], "--space", "w+", "--net", net, "-q")
     assert wider.code == 0 and space_of(wider.out) == "w+"
-    begun = gt(*args[:4], "--align", "never", "--method", "hybrid", "--steps", "1", "--net", net,
-               "-q", "--perceptual", "pyramid")  # fmt: skip
-    assert begun.code == 0, begun.err
+    for method in ("hybrid", "idinvert"):
+        begun = gt(*args, "--method", method, "--steps", "1", "--perceptual", "pyramid", "-q")
+        assert begun.code == 0 and space_of(begun.out) == "w", begun.err
     young = gt(*args[:1], faces / "00001.png", "--align", "never", "--method", "alae", "--net",
                run / "network-000001.safetensors", "-q", "-o", ".png")  # fmt: skip
     assert young.code == 0 and image.decode(young.out).shape == (4, 4, 3)
