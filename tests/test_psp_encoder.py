@@ -12,13 +12,15 @@ from conftest import make_network
 from test_dse_training import network_file
 from torch import Tensor, nn
 
-from gantools.inversion import arcface, encoder_files, irse
+from gantools.inversion import arcface, encoder_files, irse, perceptual
 from gantools.inversion.coded import coded
 from gantools.inversion.psp import PspConfig, PspEncoder
 from gantools.io import encoder as files
+from gantools.io import weights
 from gantools.io.published import KNOWN
 from gantools.networks.network import Network, open_network
 from gantools.report import Usage
+from gantools.training.psp import PspTraining, begun
 from gantools.training.ranger import BETAS, EPS, EVERY, Ranger
 
 
@@ -197,6 +199,48 @@ def test_s4_18_arcface_sees_the_middle() -> None:
     torch.testing.assert_close(grey, torch.full((1, 1, 112, 112), 0.25))
     with pytest.raises(Usage, match="not the tensors of ArcFace"):
         arcface.load({"input_layer.0.weight": torch.zeros(1)})
+
+
+@pytest.fixture
+def there(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
+    """As if ArcFace's weights were there."""
+    state = published()
+    monkeypatch.setattr(arcface, "published", lambda: state)
+    monkeypatch.setattr(weights, "locate", Path)
+    return state
+
+
+def test_s4_18_with_its_weights_identity_counts(
+    there: dict[str, Tensor], tiny_network: Path
+) -> None:
+    """The trainer of a configuration asks ArcFace, whose numbers stay as they are."""
+    network = open_network(str(tiny_network))
+    config = PspTraining(network=network.story(), width=8, depth=10, batch=2, id_weight=0.1)
+    config.check(network)
+    trainer = config.trainer(network, perceptual.pyramid, None, fresh=True)
+    trainer.step()
+    found = {n: float(v[0] / v[1]) for n, v in trainer.sums.values.items()}
+    assert 0 < found["identity"] < 2
+    expected = found["mse"] + 0.8 * found["perceptual"] + 0.1 * found["identity"]
+    assert found["loss"] == pytest.approx(expected, rel=1e-5)
+    assert isinstance(trainer.identity, arcface.ArcFace)
+    assert torch.equal(trainer.identity.output_layer[3].bias, there["output_layer.3.bias"])
+
+
+def test_s4_18_with_its_weights_the_backbone_begins_with_them(
+    there: dict[str, Tensor], tiny_network: Path
+) -> None:
+    """Where they fit; the rest, and a smaller one, as it is drawn."""
+    network = open_network(str(tiny_network))
+    config = PspTraining(network=network.story(), width=512, pretrained=True)
+    config.check(network)
+    drawn, filled = begun(replace(config, pretrained=False), network), begun(config, network)
+    name = "body.20.res_layer.1.weight"
+    assert torch.equal(filled.trunk.state_dict()[name], there[name])
+    assert not torch.equal(drawn.trunk.state_dict()[name], there[name])
+    assert torch.equal(filled.latlayer1.weight, drawn.latlayer1.weight)
+    with pytest.raises(Usage, match="--pretrained: the weights are those of --depth 50 --width 51"):
+        replace(config, depth=34).check(network)
 
 
 # --- Ranger ---

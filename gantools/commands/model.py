@@ -32,8 +32,9 @@ Foreign = Annotated[
     typer.Argument(
         metavar="FILE",
         help="A network file: .pkl of NVIDIA's repositories (PyTorch or TensorFlow), .pt of "
-        "rosinality's, BigGAN's G_ema.pth or the folder of its run, huggingface's folder of a "
-        "BigGAN-deep, or one of ours. Known by its bytes; nothing in it is run.",
+        "rosinality's or pixel2style2pixel's, BigGAN's G_ema.pth or the folder of its run, "
+        "huggingface's folder of a BigGAN-deep, or one of ours. Known by its bytes; nothing in it "
+        "is run.",
     ),
 ]
 Target = Annotated[
@@ -135,7 +136,8 @@ def import_(
 
     The generator, its average and the discriminator are kept, with the sha256 of the file they
     came from. The output appears whole or not at all. Spectral normalisation of huggingface's
-    weights is multiplied out.
+    weights is multiplied out. pixel2style2pixel's encoder is written beside its network, as
+    NAME.psp.encoder.safetensors, where `project --method psp` finds it.
 
     $ gantools model import stylegan2-ffhq-config-f.pkl -o ffhq.safetensors
 
@@ -144,7 +146,8 @@ def import_(
     $ gantools model import biggan-deep-128/ --class-names imagenet.txt
     """
     report.begin("model import", quiet=quiet)
-    from gantools.io import classes, network
+    from gantools.io import classes, foreign, network
+    from gantools.io import encoder as encoders
 
     source = network.find(file)
     target = _target(source, output, network.networks_folder())
@@ -161,7 +164,18 @@ def import_(
         if g.get("n_stats", 1) == 1:
             raise Usage(f"--peer-rows: {source.name} has no batch statistics by truncation")
         g["peer_rows"] = True
+    beside = foreign.encoder(source, checkpoint, target.stem)
+    if beside is not None:
+        from gantools.inversion import encoder_files
+
+        encoder_files.of(
+            beside, source.name
+        )  # refuses what does not fit before anything is written
     identity = network.save(target, checkpoint)
+    if beside is not None:
+        encoder_file = target.with_name(f"{target.stem}.psp{encoders.SUFFIX}")
+        encoders.write(encoder_file, beside)
+        report.note(f"{encoder_file}: its encoder, for project --method psp")
     for part in checkpoint.meta.get("left_out", []):
         report.note(f"{source.name}: left out: {part}")
     report.note(f"{target}: {checkpoint.family}, id {identity[:12]}")

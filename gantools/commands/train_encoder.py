@@ -51,7 +51,8 @@ def encoder(
             "--arch",
             help="fw: features, picture so far and styles of a fw+ latent, for StyleGAN2. dse: "
             "paper 004's: w+ for StyleGAN and StyleGAN2, z for PGGAN, z and class for BigGAN. psp: "
-            "pSp's, w+ for StyleGAN and StyleGAN2.",
+            "pSp's, w+ for StyleGAN and StyleGAN2, whose layers read maps of a 16th, an 8th and a "
+            "quarter of the picture, or of 256 pixels of a larger one.",
         ),
     ] = Arch.fw,
     first: Annotated[
@@ -140,7 +141,8 @@ def encoder(
             "--perceptual",
             "NAME",
             "Perceptual distance. Default: LPIPS if its weights are there, else fw and psp the "
-            "network's own discriminator, dse pyramid; config.json says which.",
+            "network's own discriminator, dse pyramid; config.json says which. pSp's own is "
+            "lpips-alex.",
         ),
     ] = None,
     ema_kimg: Annotated[

@@ -35,7 +35,11 @@ def arch(found: AnyEncoder) -> str:
 
 def load(path: Path, device: str = "cpu") -> AnyEncoder:
     """The encoder of a file or run folder, in evaluation mode, without gradients; Usage."""
-    file, name = files.read(path), files.find(path).name
+    return of(files.read(path), files.find(path).name, device)
+
+
+def of(file: EncoderFile, name: str, device: str = "cpu") -> AnyEncoder:
+    """The encoder of a file's numbers, as `load` gives it; Usage, with the file's name."""
     if file.arch not in (encoder.ARCH, dse.ARCH, psp.ARCH):
         raise Usage(f"{name}: an encoder of --arch {file.arch}, which this version does not read")
     try:

@@ -19,6 +19,7 @@ from gantools.io import (
     huggingface,
     nvidia,
     pickles,
+    psp,
     rosinality,
     stylegan2,
     tensorfile,
@@ -26,6 +27,7 @@ from gantools.io import (
     torchfile,
 )
 from gantools.io.arrays import Arrays
+from gantools.io.encoder import EncoderFile
 from gantools.io.network import FOLDERS, Checkpoint, identity
 from gantools.io.pickles import Budget, Malformed
 from gantools.report import Usage
@@ -57,6 +59,22 @@ def read(path: Path) -> Checkpoint:
     checkpoint.meta["sources"] = [{"name": n, "sha256": s} for n, s in sources.items()]
     checkpoint.meta["id"] = identity(checkpoint.part("g_ema"))
     return checkpoint
+
+
+def encoder(path: Path, checkpoint: Checkpoint, name: str) -> EncoderFile | None:
+    """The encoder that a file has beside the network that `read` gave; None without any.
+
+    name: that of the network's new file. Raises Usage, one line, for one that is damaged.
+    """
+    if path.is_dir() or tensorfile.looks_like(path):
+        return None
+    try:
+        file = _Value(_mapped(path))
+        if not psp.is_checkpoint(file.value):
+            return None
+        return psp.encoder(file.value, file.arrays, checkpoint, name)
+    except Malformed as why:
+        raise Usage(f"{path.name}: {why}") from None
 
 
 def _in_folder(folder: Path) -> Path:
@@ -136,6 +154,8 @@ def _networks(path: Path, file: _Value | stylegan2.Tensors, sources: dict[str, s
     if isinstance(value, (tuple, list)) and len(value) == 3:
         if all(tensorflow.is_network(network) for network in value):
             return tensorflow.read(list(value), arrays)
+    if psp.is_checkpoint(value):
+        return psp.read(value, arrays)
     if rosinality.is_checkpoint(value):
         return rosinality.read(value, arrays)
     if isinstance(value, dict) and huggingface.is_state(value):

@@ -106,7 +106,7 @@ KNOWN = {
         "MIT; its training set VGGFace2 has terms of its own",
     ),
     "ir-se50": Weights(
-        "model_ir_se50.pth",
+        "recognition_arcface_ir_se50.pth",
         "a035c768259b98ab1ce0e646312f48b9e1e218197a0f80ac6765e88f8b6ddf28",
         "ArcFace's IR-SE50 of InsightFace_Pytorch",
         _GITHUB + "xinntao/facexlib/releases/download/v0.1.0/recognition_arcface_ir_se50.pth",

@@ -52,10 +52,13 @@ def is_checkpoint(value: Any) -> bool:
     return isinstance(ema, dict) and "input.input" in ema
 
 
-def read(file: dict[Any, Any], arrays: Arrays) -> Checkpoint:
-    """The networks of a checkpoint. Without `latent_avg` the mean w is estimated from 4096 z."""
+def read(file: dict[Any, Any], arrays: Arrays, mean: np.ndarray | None = None) -> Checkpoint:
+    """The networks of a checkpoint. Without `latent_avg` the mean w is estimated from 4096 z.
+
+    mean: in place of the file's own, which other files may keep elsewhere.
+    """
     latent = file.get("latent_avg")
-    avg = arrays.array(latent, "latent_avg") if is_array(latent) else None
+    avg = arrays.array(latent, "latent_avg") if is_array(latent) else mean
     meta: dict[str, Any] = {"origin": "rosinality PyTorch checkpoint"}
     if avg is None:
         meta["w_avg"] = "estimated from 4096 z of seed 0: the file has no latent_avg"

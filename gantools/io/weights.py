@@ -42,6 +42,8 @@ def _candidates(name: str) -> list[Path]:
     places = [folder / part for folder in folders() for part in (file, Path(file.name))]
     if name == "facenet":  # where facenet-pytorch puts it
         places.append(hub_folder().parents[1] / "checkpoints" / file.name)
+    if name == "ir-se50":  # as ArcFace's own repository and pSp's name it
+        places += [folder / "model_ir_se50.pth" for folder in folders()]
     if name.startswith("lpips-"):  # the package lpips carries its heads
         package = importlib.util.find_spec("lpips")
         for folder in (package.submodule_search_locations or []) if package else []:

@@ -1,14 +1,15 @@
 """Table III of paper 004 on our networks: methods of inversion, made and real pictures (S4.19).
 
-    python tests/benchmarks/inversion_table.py PICTURES [--net FILE] [--init ENCODER] [--count 8]
-        [--methods encoder idinvert dse-finetune ...] [--steps METHOD=N ...] [-o table.tsv]
+    python tests/benchmarks/inversion_table.py PICTURES [--net FILE] [--init ENCODER]
+        [--psp ENCODER] [--count 8] [--methods encoder psp idinvert dse-finetune ...]
+        [--steps METHOD=N ...] [-o table.tsv]
 
 PICTURES is a folder of pictures that are framed as the network's; as many of its own samples are
 inverted too. Measures are those of `metrics recon` at 512 pixels, where they can be had with LPIPS,
 and the perceptual distance that --distance names at the network's size. Seconds are those of a
 picture, without what a command takes to start (`-`: less than a tenth of it for all). The paper's
 numbers stand beside: of other networks, 1024x1024, and 3,000 pictures. --steps shortens a method,
-which is then no longer its row.
+which is then no longer its row. --psp is the encoder of --method psp.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ PAPER = {  # PSNR, SSIM, MSE in hundreds, LPIPS, cosine
     ("real", "dse-finetune"): ("DSE (E)", (25.92, 0.767, 1.76, 0.293, 0.98)),
     ("real", "psp"): ("pSp", (21.38, 0.649, 5.12, 0.416, 0.95)),
 }
+OTHERS = ("pSp", "ALAE", "In-domain")  # stand in the table also where they are not measured
 WITH_ENCODER = ("encoder", "hybrid", "idinvert", "dse-finetune")
 
 
@@ -61,8 +63,9 @@ def project(args: argparse.Namespace, folder: Path, method: str, out: Path) -> f
     argv: list[object] = ["project", folder, "--method", method, "--align", "never", "-q"]
     argv += ["--net", args.net] if args.net else []
     argv += ["--init", args.init] if args.init and method in WITH_ENCODER else []
+    argv += ["--init", args.psp] if args.psp and method == "psp" else []
     steps = dict(pair.split("=") for pair in args.steps)
-    if method != "encoder":
+    if method not in ("encoder", "psp"):
         argv += ["--perceptual", args.perceptual] if args.perceptual else []
         argv += ["--steps", steps[method]] if method in steps else []
     start = time.perf_counter()
@@ -125,6 +128,7 @@ def main() -> None:
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--net")
     parser.add_argument("--init")
+    parser.add_argument("--psp")
     parser.add_argument("--count", type=int, default=8)
     default = ["encoder", "hybrid", "quick", "i2s", "idinvert", "dse-finetune"]
     parser.add_argument("--methods", nargs="+", default=default)
@@ -151,8 +155,8 @@ def main() -> None:
                 beside = [f"{number:g}" for number in numbers] or ["-"] * len(COLUMNS)
                 lines.append("\t".join([kind, method, *shown(found, name), own, *beside]))
                 print(lines[-1], flush=True)
-            for (of, _), (own, numbers) in PAPER.items():
-                if of == kind and own in {"pSp", "ALAE", "In-domain"}:
+            for (of, method), (own, numbers) in PAPER.items():
+                if of == kind and method not in args.methods and own in OTHERS:
                     theirs = "\t".join([own, *(f"{number:g}" for number in numbers)])
                     lines.append(f"{kind}\t-" + "\t-" * 7 + f"\t{theirs}")
                     print(lines[-1], flush=True)
