@@ -45,9 +45,9 @@ class Method(StrEnum):
     dse_finetune = "dse-finetune"
 
 
-def known_methods(value: str) -> str:
+def known_methods(value: str | None) -> str | None:
     """A typer callback: names of methods, comma-separated."""
-    for name in value.split(","):
+    for name in () if value is None else value.split(","):
         if name not in list(Method):
             raise typer.BadParameter(f"{name!r} is none of {', '.join(Method)}")
     return value
@@ -110,16 +110,17 @@ Space = Annotated[
     ),
 ]
 MethodName = Annotated[
-    str,
+    str | None,
     number(
         "--method",
         "NAME",
         "quick: ours, seconds; encoder: one pass of an encoder (--init), of any network that has "
         "one; psp: the same of pSp's alone (train encoder --arch psp); hybrid: one pass, then 100 "
-        "steps; stylegan2: NVIDIA's projector; thesis: paper 002's; "
-        "i2s: Image2StyleGAN, i2s-lreq: as paper 004 ran it; idinvert: In-Domain inversion, an "
-        "encoder in the loop; dse-finetune: the encoder itself is optimised, for each picture "
-        "(these two with any encoder). Default: quick. On sheets several: encoder,hybrid.",
+        "steps; stylegan2: NVIDIA's projector; thesis: paper 002's; i2s: Image2StyleGAN, i2s-lreq: "
+        "as paper 004 ran it; idinvert: In-Domain inversion, an encoder in the loop; dse-finetune: "
+        "the encoder itself is optimised, for each picture (these two with any encoder). Default: "
+        "hybrid where an encoder of w+ or z is kept for the network (--init) and the space, else "
+        "quick. On sheets several: encoder,hybrid.",
         callback=known_methods,
         autocompletion=method_names,
     ),

@@ -53,6 +53,20 @@ class Start:
             return Given("encoder", self._encoder(place))
         return Given("latent", lambda key, picture: self._latent(place, key))
 
+    def usual_method(self, *, told: bool) -> str:
+        """hybrid where an encoder of whole latents is kept for the space, else quick.
+
+        told: whether a class is given; an encoder that is told the class waits for it. One of
+        features, from which quick starts too, is no such encoder.
+        """
+        from gantools.io import encoder, network
+
+        kept = self._kept_encoder() if self.wish is None else None
+        if kept is None or encoder.arch(kept) not in WHOLE:
+            return "quick"
+        condition = network.header(kept)["config"].get("condition")
+        return "quick" if condition and not told else "hybrid"
+
     def encoder(self, method: str) -> AnyEncoder:
         """That of --init, or else the one that is kept; Usage where there is none.
 
@@ -88,7 +102,7 @@ class Start:
         index = None if self.space is None else split(self.space)[1]
         if index is not None and arch is None:
             return encoder.kept_for(self.path, own, index)
-        if self.space is not None and "+" not in self.space:
+        if self.space is not None and not {"+", "z"} & set(self.space):
             return None  # w+ is none of them without a loss
         whole = [encoder.kept_for(self.path, own, 1, n) for n in ([arch] if arch else WHOLE)]
         found = next((path for path in whole if path is not None), None)
