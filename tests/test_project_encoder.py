@@ -167,9 +167,9 @@ def test_the_mean_is_no_longer_the_start_of_w_plus(
 
 
 def test_the_packaged_network_has_one_too(gt: Any, pictures: Path) -> None:
-    """That of its features (S2.10), named by the method alone."""
+    """That of its features (S2.10), which their space names beside any of whole latents."""
     args = ("project", pictures / "0.png", "--method", "encoder", "--align", "never", "-q")
-    result = gt(*args)
+    result = gt(*args, "--space", "fw+5")
     assert result.code == 0, result.err
     (latent,) = latents_of(result.out)
     assert latent.space == "fw+5"
