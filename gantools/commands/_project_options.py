@@ -43,6 +43,7 @@ class Method(StrEnum):
     i2s_lreq = "i2s-lreq"
     idinvert = "idinvert"
     dse_finetune = "dse-finetune"
+    alae = "alae"
 
 
 def known_methods(value: str | None) -> str | None:
@@ -118,9 +119,10 @@ MethodName = Annotated[
         "one; psp: the same of pSp's alone (train encoder --arch psp); hybrid: one pass, then 100 "
         "steps; stylegan2: NVIDIA's projector; thesis: paper 002's; i2s: Image2StyleGAN, i2s-lreq: "
         "as paper 004 ran it; idinvert: In-Domain inversion, an encoder in the loop; dse-finetune: "
-        "the encoder itself is optimised, for each picture (these two with any encoder). Default: "
-        "hybrid where an encoder of w+ or z is kept for the network (--init) and the space, else "
-        "quick. On sheets several: encoder,hybrid.",
+        "the encoder itself is optimised, for each picture (these two with any encoder); alae: one "
+        "pass of the encoder that `train alae` trains with its network. Default: hybrid where an "
+        "encoder of w+ or z is kept for the network (--init) and the space, else quick. On sheets "
+        "several: encoder,hybrid.",
         callback=known_methods,
         autocompletion=method_names,
     ),

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from gantools.networks.network import Network
 
 ANY_BLOCK = 99
-WHOLE = ("dse", "psp")  # encoders of whole latents, the first of which is taken
-ARCHS = {"psp": "psp"}  # of methods that are for one kind of encoder
+LAYERED = ("dse", "psp")  # encoders of all layers, and of z; the first that is kept is taken
+WHOLE = (*LAYERED, "alae")
+ARCHS = {"psp": "psp", "alae": "alae"}  # of methods that are for one kind of encoder
+TRAINED = {"psp": "train encoder --arch psp", "alae": "train alae"}
 
 
 @dataclass(frozen=True)
@@ -54,15 +56,15 @@ class Start:
         return Given("latent", lambda key, picture: self._latent(place, key))
 
     def usual_method(self, *, told: bool) -> str:
-        """hybrid where an encoder of whole latents is kept for the space, else quick.
+        """hybrid where an encoder of all layers, or of z, is kept for the space, else quick.
 
-        told: whether a class is given; an encoder that is told the class waits for it. One of
-        features, from which quick starts too, is no such encoder.
+        told: whether a class is given; an encoder that is told the class waits for it. Quick starts
+        from those of features and of w alone.
         """
         from gantools.io import encoder, network
 
         kept = self._kept_encoder() if self.wish is None else None
-        if kept is None or encoder.arch(kept) not in WHOLE:
+        if kept is None or encoder.arch(kept) not in LAYERED:
             return "quick"
         condition = network.header(kept)["config"].get("condition")
         return "quick" if condition and not told else "hybrid"
@@ -70,8 +72,8 @@ class Start:
     def encoder(self, method: str) -> AnyEncoder:
         """That of --init, or else the one that is kept; Usage where there is none.
 
-        Kept for a space without features is that of paper 004, or else pSp's; for none in
-        particular these, or else the one of the latest block.
+        Kept for a space without features is that of paper 004, or else pSp's, or ALAE's, which
+        alone is for w; for none in particular these, or else the one of the latest block.
         """
         from gantools.io import encoder
 
@@ -82,15 +84,15 @@ class Start:
                 raise Usage(f"--init {self.wish}: no encoder, with which --method {method} begins")
             arch = encoder.arch(place)
             if wanted not in (None, arch):
-                raise Usage(f"--init {self.wish}: an encoder of --arch {arch}, and not {wanted}")
+                raise Usage(f"--init {self.wish}: not trained by {TRAINED[method]}, but {arch}'s")
             return self._loaded(place)
         kept = self._kept_encoder(wanted)
         if kept is None:
             where = "" if self.space is None else f" for {self.space}"
-            which = "" if wanted is None else f" --arch {wanted}"
+            how = TRAINED.get(method, "train encoder")
             raise Usage(
                 f"--method {method}: no encoder{where} is kept for {self.network.name}: train one "
-                f"(gantools train encoder{which}), and give it with --init"
+                f"(gantools {how}), and give it with --init"
             )
         return self._loaded(kept)
 
@@ -102,9 +104,11 @@ class Start:
         index = None if self.space is None else split(self.space)[1]
         if index is not None and arch is None:
             return encoder.kept_for(self.path, own, index)
+        kinds: tuple[str, ...] = WHOLE if arch is None else (arch,)
         if self.space is not None and not {"+", "z"} & set(self.space):
-            return None  # w+ is none of them without a loss
-        whole = [encoder.kept_for(self.path, own, 1, n) for n in ([arch] if arch else WHOLE)]
+            # All layers' styles are no w without a loss.
+            kinds = tuple(kind for kind in kinds if kind not in LAYERED)
+        whole = [encoder.kept_for(self.path, own, 1, kind) for kind in kinds]
         found = next((path for path in whole if path is not None), None)
         if found is None and self.space is None and arch is None:
             return encoder.kept_for(self.path, own, ANY_BLOCK)

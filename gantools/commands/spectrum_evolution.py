@@ -80,7 +80,8 @@ def evolution(
 def _of_run(name: str) -> list[str]:
     """The snapshots of a run folder; any other operand itself."""
     path = Path(name)
-    found = sorted(str(file) for file in path.glob("network-*.safetensors") if file.is_file())
+    # A network trained with an encoder has it beside it: network-….encoder.safetensors.
+    found = sorted(str(file) for file in path.glob("network-*[0-9].safetensors") if file.is_file())
     return found if path.is_dir() and found else [name]
 
 

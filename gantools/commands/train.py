@@ -10,7 +10,7 @@ import typer
 
 from gantools import options, report
 from gantools.commands import _train_options as shared
-from gantools.commands import train_biggan, train_growing, train_sngan
+from gantools.commands import train_alae, train_biggan, train_growing, train_sngan
 
 app = typer.Typer(
     help="Train networks from pictures, and directions from labels.",
@@ -23,6 +23,7 @@ app.command("pggan")(train_growing.pggan)
 app.command("stylegan")(train_growing.stylegan)
 app.command("sngan")(train_sngan.sngan)
 app.command("biggan")(train_biggan.biggan)
+app.command("alae")(train_alae.alae)
 
 
 class Preset(StrEnum):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gantools.inversion.alae import AlaeEncoder
 from gantools.inversion.dse import DseEncoder
 from gantools.inversion.encoder import Encoder
 from gantools.inversion.optimise import Tensors
@@ -15,7 +16,7 @@ from gantools.inversion.psp import PspEncoder
 from gantools.networks.network import Network
 from gantools.report import Usage
 
-AnyEncoder = Encoder | DseEncoder | PspEncoder
+AnyEncoder = Encoder | DseEncoder | PspEncoder | AlaeEncoder
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ def coded(encoder: AnyEncoder, pictures: Tensor, condition: Tensor | None = None
         return Said({name: t for name, t in found.items() if t is not None}, None)
     if isinstance(encoder, PspEncoder):
         return Said({"w": encoder(pictures)}, None)
+    if isinstance(encoder, AlaeEncoder):
+        return Said({"w": encoder(pictures)[:, None]}, None)
     if condition is not None:
         condition = condition.expand(len(pictures), -1)
     made = encoder(pictures, condition)

@@ -61,10 +61,19 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, var
 
 
-def normalised(x: Tensor, found: tuple[Tensor, Tensor]) -> Tensor:
+def normalised(x: Tensor, found: tuple[Tensor, Tensor], eps: float = EPS) -> Tensor:
     """Instance norm with these moments, without affine."""
     mean, var = (part[:, :, None, None] for part in found)
-    return (x - mean) * (var + EPS).rsqrt()
+    return (x - mean) * (var + eps).rsqrt()
+
+
+def statistics(found: tuple[Tensor, Tensor]) -> Tensor:
+    """Means and deviations [N, 2C] of what `moments` found.
+
+    The deviation has a gradient where a channel is constant.
+    """
+    mean, var = found
+    return torch.cat([mean, (var + EPS).sqrt()], 1)
 
 
 class Style(Dense):
@@ -74,9 +83,8 @@ class Style(Dense):
         super().__init__(2 * channels, w_dim)
 
     def of(self, found: tuple[Tensor, Tensor]) -> Tensor:
-        """found: as from `moments`. The deviation has a gradient where a channel is constant."""
-        mean, var = found
-        return self(torch.cat([mean, (var + EPS).sqrt()], 1))  # type: ignore[no-any-return]
+        """found: as from `moments`."""
+        return self(statistics(found))  # type: ignore[no-any-return]
 
 
 class ClassNorm(Moments):

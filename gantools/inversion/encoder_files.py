@@ -1,4 +1,4 @@
-"""Encoders of every kind and their files (papers.md S2.10, S4.8-S4.10, S4.18)."""
+"""Encoders of every kind and their files (papers.md S2.10, S4.8-S4.10, S4.17, S4.18)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from gantools.inversion import dse, encoder, psp
+from gantools.inversion import alae, dse, encoder, psp
+from gantools.inversion.alae import AlaeConfig, AlaeEncoder
 from gantools.inversion.coded import AnyEncoder
 from gantools.inversion.dse import DseConfig, DseEncoder
 from gantools.inversion.encoder import Encoder, EncoderConfig
@@ -27,10 +28,9 @@ def to_file(found: AnyEncoder, training: Mapping[str, Any], dtype: str = "float3
 
 
 def arch(found: AnyEncoder) -> str:
-    """Which kind of encoder it is, as --arch names it."""
-    if isinstance(found, PspEncoder):
-        return psp.ARCH
-    return dse.ARCH if isinstance(found, DseEncoder) else encoder.ARCH
+    """Which kind of encoder it is, as files name it."""
+    kinds = {DseEncoder: dse.ARCH, PspEncoder: psp.ARCH, AlaeEncoder: alae.ARCH}
+    return kinds.get(type(found), encoder.ARCH)
 
 
 def load(path: Path, device: str = "cpu") -> AnyEncoder:
@@ -40,7 +40,7 @@ def load(path: Path, device: str = "cpu") -> AnyEncoder:
 
 def of(file: EncoderFile, name: str, device: str = "cpu") -> AnyEncoder:
     """The encoder of a file's numbers, as `load` gives it; Usage, with the file's name."""
-    if file.arch not in (encoder.ARCH, dse.ARCH, psp.ARCH):
+    if file.arch not in (encoder.ARCH, dse.ARCH, psp.ARCH, alae.ARCH):
         raise Usage(f"{name}: an encoder of --arch {file.arch}, which this version does not read")
     try:
         # What is filled next must draw no number from anybody's random stream.
@@ -54,6 +54,11 @@ def of(file: EncoderFile, name: str, device: str = "cpu") -> AnyEncoder:
 
 def _made(file: EncoderFile) -> AnyEncoder:
     """As it is drawn, once its numbers are known to fit; ValueError where they do not."""
+    if file.arch == alae.ARCH:
+        own = AlaeConfig.from_dict(file.config)
+        with torch.device("meta"):
+            _check(AlaeEncoder(own, {}), file.tensors)
+        return AlaeEncoder(own, file.network)
     if file.arch == dse.ARCH:
         residual = DseConfig.from_dict(file.config)
         with torch.device("meta"):

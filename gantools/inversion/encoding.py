@@ -1,4 +1,4 @@
-"""Pictures to latents by one pass of an encoder, in batches (papers.md S2.10, S4.8-10, S4.18)."""
+"""Pictures to latents by one pass of an encoder, in batches (papers.md S2.10, S4.8-S4.18)."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gantools.inversion import dse_blocks
+from gantools.inversion.alae import AlaeEncoder
 from gantools.inversion.coded import AnyEncoder, Said, coded
 from gantools.inversion.dse import DseEncoder
 from gantools.inversion.dse_loss import Weights, latent_terms, weighted
@@ -81,7 +82,12 @@ def _style(tensors: Tensors) -> Tensor:
 
 
 def _groups(encoder: AnyEncoder) -> list[dict[str, object]]:
-    """Parameters with LREQAdam's rates: those of an encoder of paper 004, else 1/√fan_in."""
+    """Parameters with LREQAdam's rates: those of an encoder of paper 004, else 1/√fan_in.
+
+    ALAE's layers scale their weights where they use them.
+    """
+    if isinstance(encoder, AlaeEncoder):
+        return [{"params": [p], "rate": 1.0} for p in encoder.parameters()]
     own = dse_blocks.rates(encoder) if isinstance(encoder, DseEncoder) else _plain_rates(encoder)
     return [{"params": [p], "rate": own.get(n, 1.0)} for n, p in encoder.named_parameters()]
 

@@ -55,10 +55,10 @@ class Method:
         return self.ramp_up if self.warm_up is None else self.warm_up / self.steps
 
 
-ENCODED = ("encoder", "psp", "hybrid", "idinvert", "dse-finetune")
-"""Methods that begin with an encoder."""
-ONE_PASS = ("encoder", "psp")
-"""Those of them that end with it."""
+ONE_PASS = ("encoder", "psp", "alae")
+"""Methods that are one pass of an encoder."""
+ENCODED = (*ONE_PASS, "hybrid", "idinvert", "dse-finetune")
+"""Methods that begin with one."""
 
 L_IMG: dict[str, Any] = {
     "mse": 5.0, "cos": 3.0, "perceptual": 2.0, "ssim": 1.0, "areas": (0.375, 0.625)
@@ -73,6 +73,8 @@ METHODS = {
     # quick's steps.
     "encoder": Method(steps=0),
     "psp": Method(steps=0),
+    # The same with the encoder that its network was trained with (S4.17).
+    "alae": Method(space="w", steps=0),
     "hybrid": Method(steps=100, ramp_down=0.5, w_noise=0.0, mse=5.0, prior=0.03),
     # The StyleGAN2 projector (S2.12, second baseline): one w for all layers, and noise maps.
     "stylegan2": Method(space="nw"),

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from gantools.io import seeds
 from gantools.networks.batch_norm import Moments
@@ -99,6 +99,7 @@ class Draws:
                     module.processes = self.ranks
         self.mbstd_group: int = getattr(self.d.cfg, "mbstd_group", 1)
         self.reader, self.labels = reader, reader.labels
+        self.averages: dict[str, nn.Module] = {}  # beside g_ema, by their names in the state file
         self.g_params: list[Any] = list(self.g.parameters())
         self.d_params: list[Any] = list(self.d.parameters())
         self.critic = Critic(config)
@@ -255,8 +256,8 @@ class Draws:
     ) -> None:
         """A step of every player, each down its own loss, all gradients taken before any step.
 
-        Their losses may share parts of one graph; where there are several players each has a
-        gradient in its own parameters alone.
+        Their losses may share parts of one graph, or be one and the same, which is then followed
+        back once; where there are several players each has a gradient in its own parameters alone.
         """
         for optimiser, _ in players:
             optimiser.zero_grad(set_to_none=True)
@@ -267,11 +268,11 @@ class Draws:
             if drawn is not None:
                 self.generator.set_state(drawn)
             self._part = Ranks(part, parts)
-            values = losses_of_part()
-            for i, ((_, parameters), value) in enumerate(zip(players, values, strict=True), 1):
-                own = None if len(players) == 1 else list(parameters)
+            values = _by_loss(players, losses_of_part())
+            for i, (value, own) in enumerate(values, 1):
+                inputs = None if len(players) == 1 else own
                 loss = value / parts if parts > 1 else value
-                loss.backward(inputs=own, retain_graph=i < len(players))  # type: ignore[no-untyped-call]
+                loss.backward(inputs=inputs, retain_graph=i < len(values))  # type: ignore[no-untyped-call]
         self._part = Ranks()
         self._move_w_avg()
         for _, parameters in players:
@@ -302,3 +303,11 @@ class Draws:
     def _all_finite(self, tensors: Iterable[Tensor]) -> bool:
         total = torch.stack([t.detach().sum() for t in tensors])
         return bool(total.isfinite().all())
+
+
+def _by_loss(players: Sequence[Player], values: Sequence[Tensor]) -> list[tuple[Tensor, list[Any]]]:
+    """Every loss once, with the parameters of the players whose it is."""
+    found: dict[int, tuple[Tensor, list[Any]]] = {}
+    for (_, parameters), value in zip(players, values, strict=True):
+        found.setdefault(id(value), (value, []))[1].extend(parameters)
+    return list(found.values())

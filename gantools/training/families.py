@@ -6,6 +6,7 @@ from typing import Any
 
 from gantools.report import Usage
 from gantools.training import loop, presets
+from gantools.training.alae import AlaeTrainer
 from gantools.training.distributed import Ranks
 from gantools.training.growing import GrowingTrainer
 from gantools.training.growing_presets import GrowingConfig
@@ -34,7 +35,8 @@ def trainer(
     """The trainer of the configuration's family; batch_gpu: pictures at once in each process."""
     shared: dict[str, Any] = {"ranks": ranks, "batch_gpu": batch_gpu}
     if isinstance(config, GrowingConfig):
-        return GrowingTrainer(config, networks, reader, **shared)
+        kind = AlaeTrainer if config.family == "alae" else GrowingTrainer
+        return kind(config, networks, reader, **shared)
     return loop.Trainer(config, networks, reader, compile=compile, **shared)
 
 

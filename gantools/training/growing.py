@@ -1,5 +1,7 @@
 """One iteration of PGGAN, StyleGAN1 (papers.md S0.9-S0.11, S1.7-S1.12), SNGAN (S3.25) or BigGAN.
 
+ALAE adds a step of its own (training.alae).
+
 The schedule is looked at every few iterations, as in the published code; all of a run's memory of
 it is the number of images at the last look. SNGAN and BigGAN do not grow, and look at their
 learning rate in each iteration. BigGAN's batch may stand in parts (--accumulate), each with its own
@@ -121,12 +123,16 @@ class GrowingTrainer(Draws):
 
     def _average(self, shown: int) -> None:
         """Move the average of G, in families with batch norm that of its moments too."""
-        c = self.config
-        beta = control.ema_beta(c.ema_kimg, None, shown, self.images)
-        if self.images < c.ema_start_kimg * 1000:
-            beta = 0.0
-        control.move_average(self.g_ema, self.g, beta, buffers=c.family in ("sngan", "biggan"))
+        beta, own = self._beta(shown), self.config.family in ("sngan", "biggan")
+        control.move_average(self.g_ema, self.g, beta, buffers=own)
         settle(self.g_ema)  # averaged weights have singular vectors of their own
+
+    def _beta(self, shown: int) -> float:
+        """Of the average."""
+        c = self.config
+        if self.images < c.ema_start_kimg * 1000:
+            return 0.0
+        return control.ema_beta(c.ema_kimg, None, shown, self.images)
 
     def _look(self) -> None:
         """Follow the schedule; a resolution that starts or ends fading resets Adam (S0.9)."""
@@ -140,7 +146,7 @@ class GrowingTrainer(Draws):
 
     def _fakes(self, n: int, lod: float, label: Tensor | None) -> Tensor:
         """This process's fakes of n, or the part of them that is computed just now."""
-        if self.config.family == "stylegan":
+        if self.config.family in ("stylegan", "alae"):
             noise = self._noise(n)
             ws = self._ws(n, label, schedule.mixable_layers(self.g.num_ws, lod))
             return self.g.synthesis(ws, noise, self.dtype, lod)  # type: ignore[no-any-return]
@@ -250,9 +256,7 @@ class GrowingTrainer(Draws):
         self.sums.add("score_real", real_logits)
         self.sums.add("score_fake", fake_logits)
         if r1:
-            # In the published code D gets every picture enlarged: 1 / 4^floor(lod) of the square.
-            gamma = c.gamma / 4 ** int(now.lod)
-            penalty = self.critic.penalty(real_logits, real, reals, gamma)
+            penalty = self.critic.penalty(real_logits, real, reals, self._gamma(now))
             self.sums.add("r1", penalty)
             loss = loss + penalty
         if c.loss == "wgan-gp":
@@ -263,6 +267,13 @@ class GrowingTrainer(Draws):
             loss = loss + classes
         scores.append(fake_logits.detach().mean())
         return loss + self._own_loss(real, false), joined, fake_classes
+
+    def _gamma(self, now: Moment) -> float:
+        """R1's weight for small pictures: in the published code D gets every picture enlarged.
+
+        The gradient's square is then 1 / 4^floor(lod) of this one's.
+        """
+        return self.config.gamma / 4 ** int(now.lod)
 
     def _other_classes(self, label: Tensor | None, n: int) -> Tensor:
         """One-hot labels [·, c_dim] that are not the pictures' own (S1.28)."""

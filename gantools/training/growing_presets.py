@@ -1,4 +1,4 @@
-"""What shapes a run of PGGAN, StyleGAN1, SNGAN or BigGAN, and its presets (S0.9-S1.21, S3.25).
+"""What shapes a run of PGGAN, StyleGAN1, SNGAN, BigGAN or ALAE, and its presets (S0.9-S4.17).
 
 The course of a run, lod, minibatch and learning rate by images shown, is `schedule.Schedule`.
 BigGAN's settings are in `biggan_presets`.
@@ -9,17 +9,19 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
+from gantools.inversion.alae import AlaeConfig
 from gantools.networks import pggan, pggan_discriminator, sngan, sngan_discriminator, stylegan
 from gantools.networks.sizes import SQUARE, scaled
 from gantools.networks.stylegan2 import widths
 from gantools.ops.resample import DOWNSAMPLINGS, UPSAMPLINGS
 from gantools.report import Usage
 from gantools.training import ablations, biggan_presets, schedule, spectral
+from gantools.training.alae_networks import LR_MULT
 from gantools.training.presets import read_back
 from gantools.training.schedule import Schedule, half_life_kimg
 from gantools.training.shape import told
 
-Family = Literal["pggan", "stylegan", "sngan", "biggan"]
+Family = Literal["pggan", "stylegan", "sngan", "biggan", "alae"]
 Loss = Literal["wgan-gp", "lsgan", "logistic", "hinge", "gan-cls"]
 LOSSES: tuple[Loss, ...] = ("wgan-gp", "lsgan", "logistic", "hinge", "gan-cls")
 LABEL_MODES = ("acgan", "projection", "logits")
@@ -153,7 +155,7 @@ class GrowingConfig:
             d = d | {"label_mode": self.label_mode}
         if biggan:
             g = g | {"last": max(g["last"], self.channels)}
-        return g | same, d | same
+        return g | same, d if self.family == "alae" else d | same
 
     def _configs(self) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.family == "sngan":
@@ -183,6 +185,12 @@ class GrowingConfig:
             self.resolution, channels, z_dim=self.latent_dim, w_dim=self.latent_dim,
             mapping_layers=self.map_depth,
         )  # fmt: skip
+        if self.family == "alae":
+            g_config = replace(
+                g_config, mapping_lr_mult=LR_MULT, img_channels=self.channels,
+                first_block=self.first_block,
+            )  # fmt: skip
+            return g_config.to_dict(), AlaeConfig.of(g_config).to_dict()
         return g_config.to_dict(), d | stylegan.discriminator_defaults()
 
     def _sngan_configs(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -255,8 +263,9 @@ _SNGAN: dict[str, dict[str, Any]] = {
     "cifar10": {"resolution": 32},
     "lsun": {"resolution": 128, "d_steps": 2},
 }
-_PRESETS = {
+_PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "pggan": _PGGAN, "stylegan": _STYLEGAN, "sngan": _SNGAN, "biggan": biggan_presets.PRESETS,
+    "alae": {"auto": {}},
 }  # fmt: skip
 SMALL = 32  # BigGAN's attention stands at 64 pixels where there are so many
 ABLATION = "ablation-"
@@ -265,6 +274,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "stylegan": tuple(_STYLEGAN),
     "sngan": tuple(_SNGAN),
     "biggan": tuple(biggan_presets.PRESETS),
+    "alae": ("auto",),
 }
 _TOTAL_KIMG = {
     ("pggan", "lsun"): 20_000, ("pggan", "cifar10"): 20_000, ("pggan", "mnist-rgb"): 15_000,
@@ -346,6 +356,8 @@ def _course(config: GrowingConfig) -> Schedule:
         return schedule.sngan(config.resolution, batch * config.d_steps, batch)
     if config.family == "biggan":
         return biggan_presets.course(config)
+    if config.family == "alae":
+        return schedule.alae(config.resolution)
     if config.course == "v1":
         return schedule.pggan_paper(config.resolution)
     return schedule.pggan(config.resolution, config.gpus)

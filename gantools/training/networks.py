@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from gantools import report
+from gantools.inversion.alae import AlaeConfig
 from gantools.io import network as files
 from gantools.io import seeds
 from gantools.io.network import Checkpoint
@@ -20,6 +21,7 @@ from gantools.networks.sizes import SQUARE, first_block, scaled
 from gantools.networks.stylegan2_discriminator import Discriminator
 from gantools.report import Usage
 from gantools.training import shape
+from gantools.training.alae_networks import Critic
 from gantools.training.growing_presets import GrowingConfig
 from gantools.training.presets import DOWNSAMPLE, UPSAMPLE, TrainConfig
 
@@ -46,8 +48,12 @@ def new_networks(
     shapes = shapes or _shapes(config, classes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive(config.seed, "networks", "initial"))
-        g = new_generator(config.family, shapes["g"])
-        d = new_discriminator(config.family, shapes["d"])
+        if config.family == "alae":
+            g = new_generator("stylegan", shapes["g"])
+            d: torch.nn.Module = Critic(AlaeConfig.from_dict(shapes["d"]))
+        else:
+            g = new_generator(config.family, shapes["g"])
+            d = new_discriminator(config.family, shapes["d"])
         if isinstance(config, GrowingConfig) and config.family == "biggan":
             for net in (g, d):
                 initial(net, config.init)

@@ -20,6 +20,8 @@ CURVES = (
     ("Loss of the spectra's scores", ("loss_spectral",)),
     ("Divergence of the spectra", ("spec_reg",)),
     ("Cross-entropy of the classes", ("loss_g_classes", "loss_d_classes")),
+    ("Reciprocity: mean square of F(z) - E(G(F(z)))", ("loss_reciprocity",)),
+    ("PSNR of the reconstructions", ("psnr",)),
     ("R1 and path length", ("r1", "path_length")),
     ("Gradient penalty", ("gradient_penalty",)),
     ("Level of detail", ("lod",)),
@@ -59,8 +61,10 @@ def write(folder: Path, config: Config) -> None:
         f"<h1>{html.escape(folder.resolve().name)}</h1>",
         f"<p>{_summary(lines[-1])}</p>",
         '<h2>Samples</h2><p>Uncurated: the same latents and noise each time.</p><div class="row">',
-        *_grids(folder / "samples", lines),
-        '</div><h2>Curves</h2><div class="row">',
+        *_grids(folder / "samples", lines, "samples"),
+        "</div>",
+        *_reconstructions(folder, lines),
+        '<h2>Curves</h2><div class="row">',
         *(curve(title, lines, names) for title, names in curves),
         "</div>",
         *_throughput(lines, config),
@@ -82,20 +86,34 @@ def _summary(last: dict[str, Any]) -> str:
     return f"{last['images']:,} images in {taken}, {last['images_per_second']:g} per second at last"
 
 
-def _grids(folder: Path, lines: Sequence[dict[str, Any]]) -> list[str]:
-    shown = [x for x in lines if x.get("samples") and (folder / x["samples"]).is_file()]
+def _reconstructions(folder: Path, lines: Sequence[dict[str, Any]]) -> list[str]:
+    """Of networks that are trained with an encoder (S4.17)."""
+    figures = _grids(folder / "samples", lines, "reconstructions")
+    if not figures:
+        return []
+    return [
+        "<h2>Reconstructions</h2><p>Rows of pictures, and below each what the averaged encoder and "
+        'generator make of it.</p><div class="row">',
+        *figures,
+        "</div>",
+    ]
+
+
+def _grids(folder: Path, lines: Sequence[dict[str, Any]], kind: str) -> list[str]:
+    """kind: the entry of the log that names the pictures."""
+    shown = [x for x in lines if x.get(kind) and (folder / x[kind]).is_file()]
     count = min(GRIDS, len(shown))
     picked = (
         [shown[len(shown) - 1 - i * len(shown) // count] for i in range(count)] if count else []
     )
     figures = []
     for line in reversed(picked):
-        png = (folder / line["samples"]).read_bytes()
+        png = (folder / line[kind]).read_bytes()
         width = struct.unpack_from(">I", png, 16)[0]  # of its header, which comes first
         width *= max(1, WIDE // width)
         data = base64.b64encode(png).decode()
         figures.append(
-            f'<figure><img alt="samples at {line["images"]:,} images" width="{width}" '
+            f'<figure><img alt="{kind} at {line["images"]:,} images" width="{width}" '
             f'src="data:image/png;base64,{data}"><figcaption>{line["images"]:,} images'
             "</figcaption></figure>"
         )

@@ -21,6 +21,7 @@ from gantools.io import classes as class_labels
 from gantools.io.alpha import PREMULTIPLIED
 from gantools.report import Usage
 from gantools.training import (
+    alae_snapshots,
     control,
     crops,
     data,
@@ -33,6 +34,7 @@ from gantools.training import (
     snapshots,
     state,
 )
+from gantools.training.alae import AlaeTrainer
 from gantools.training.crops import Crops
 from gantools.training.data import Pictures
 from gantools.training.distributed import Ranks
@@ -163,7 +165,8 @@ def _networks(
 
 def _pictures(job: Job, config: Config, ranks: Ranks) -> Pictures | Crops:
     """The pictures; a note says which number is which class: `generate --class` takes it."""
-    keep_held = config.metric is not None and ranks.first
+    wanted = config.metric is not None or config.family == "alae"  # to reconstruct them
+    keep_held = wanted and ranks.first
     stores = [rasters.is_store(operand) for operand in job.operands]
     if any(stores):
         if not all(stores) or job.labels is not None:
@@ -218,6 +221,11 @@ class _Run:
         self.folder, self.ranks = job.folder, trainer.ranks
         self.meta = _meta(job, trainer.config, pictures, progress)
         first = trainer.ranks.first
+        self.reconstructed = (
+            alae_snapshots.pictures(trainer, pictures.held)
+            if first and isinstance(trainer, AlaeTrainer)
+            else None
+        )
         self.measure = (
             measure(trainer.config, pictures.held, trainer.dtype, pictures.held_labels.tolist())
             if first
@@ -330,10 +338,13 @@ class _Run:
     def _written(self, name: str) -> dict[str, Any]:
         """Write network file and samples, measure; what the log says of it."""
         trainer, images = self.trainer, self.trainer.images
-        snapshots.save_network(self.folder / name, trainer, self.meta)
+        identity = snapshots.save_network(self.folder / name, trainer, self.meta)
         sample = snapshots.sample_name(images)
         snapshots.save_samples(self.folder / "samples" / sample, trainer)
         more: dict[str, Any] = {"network": name, "samples": sample}
+        if self.reconstructed is not None and isinstance(trainer, AlaeTrainer):
+            told, shown = self.meta["trained_on"], self.reconstructed
+            more |= alae_snapshots.write(self.folder / name, trainer, identity, told, shown)
         if self.measure is not None:
             score = self.measure(trainer.g_ema, trainer.lod)
             self.progress.scores.append((images, score))

@@ -37,6 +37,7 @@ class Progress:
 
 def _modules(trainer: Trainer) -> dict[str, nn.Module]:
     modules: dict[str, nn.Module] = {"g": trainer.g, "d": trainer.d, "g_ema": trainer.g_ema}
+    modules |= trainer.averages
     return modules if trainer.critic.net is None else {**modules, "spectral": trainer.critic.net}
 
 

@@ -1,0 +1,164 @@
+"""ALAE's encoder: a picture to one w, from the statistics of its layers (papers.md S4.17).
+
+It grows with its generator, whose fading it mirrors. Encoder and latent discriminator are trained
+with the generator (training.alae); the encoder of paper 004 (inversion.dse) descends from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gantools.inversion.dse_blocks import moments, normalised, statistics
+from gantools.io import network as networks
+from gantools.io.latent import Latent
+from gantools.networks import stylegan
+from gantools.networks.growing import Conv, Dense, fade, shrunk, steps_down
+from gantools.networks.layers import entries
+from gantools.networks.network import Network
+from gantools.networks.sizes import SQUARE, Doubling
+from gantools.ops.resample import box_down, fir, fir_kernel
+from gantools.report import Usage
+
+ARCH = "alae"
+EPS = 1e-5  # of the instance norms, whose gradients R1 squares: the published code's
+
+
+@dataclass(frozen=True)
+class AlaeConfig(Doubling):
+    """Everything that rebuilds an encoder: what its generator has; it stands in its file."""
+
+    resolution: int
+    widths: tuple[int, ...]  # channels at 4, 8, 16, …, resolution
+    w_dim: int = 512
+    img_channels: int = 3
+    lod: float = 0.0  # the level of detail it was saved at
+    first_block: tuple[int, int] = SQUARE
+
+    @classmethod
+    def of(cls, cfg: stylegan.GeneratorConfig) -> AlaeConfig:
+        """For a generator."""
+        return cls(
+            cfg.resolution, cfg.widths, cfg.w_dim, cfg.img_channels, cfg.lod, cfg.first_block
+        )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> AlaeConfig:
+        """The configuration of an encoder file; ValueError where it cannot be one."""
+        config = cls(**entries(cls, dict(values)))
+        counts = [*config.widths, config.w_dim, config.img_channels]
+        if any(type(n) is not int or not 1 <= n <= 1 << 16 for n in counts):
+            raise ValueError("an impossible configuration")
+        if config.resolution != 2 << len(config.widths) or not math.isfinite(config.lod):
+            raise ValueError("an impossible configuration")
+        steps_down(config.lod, len(config.widths))
+        return config
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is stored: JSON types only."""
+        return asdict(self)
+
+
+class Block(nn.Module):
+    """One resolution: x [N, I, H, W] -> [N, O, H/2, W/2], normalised, and its share of w.
+
+    Convolution, lrelu, statistics, instance norm; blur, halving convolution, and the same again.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, inputs: int, outputs: int, config: AlaeConfig) -> None:
+        super().__init__()
+        self.from_rgb = Conv(config.img_channels, inputs, 1)
+        self.conv1 = Conv(inputs, inputs, 3)
+        self.conv2 = Conv(inputs, outputs, 3, scale="down")
+        self.style1 = Dense(2 * inputs, config.w_dim)
+        self.style2 = Dense(2 * outputs, config.w_dim)
+        self.register_buffer("kernel", fir_kernel((1, 2, 1)), persistent=False)
+
+    def read(self, images: Tensor) -> Tensor:
+        """Its input of pictures [N, C, H, W]."""
+        return functional.leaky_relu(self.from_rgb(images), 0.2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x, first = self._told(self.conv1(x), self.style1)
+        x, second = self._told(self.conv2(fir(x, self.kernel, (1, 1))), self.style2)
+        return x, first + second
+
+    def _told(self, x: Tensor, style: nn.Module) -> tuple[Tensor, Tensor]:
+        x = functional.leaky_relu(x, 0.2)
+        found = moments(x)
+        return normalised(x, found, EPS), style(statistics(found))
+
+
+class AlaeEncoder(nn.Module):
+    """Pictures [N, C, H, W] in [-1, 1] -> w [N, w_dim], the sum of all layers' shares.
+
+    network: {name, id} of the generator.
+    """
+
+    def __init__(self, config: AlaeConfig, network: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.config, self.network = config, dict(network)
+        for i, (resolution, width) in enumerate(
+            zip(config.resolutions, config.widths, strict=True)
+        ):
+            block = Block(width, config.widths[max(i - 1, 0)], config)
+            setattr(self, f"b{resolution}", block)
+
+    def blocks(self) -> list[Block]:
+        """The blocks from 4x4 up."""
+        return [getattr(self, f"b{resolution}") for resolution in self.config.resolutions]
+
+    def forward(self, images: Tensor, lod: float | None = None) -> Tensor:
+        """Of pictures of `resolution >> floor(lod)` pixels, or larger: they are averaged.
+
+        lod None: the file's own. The uppermost block fades in with its share of w.
+        """
+        cfg = self.config
+        down, share = steps_down(cfg.lod if lod is None else lod, len(cfg.widths))
+        *lower, top = self.blocks()[: len(cfg.widths) - down]
+        images = shrunk(images, cfg.sizes[len(lower)])
+        x, w = top(top.read(images))
+        if share:
+            x, w = fade(x, lower[-1].read(box_down(images)), share), w * (1 - share)
+        for block in reversed(lower):
+            x, own = block(x)
+            w = w + own
+        return w  # type: ignore[no-any-return]
+
+    @property
+    def space(self) -> str:
+        """Of its latents."""
+        return "w"
+
+    @property
+    def network_id(self) -> str:
+        """The identity of the network whose latents it gives."""
+        return str(self.network.get("id"))
+
+    def check(self, network: Network) -> None:
+        """Usage where it was trained with another network."""
+        own = {**network.meta, "id": network.id}
+        theirs = AlaeConfig.of(network.g.cfg) if network.family == "stylegan" else None
+        if not networks.fits(self.network, own) or theirs != self.config:
+            raise Usage(
+                f"an encoder for {self.network.get('name')} ({self.network_id[:12]}), not for "
+                f"{network.name} ({network.id[:12]}): give its own network with --net"
+            )
+
+    @torch.no_grad()
+    def latents(self, keys: Sequence[str], pictures: Tensor) -> list[Latent]:
+        """The latents of pictures [N, C, H, W] in [-1, 1]; ValueError for other sizes."""
+        made = self(pictures).float().cpu().numpy()
+        header = {"network": self.network}
+        return [
+            Latent(key, self.space, {"w": made[i : i + 1]}, dict(header))
+            for i, key in enumerate(keys)
+        ]
