@@ -84,7 +84,10 @@ class Start:
                 raise Usage(f"--init {self.wish}: no encoder, with which --method {method} begins")
             arch = encoder.arch(place)
             if wanted not in (None, arch):
-                raise Usage(f"--init {self.wish}: not trained by {TRAINED[method]}, but {arch}'s")
+                raise Usage(
+                    f"--init {self.wish}: an encoder of kind {arch}, not trained by "
+                    f"{TRAINED[method]}"
+                )
             return self._loaded(place)
         kept = self._kept_encoder(wanted)
         if kept is None:
