@@ -13,13 +13,14 @@ import pytest
 import torch
 from test_dse_training import network_file
 
-from gantools.inversion import encoder_files
+from gantools.inversion import encoder_files, perceptual
 from gantools.io import encoder as files
 from gantools.io import image
 from gantools.io.latent import Latent
 from gantools.latents.render import images
 from gantools.networks.network import open_network
 from gantools.training.dse import DseTraining, begun
+from gantools.training.encoder import EncoderTraining
 from gantools.training.encoder_samples import usual_truncation
 
 
@@ -166,9 +167,9 @@ def test_the_mean_is_no_longer_the_start_of_w_plus(
 
 
 def test_the_packaged_network_has_one_too(gt: Any, pictures: Path) -> None:
-    """That of its features (S2.10), named by the method alone."""
+    """That of its features (S2.10), which their space names beside any of whole latents."""
     args = ("project", pictures / "0.png", "--method", "encoder", "--align", "never", "-q")
-    result = gt(*args)
+    result = gt(*args, "--space", "fw+5")
     assert result.code == 0, result.err
     (latent,) = latents_of(result.out)
     assert latent.space == "fw+5"
@@ -213,3 +214,54 @@ def test_s4_21_what_encoders_found_is_edited_in_its_first_layers(
     most = len(w) - 1
     beyond = gt(*words[:-1], f"0-{most + 1}", "--strength", "1", "-o", out)
     assert beyond.code == 1 and f"layers 0-{most}" in beyond.err
+
+
+def test_hybrid_is_usual_where_an_encoder_is_kept(
+    gt: Any, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the user's folder: that of w+ beside one of features, which alone leaves it at quick."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    folder = tmp_path / "gantools" / "networks"
+    folder.mkdir(parents=True)
+    net = network_file(folder / "small.safetensors", "stylegan2")
+    network = open_network(str(net))
+    settings = EncoderTraining(network=network.story(), first=3, width=4)
+    features = settings.trainer(network, perceptual.pyramid, None, fresh=False).encoder.eval()
+    files.write(folder / "small.encoder.safetensors", encoder_files.to_file(features, {}))
+    args = ("project", pictures / "0.png", "--net", "small", "--align", "never", "-q",
+            "--perceptual", "pyramid", "--steps", "1")  # fmt: skip
+
+    def story(*flags: str) -> tuple[str, str, str]:
+        result = gt(*args, *flags)
+        assert result.code == 0, result.err
+        (found,) = latents_of(result.out)
+        told = found.header["projection"]
+        return told["method"], told["init"], found.space
+
+    assert story() == ("quick", "mean", "w+")
+    kept_beside(net).rename(folder / "small.dse.encoder.safetensors")
+    files.write(folder / "small.encoder.safetensors", encoder_files.to_file(features, {}))
+    assert story() == story("--space", "w+") == ("hybrid", "encoder", "w+")
+    assert story("--space", "nw+") == ("hybrid", "encoder", "nw+")
+    assert story("--space", "fw+3") == ("quick", "encoder", "fw+3")
+    assert story("--space", "w") == ("quick", "mean", "w")
+    assert story("--init", "mean") == ("quick", "mean", "w+")
+    assert story("--method", "quick") == ("quick", "encoder", "w+")
+
+
+def test_an_encoder_that_waits_for_a_class_changes_nothing_without(
+    gt: Any, nets: dict[str, Path], pictures: Path
+) -> None:
+    """S4.10: of a BigGAN it is told the class. That of a PGGAN is taken, also for --space z."""
+    args = ("project", pictures / "0.png", "-q", "--perceptual", "pyramid", "--steps", "1", "--net")
+    wanted = [
+        ((nets["biggan"],), "quick"),
+        ((nets["biggan"], "--class", "1"), "hybrid"),
+        ((nets["pggan"],), "hybrid"),
+        ((nets["pggan"], "--space", "z"), "hybrid"),
+    ]
+    for flags, method in wanted:
+        result = gt(*args, *flags)
+        assert result.code == 0, result.err
+        (found,) = latents_of(result.out)
+        assert found.header["projection"]["method"] == method

@@ -308,7 +308,8 @@ def test_s4_1_networks_without_w_are_projected_to_z(
     gt: Any, nets: dict[str, Path], photos: Path, family: str, space: str, prior: str
 ) -> None:
     """The picture comes nearer, whatever the batch; BigGAN's z stays between -2 and 2."""
-    argv = ("project", "--net", nets[family], "--perceptual", "pyramid", photos, "--lr", 0.02)
+    argv = ("project", "--net", nets[family], "--perceptual", "pyramid", photos, "--lr", 0.02,
+            "--method", "quick")  # fmt: skip
     start, made = (gt(*argv, "--steps", n) for n in (0, 12))
     assert (made.code, made.err) == (0, "")
     alone = latents_of(gt(*argv, "--steps", 12, "--batch", 1).out)
@@ -326,7 +327,8 @@ def test_s4_1_networks_without_w_are_projected_to_z(
 def test_s4_1_a_given_class_stays(gt: Any, nets: dict[str, Path], photos: Path) -> None:
     """--class 2: y is that class. Without it what stands for a class is optimised too."""
     for family, width in (("sngan", 3), ("biggan", 6)):
-        argv = ("project", "--net", nets[family], "--perceptual", "pyramid", photos, "--steps", 4)
+        argv = ("project", "--net", nets[family], "--perceptual", "pyramid", photos, "--steps", 4,
+                "--method", "quick")  # fmt: skip
         fixed, free = latents_of(gt(*argv, "--class", 2).out), latents_of(gt(*argv).out)
         assert fixed["a"].tensors["y"].tolist() == [0, 0, 1]
         y = free["a"].tensors["y"]

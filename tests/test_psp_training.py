@@ -279,7 +279,7 @@ def test_the_method_takes_its_own_kind_alone(gt: Any, tiny_network: Path, tmp_pa
     for flags, why in (
         ([], "no encoder is kept for net: train one (gantools train encoder --arch psp)"),
         (["--space", "w"], "no encoder for w is kept"),
-        (["--init", residual], "an encoder of --arch dse, and not psp"),
+        (["--init", residual], "an encoder of kind dse, not trained by train encoder --arch psp"),
         (["--init", "mean"], "no encoder, with which --method psp begins"),
         (["--steps", "3"], "--method psp optimises nothing"),
     ):

@@ -11,7 +11,7 @@ from gantools import report
 from gantools.commands._film import Film
 from gantools.commands._project import projected, rendered
 from gantools.commands._project_items import Item, framed, started
-from gantools.commands._project_setup import Given, Setup, Wishes
+from gantools.commands._project_setup import USUAL, Given, Setup, Wishes
 from gantools.inversion.areas import NAMES, Kind, areas_of
 from gantools.inversion.project import to_tensor
 from gantools.latents import figures
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Variant:
-    """One row of a sheet: what it is called, and what it is asked for."""
+    """One row of a sheet: what it is asked for, and what is said of it beside its method."""
 
-    name: str
     wishes: Wishes
+    how: str = ""
 
 
 def variants(figure: str, wishes: Wishes) -> list[Variant]:
@@ -39,13 +39,13 @@ def variants(figure: str, wishes: Wishes) -> list[Variant]:
     Every method with every encoder of --init, both comma-separated; ssim: each without the term and
     with it (Fig 12). Usage for flags that have no place on a sheet.
     """
+    from gantools.inversion.methods import ONE_PASS
+
     if wishes.paste is not None or wishes.tune or wishes.filmed or wishes.size or wishes.lossy:
         raise Usage(
             "--figure has no place for --paste, --tune, --progress-video, --size and --lossy"
         )
-    from gantools.inversion.methods import ONE_PASS
-
-    methods = wishes.method.split(",")
+    methods = [None] if wishes.method is None else wishes.method.split(",")
     inits = [None] if wishes.init is None else wishes.init.split(",")
     found = []
     for method in methods:
@@ -53,8 +53,8 @@ def variants(figure: str, wishes: Wishes) -> list[Variant]:
         if method in ONE_PASS and len(methods) > 1:  # what the others are asked for
             own = replace(own, changes={}, perceptual=None)
         for init in inits:
-            name = method if init is None else f"{method} from {Path(init).name}"
-            found.append(Variant(name, replace(own, init=init)))
+            how = "" if init is None else f" from {Path(init).name}"
+            found.append(Variant(replace(own, init=init), how))
     return _with_ssim(found) if figure == "ssim" else found
 
 
@@ -63,14 +63,15 @@ def _with_ssim(of: Sequence[Variant]) -> list[Variant]:
 
     pairs = []
     for row in of:
-        weight = row.wishes.changes.get("ssim", METHODS[row.wishes.method].ssim)
+        name = row.wishes.method or USUAL
+        weight = row.wishes.changes.get("ssim", METHODS[name].ssim)
         if not weight:
             raise Usage(
-                f"--figure ssim: --method {row.wishes.method} has no such term: take dse-finetune, "
-                "or give --ssim-weight"
+                f"--figure ssim: --method {name} has no such term: take dse-finetune, or give "
+                "--ssim-weight"
             )
         less = replace(row.wishes, changes={**row.wishes.changes, "ssim": 0.0})
-        pairs += [Variant(f"{row.name} without SSIM", less), row]
+        pairs += [Variant(less, f"{row.how} without SSIM"), row]
     return pairs
 
 
@@ -103,8 +104,9 @@ def put(
     found = [[one for n in columns if (one := row[n])] for row in made]
     sheet = [[network.pixels(to_tensor([item.pixels], network))[0] for item in shown]]
     sheet += [[one.pixels for one in row] for row in found]
-    names = ["original", *(row.name for row in rows)]
-    told = [row.name + _decibels(of) for row, of in zip(rows, found, strict=True)]
+    called = [setup.name + row.how for setup, row in zip(setups, rows, strict=True)]
+    names = ["original", *called]
+    told = [name + _decibels(of) for name, of in zip(called, found, strict=True)]
     report.note(f"rows: {names[0]}; " + "; ".join(told))
     if look is not None:
         parts = [[look(picture) for picture in row] for row in sheet]

@@ -46,9 +46,9 @@ class Method(StrEnum):
     alae = "alae"
 
 
-def known_methods(value: str) -> str:
+def known_methods(value: str | None) -> str | None:
     """A typer callback: names of methods, comma-separated."""
-    for name in value.split(","):
+    for name in () if value is None else value.split(","):
         if name not in list(Method):
             raise typer.BadParameter(f"{name!r} is none of {', '.join(Method)}")
     return value
@@ -111,17 +111,18 @@ Space = Annotated[
     ),
 ]
 MethodName = Annotated[
-    str,
+    str | None,
     number(
         "--method",
         "NAME",
         "quick: ours, seconds; encoder: one pass of an encoder (--init), of any network that has "
         "one; psp: the same of pSp's alone (train encoder --arch psp); hybrid: one pass, then 100 "
-        "steps; stylegan2: NVIDIA's projector; thesis: paper 002's; "
-        "i2s: Image2StyleGAN, i2s-lreq: as paper 004 ran it; idinvert: In-Domain inversion, an "
-        "encoder in the loop; dse-finetune: the encoder itself is optimised, for each picture "
-        "(these two with any encoder); alae: one pass of the encoder that train alae trains with "
-        "its network. Default: quick. On sheets several: encoder,hybrid.",
+        "steps; stylegan2: NVIDIA's projector; thesis: paper 002's; i2s: Image2StyleGAN, i2s-lreq: "
+        "as paper 004 ran it; idinvert: In-Domain inversion, an encoder in the loop; dse-finetune: "
+        "the encoder itself is optimised, for each picture (these two with any encoder); alae: one "
+        "pass of the encoder that `train alae` trains with its network. Default: hybrid where an "
+        "encoder of w+ or z is kept for the network (--init) and the space, else quick. On sheets "
+        "several: encoder,hybrid.",
         callback=known_methods,
         autocompletion=method_names,
     ),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gantools.io.network import Checkpoint
     from gantools.networks.network import Network
 
+USUAL = "quick"
 STYLE_FLAGS = {
     "style_smooth": "--style-smooth",
     "style_radius": "--style-radius",
@@ -35,7 +36,7 @@ class Wishes:
     """What the command line asked for."""
 
     space: str | None
-    method: str
+    method: str | None  # None: hybrid where an encoder is kept for the space, else quick
     changes: dict[str, Any]  # of the method's settings
     perceptual: str | None
     init: str | None  # None: by an encoder where one is kept for the space, else the mean
@@ -104,11 +105,11 @@ class Setup:
     def __post_init__(self) -> None:
         from gantools.inversion.methods import ENCODED, METHODS, ONE_PASS
 
-        known = METHODS[self.wishes.method]
-        encoded = self.wishes.method in ENCODED
-        self.only_encoded = self.wishes.method in ONE_PASS
+        self.name = self.wishes.method or USUAL
+        known = METHODS[self.name]
+        self.only_encoded = self.name in ONE_PASS
         self.space = self.wishes.space or known.space
-        if not encoded:
+        if self.name not in ENCODED:
             self._choose_method()
         self._check_encoding()
         self.path = self.given.path
@@ -118,15 +119,18 @@ class Setup:
         seen = self.perceptual == "discriminator" and not self.only_encoded
         self.network = self.given.network(discriminator=seen)
         self._check_class()
+        device = self.given.device
+        self._start = Start(self.wishes.init, self.network, self.path, self.wishes.space, device)
+        if self.wishes.method is None:
+            self.name = self._start.usual_method(told=self.label is not None)
+        encoded = self.name in ENCODED
         if not encoded and not self.network.has_w:
             self._project_to_z()
         if self.wishes.paste is not None and self.network.channels == 4:
             raise Usage(_paste.HAS_ALPHA)
-        device = self.given.device
-        self._start = Start(self.wishes.init, self.network, self.path, self.wishes.space, device)
         self._encoder: AnyEncoder | None = None
         if encoded:
-            self._encoder = self._start.encoder(self.wishes.method)
+            self._encoder = self._start.encoder(self.name)
             self.space = self.wishes.space or self._encoder.space
             self._choose_method()
         self._check_psi()
@@ -140,14 +144,14 @@ class Setup:
         from gantools.inversion.methods import METHODS
 
         changes = self._of_family() | self.wishes.changes
-        self.method: Method = METHODS[self.wishes.method].for_space(self.space, changes)
+        self.method: Method = METHODS[self.name].for_space(self.space, changes)
         self._check_wishes()
 
     def _of_family(self) -> dict[str, Any]:
         """What a method that begins with an encoder does otherwise in the network's family."""
         from gantools.inversion.methods import ENCODED, FAMILIES
 
-        name = self.wishes.method
+        name = self.name
         return FAMILIES.get((name, self.network.family), {}) if name in ENCODED else {}
 
     def _project_to_z(self) -> None:
@@ -191,9 +195,7 @@ class Setup:
         stays = self.only_encoded or self.method.echo or self.method.latent
         own = getattr(getattr(self._encoder, "config", None), "psi", psi)
         if stays and own != psi:
-            raise Usage(
-                f"--psi {psi:g}: --method {self.wishes.method} stays at its encoder's psi, {own:g}"
-            )
+            raise Usage(f"--psi {psi:g}: --method {self.name} stays at its encoder's psi, {own:g}")
 
     def _check_encoding(self) -> None:
         """Usage for flags of an optimisation where there is none."""
@@ -203,7 +205,7 @@ class Setup:
         idle = [n for n in wishes.changes if n != "steps" or wishes.changes[n]]
         if idle or wishes.perceptual or wishes.filmed or wishes.tune:
             raise Usage(
-                f"--method {wishes.method} optimises nothing: leave out the flags of an "
+                f"--method {self.name} optimises nothing: leave out the flags of an "
                 "optimisation, or take --method hybrid"
             )
 
@@ -240,7 +242,7 @@ class Setup:
             self.label,
             self.wishes.lossy,
             self.wishes.seed,
-            self.wishes.method,
+            self.name,
         )
 
     @cached_property
@@ -251,7 +253,7 @@ class Setup:
         return Projector(
             self.network,
             self.space,
-            self.wishes.method,
+            self.name,
             self.method,
             self.perceptual,
             self._init(),

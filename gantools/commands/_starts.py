@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from gantools.networks.network import Network
 
 ANY_BLOCK = 99
-WHOLE = ("dse", "psp", "alae")  # encoders of whole latents, the first of which is taken
-FOR_W = ("alae",)  # those of one style for all layers
-TRAINED_BY = {"psp": "train encoder --arch psp", "alae": "train alae"}
-"""Methods that are for the kind of encoder of their name, and what trains it."""
+LAYERED = ("dse", "psp")  # encoders of all layers, and of z; the first that is kept is taken
+WHOLE = (*LAYERED, "alae")
+ARCHS = {"psp": "psp", "alae": "alae"}  # of methods that are for one kind of encoder
+TRAINED = {"psp": "train encoder --arch psp", "alae": "train alae"}
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,20 @@ class Start:
             return Given("encoder", self._encoder(place))
         return Given("latent", lambda key, picture: self._latent(place, key))
 
+    def usual_method(self, *, told: bool) -> str:
+        """hybrid where an encoder of all layers, or of z, is kept for the space, else quick.
+
+        told: whether a class is given; an encoder that is told the class waits for it. Quick starts
+        from those of features and of w alone.
+        """
+        from gantools.io import encoder, network
+
+        kept = self._kept_encoder() if self.wish is None else None
+        if kept is None or encoder.arch(kept) not in LAYERED:
+            return "quick"
+        condition = network.header(kept)["config"].get("condition")
+        return "quick" if condition and not told else "hybrid"
+
     def encoder(self, method: str) -> AnyEncoder:
         """That of --init, or else the one that is kept; Usage where there is none.
 
@@ -63,19 +77,22 @@ class Start:
         """
         from gantools.io import encoder
 
-        wanted = method if method in TRAINED_BY else None
+        wanted = ARCHS.get(method)
         if self.wish is not None:
             place = Path(self.wish)
             if not place.exists() or not encoder.is_one(place):
                 raise Usage(f"--init {self.wish}: no encoder, with which --method {method} begins")
             arch = encoder.arch(place)
             if wanted not in (None, arch):
-                raise Usage(f"--init {self.wish}: an encoder of --arch {arch}, and not {wanted}")
+                raise Usage(
+                    f"--init {self.wish}: an encoder of kind {arch}, not trained by "
+                    f"{TRAINED[method]}"
+                )
             return self._loaded(place)
         kept = self._kept_encoder(wanted)
         if kept is None:
             where = "" if self.space is None else f" for {self.space}"
-            how = TRAINED_BY.get(method, "train encoder")
+            how = TRAINED.get(method, "train encoder")
             raise Usage(
                 f"--method {method}: no encoder{where} is kept for {self.network.name}: train one "
                 f"(gantools {how}), and give it with --init"
@@ -83,17 +100,18 @@ class Start:
         return self._loaded(kept)
 
     def _kept_encoder(self, arch: str | None = None) -> Path | None:
-        """arch: the kind that it has to be of, of those of whole latents."""
+        """arch: the kind that it has to be of, of those that give all layers' styles."""
         from gantools.io import encoder
 
         own = {**self.network.meta, "id": self.network.id}
         index = None if self.space is None else split(self.space)[1]
         if index is not None and arch is None:
             return encoder.kept_for(self.path, own, index)
-        if self.space is not None and "+" not in self.space and self.space != "w":
-            return None  # w+ is none of them without a loss
-        kinds = FOR_W if self.space == "w" else WHOLE
-        whole = [encoder.kept_for(self.path, own, 1, n) for n in kinds if arch in (None, n)]
+        kinds: tuple[str, ...] = WHOLE if arch is None else (arch,)
+        if self.space is not None and not {"+", "z"} & set(self.space):
+            # All layers' styles are no w without a loss.
+            kinds = tuple(kind for kind in kinds if kind not in LAYERED)
+        whole = [encoder.kept_for(self.path, own, 1, kind) for kind in kinds]
         found = next((path for path in whole if path is not None), None)
         if found is None and self.space is None and arch is None:
             return encoder.kept_for(self.path, own, ANY_BLOCK)

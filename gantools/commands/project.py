@@ -10,7 +10,7 @@ from gantools.commands._paste import NO_PICTURES, Scale
 def project(
     operands: options.Operands = None,
     into: own.Space = None,
-    method: own.MethodName = own.Method.quick.value,
+    method: own.MethodName = None,
     steps: own.Steps = None,
     lr: own.Lr = None,
     perceptual: own.PerceptualName = None,
@@ -81,7 +81,7 @@ def project(
         raise report.Usage("--tune-steps and --tune-lr belong to --tune OUT.safetensors")
     if scale != 1 and not paste:
         raise report.Usage("--scale goes with --paste")
-    if figure is None and "," in method:
+    if figure is None and method is not None and "," in method:
         raise report.Usage(f"--method {method}: several stand on a sheet: give --figure methods")
     if tsa is not None and figure is not own.Figure.areas:
         raise report.Usage("--tsa goes with --figure areas")

@@ -202,7 +202,8 @@ def encoder(
 
     It learns from samples that the network makes anew for every step, and reads photographs better
     where it has seen some. The same command again resumes the run exactly, also after a kill -9;
-    only --steps, --snapshot and --workers may change. `samples/` shows, row by row, pictures and
+    only --steps, --snapshot and --workers may change. Under torchrun each process has a share of
+    every batch, and the run is the same up to rounding. `samples/` shows, row by row, pictures and
     what is made of their latents.
 
     \b

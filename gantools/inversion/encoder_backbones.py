@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gantools.networks.batch_norm import MOMENTUM, together
+from gantools.networks.processes import Processes
 from gantools.report import Usage
 
 Backbone = Literal["small", "efficientnet-b0", "efficientnet-b0-scratch"]
@@ -22,11 +24,25 @@ Maps = dict[int, Tensor]  # stride -> [N, C, H / stride, W / stride]
 
 
 class Norm(nn.BatchNorm2d):
-    """Batch norm that does not count its batches: with a fixed momentum nothing asks for it."""
+    """Batch norm that does not count its batches: with a fixed momentum nothing asks for it.
+
+    processes: those that the batch is divided over, None for this one alone; a trainer sets it.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
         self.num_batches_tracked = None
+        self.processes: Processes | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[N, C, H, W] -> the same."""
+        if self.processes is None or not self.training:
+            return super().forward(input)
+        x = together(input, self.running_mean, self.running_var, self.processes, MOMENTUM, self.eps)
+        return x * self.weight[:, None, None] + self.bias[:, None, None]
 
     def _load_from_state_dict(self, *args: Any) -> None:
         nn.Module._load_from_state_dict(self, *args)  # nn.BatchNorm2d's would add the count

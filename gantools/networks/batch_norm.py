@@ -34,19 +34,27 @@ class Moments(nn.Module):
             return F.batch_norm(
                 x, self.mean, self.var, training=self.training, momentum=self.momentum, eps=self.eps
             )
-        y = x.to(torch.promote_types(x.dtype, torch.float32))
-        # Centred by the running mean, which all processes share, so that the squares do not cancel.
-        offset = self.mean[:, None, None].clone()
-        first = self.processes.mean((y - offset).mean(dim=(0, 2, 3)))
-        second = self.processes.mean((y - offset).square().mean(dim=(0, 2, 3)))
-        var = second - first.square()
-        mean = first + offset[:, 0, 0]
-        count = x.numel() // x.shape[1] * self.processes.world
-        with torch.no_grad():
-            self.mean.lerp_(mean, self.momentum)
-            self.var.lerp_(var * (count / max(count - 1, 1)), self.momentum)
-        y = (y - mean[:, None, None]) * (var + self.eps).rsqrt()[:, None, None]
-        return y.to(x.dtype)
+        return together(x, self.mean, self.var, self.processes, self.momentum, self.eps)
+
+
+def together(
+    x: Tensor, running_mean: Tensor, running_var: Tensor, processes: Processes, momentum: float,
+    eps: float,
+) -> Tensor:  # fmt: skip
+    """x [N, C, H, W] normalised by the moments of all processes' batch; moves the running ones."""
+    y = x.to(torch.promote_types(x.dtype, torch.float32))
+    # Centred by the running mean, which all processes share, so that the squares do not cancel.
+    offset = running_mean[:, None, None].clone()
+    first = processes.mean((y - offset).mean(dim=(0, 2, 3)))
+    second = processes.mean((y - offset).square().mean(dim=(0, 2, 3)))
+    var = second - first.square()
+    mean = first + offset[:, 0, 0]
+    count = x.numel() // x.shape[1] * processes.world
+    with torch.no_grad():
+        running_mean.lerp_(mean, momentum)
+        running_var.lerp_(var * (count / max(count - 1, 1)), momentum)
+    y = (y - mean[:, None, None]) * (var + eps).rsqrt()[:, None, None]
+    return y.to(x.dtype)
 
 
 class BatchNorm(Moments):

@@ -26,7 +26,6 @@ from gantools.io import weights as published
 from gantools.io.seeds import derive
 from gantools.networks.network import Network
 from gantools.report import Usage
-from gantools.training import losses
 from gantools.training.encoder_samples import Sample, draw
 from gantools.training.encoder_trainer import Photographs, Trainer, Training
 
@@ -83,6 +82,13 @@ class DseTraining(Training):
             self.perceptual_weight,
             self.ssim_weight,
         )
+
+    @property
+    def alone(self) -> str | None:
+        """Released forms that look at whole batches (S4.2, S4.7)."""
+        if self.cosine == "batch" and self.cos_weight:
+            return "--cos batch"
+        return "--cam dse" if self.tsa == "gradcam" and self.cam == "dse" else None
 
     def shape(self, network: Network) -> DseConfig:
         """The encoder's configuration; Usage for networks that it cannot be for."""
@@ -186,7 +192,7 @@ class DseTrainer(Trainer[DseTraining, DseEncoder]):
         for gradients in found:
             for parameter, gradient in zip(self.parameters, gradients, strict=True):
                 parameter.grad = gradient
-            losses.finite_gradients(self.parameters)
+            self.average()
             self.adam.step()
 
     def losses(self, sample: Sample, shown: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -230,12 +236,13 @@ class DseTrainer(Trainer[DseTraining, DseEncoder]):
         return dse_loss.image_terms(true, said, c.weights, self.embed, c.cosine, halved=halved)
 
     def _noise(self, count: int) -> list[list[Tensor]]:
-        """The encoder's noise maps of this step."""
+        """The encoder's noise maps of this step, for this process's pictures."""
         seed = derive(self.config.seed, str(self.images), "encoder's noise")
         generator = torch.Generator().manual_seed(seed)
+        whole, device = count * self.ranks.world, self.network.device
         return [
             [
-                torch.randn((count, 1, *size), generator=generator).to(self.network.device)
+                self.mine(torch.randn((whole, 1, *size), generator=generator)).to(device)
                 for size in sizes
             ]
             for sizes in self.encoder.noise_shapes()

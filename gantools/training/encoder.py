@@ -22,7 +22,6 @@ from gantools.io.seeds import derive
 from gantools.networks.network import Network
 from gantools.networks.stylegan2_blocks import State, advance, first, picture_from
 from gantools.report import Usage
-from gantools.training import losses
 from gantools.training.encoder_trainer import Photographs, Trainer, Training
 
 OWN, OWN_BATCH = 512, 8  # samples whose moments an encoder starts from
@@ -151,7 +150,7 @@ class EncoderTrainer(Trainer[EncoderTraining, Encoder]):
         loss = self.loss(draw(self.network, c.first, c.seed, samples), shown)
         self.adam.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        losses.finite_gradients(self.parameters)
+        self.average()
         self.adam.step()
 
     def judged(self, samples: range) -> tuple[Tensor, Tensor]:
@@ -207,7 +206,9 @@ class EncoderTrainer(Trainer[EncoderTraining, Encoder]):
 
     def _noise(self, count: int) -> list[Tensor]:
         """Noise maps of photographs, whose own are not known: new ones in every step."""
-        return noise_for(self.network, self.config.first, self.config.seed, self.images, count)
+        c, whole = self.config, count * self.ranks.world
+        drawn = noise_for(self.network, c.first, c.seed, self.images, whole)
+        return [self.mine(one) for one in drawn]
 
 
 def noise_for(network: Network, index: int, seed: int, start: int, count: int) -> list[Tensor]:

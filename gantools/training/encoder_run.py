@@ -20,7 +20,7 @@ from gantools.io import atomic
 from gantools.io import encoder as files
 from gantools.networks.network import Network
 from gantools.report import Usage
-from gantools.training import data, encoder_sheet, folders, reader
+from gantools.training import data, distributed, encoder_sheet, folders, reader
 from gantools.training import encoder_state as state
 from gantools.training.data import Pictures
 from gantools.training.distributed import Ranks
@@ -29,7 +29,7 @@ from gantools.training.encoder_trainer import Trainer, Training
 from gantools.training.folders import Interruption
 from gantools.training.memory import keep_memory
 from gantools.training.reader import Reader
-from gantools.training.run import STATE_SECONDS, write_json
+from gantools.training.run import STATE_SECONDS, TOGETHER, write_json
 
 TICK = 100  # steps between two lines of log.jsonl
 HELD = 64  # pictures held out that are looked at
@@ -56,9 +56,12 @@ def train(job: EncoderJob, config: Training, network: Network) -> None:
     # What is refused for good is refused before there is a folder.
     config.check(network)
     embed = config.embed(network)
-    with folders.opened(job.folder, Ranks()) as log:
+    with (
+        distributed.joined(config.device) as ranks,
+        folders.opened(job.folder, ranks) as log,
+    ):
         saved = state.read(job.folder)
-        pictures = _pictures(job, config, network)
+        pictures = _pictures(job, config, network, ranks)
         if pictures is not None:
             config = replace(config, pictures=pictures.digest)
         if saved is not None:
@@ -70,14 +73,16 @@ def train(job: EncoderJob, config: Training, network: Network) -> None:
         with (
             nullcontext() if pictures is None else closing(_reader(job, config, pictures)) as shown
         ):
-            trainer = _trainer(config, network, saved, shown, embed)
-            os.truncate(log.fileno(), saved.log_bytes if saved else 0)
+            trainer = _trainer(config, network, saved, shown, embed, ranks)
+            if ranks.first:
+                os.truncate(log.fileno(), saved.log_bytes if saved else 0)
+            ranks.wait()  # until each has read the state that the first will write anew
             seconds = saved.seconds if saved else 0.0
             with Interruption() as interruption:
                 _Run(job, trainer, seconds, log, interruption, pictures).go()
 
 
-def _pictures(job: EncoderJob, config: Training, network: Network) -> Pictures | None:
+def _pictures(job: EncoderJob, config: Training, network: Network, ranks: Ranks) -> Pictures | None:
     if not job.operands:
         return None
     return data.load(
@@ -85,7 +90,7 @@ def _pictures(job: EncoderJob, config: Training, network: Network) -> Pictures |
         network.size,
         job.folder,
         hold_out=config.hold_out,
-        keep_held=True,
+        keep_held=ranks.first,
         workers=job.workers,
         channels=network.channels,
     )
@@ -112,16 +117,19 @@ def _trainer(
     saved: Saved | None,
     shown: Reader | None,
     embed: Embed,
+    ranks: Ranks,
 ) -> Trainer[Any, Any]:
 
     def photographs(position: int, count: int) -> Tensor:
         assert shown is not None
-        return _scaled(shown.batch(position, count, lambda whole: whole)[0])
+        return _scaled(shown.batch(position, count, ranks.take)[0])
 
     given = None if shown is None else photographs
     trainer = config.trainer(network, embed, given, fresh=saved is None)
+    trainer.divide(ranks)
     if saved is not None:
         state.restore(trainer, saved)
+        trainer.sums.keep(ranks)
         report.note(f"goes on from {saved.iteration:,} steps")
     return trainer
 
@@ -152,7 +160,10 @@ class _Run:
         interruption: Interruption,
         pictures: Pictures | None,
     ) -> None:
-        self.held = None if pictures is None else _scaled(torch.from_numpy(pictures.held[:HELD]))
+        self.ranks = trainer.ranks
+        self.held: Tensor | None = None
+        if pictures is not None and self.ranks.first:
+            self.held = _scaled(torch.from_numpy(pictures.held[:HELD]))
         self.shown = None if pictures is None else f"{pictures.names[0]}: {pictures.told()}"
         self.job, self.trainer, self.log, self.interruption = job, trainer, log, interruption
         self.seconds = self.logged = seconds
@@ -161,7 +172,8 @@ class _Run:
     def go(self) -> None:
         """Train until job.steps; an interruption writes the state and raises."""
         trainer, job = self.trainer, self.job
-        write_json(job.folder / "config.json", trainer.config.to_dict())
+        if self.ranks.first:
+            write_json(job.folder / "config.json", trainer.config.to_dict())
         bar = report.progress_bar(total=job.steps, unit="step", desc="train encoder")
         try:
             bar.update(trainer.iteration)
@@ -178,10 +190,17 @@ class _Run:
             self._snapshot()
         elif step % TICK == 0:
             self._line({})
-        if self.interruption.wanted or time.monotonic() - self.saved_at > STATE_SECONDS:
+        if self.ranks.world > 1 and step % TOGETHER:
+            return
+        due, wanted = self.ranks.any(
+            time.monotonic() - self.saved_at > STATE_SECONDS,
+            self.interruption.wanted is not None,
+            device=self.trainer.network.device,
+        )
+        if due or wanted:
             self._save_state()
-        if self.interruption.wanted:
-            raise self.interruption.wanted
+        if wanted:
+            raise self.interruption.wanted or report.Terminated
 
     def _time(self) -> float:
         now = time.monotonic()
@@ -192,12 +211,14 @@ class _Run:
     def _line(self, more: dict[str, Any]) -> None:
         """One line of means since the last one; Usage once a weight is not finite."""
         trainer = self.trainer
-        means = trainer.sums.means(Ranks())
+        means = trainer.sums.means(self.ranks)
         if not trainer.is_finite():
             raise Usage(
                 f"the training has diverged before step {trainer.iteration:,}; the last good state "
                 f"is kept in {self.job.folder}: start again with a lower --lr"
             )
+        if not self.ranks.first:
+            return
         line = {
             "step": trainer.iteration,
             "images": trainer.images,
@@ -215,24 +236,34 @@ class _Run:
 
         A kill anywhere between leaves files that the resumed run writes again, the same.
         """
-        trainer, folder = self.trainer, self.job.folder
-        if not trainer.is_finite():
+        step = self.trainer.iteration
+        if not self.trainer.is_finite():
             self._line({})  # raises
+        scores = self._written() if self.ranks.first else {}
+        self._line(scores and {**scores, "samples": self._sheet()})
+        self._save_state()
+        if not self.ranks.first:
+            return
+        told = f"PSNR {scores['psnr']:.2f} dB of samples that it has not seen"
+        if "psnr_held" in scores:
+            told += f", {scores['psnr_held']:.2f} dB of pictures held out"
+        report.note(f"{step:,} steps, {self.seconds / 60:.0f} minutes: {told}")
+
+    def _sheet(self) -> str:
+        return f"{self.trainer.iteration:06d}.png"
+
+    def _written(self) -> dict[str, float]:
+        """Write encoder and sheet; the scores of that."""
+        trainer, folder = self.trainer, self.job.folder
         training = {**trainer.config.to_dict(), "steps": trainer.iteration}
         training["pictures"] = self.shown
         del training["network"], training["device"]
         files.write(folder / files.NAME, encoder_files.to_file(trainer.ema, training))
-        name = f"{trainer.iteration:06d}.png"
-        scores = encoder_sheet.write(folder / "samples" / name, trainer, self.held)
-        self._line({**scores, "samples": name})
-        self._save_state()
-        told = f"PSNR {scores['psnr']:.2f} dB of samples that it has not seen"
-        if "psnr_held" in scores:
-            told += f", {scores['psnr_held']:.2f} dB of pictures held out"
-        report.note(f"{trainer.iteration:,} steps, {self.seconds / 60:.0f} minutes: {told}")
+        return encoder_sheet.write(folder / "samples" / self._sheet(), trainer, self.held)
 
     def _save_state(self) -> None:
-        if self.trainer.is_finite():
+        self.trainer.sums.gather(self.ranks)
+        if self.ranks.first and self.trainer.is_finite():
             log_bytes = os.fstat(self.log.fileno()).st_size
             state.save(self.job.folder, self.trainer, self._time(), log_bytes)
         self.saved_at = time.monotonic()

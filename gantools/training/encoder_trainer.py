@@ -12,10 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gantools.inversion.encoder_backbones import Norm
 from gantools.inversion.perceptual import Embed
+from gantools.networks.batch_norm import Moments
 from gantools.networks.network import Network
 from gantools.report import Usage
-from gantools.training import control
+from gantools.training import control, losses
+from gantools.training.distributed import Ranks
 from gantools.training.draws import Sums
 
 Photographs = Callable[[int, int], Tensor]  # position, count -> pictures [count, C, H, W]
@@ -63,6 +66,11 @@ class Training:
         """As it is stored: JSON types only."""
         return asdict(self)
 
+    @property
+    def alone(self) -> str | None:
+        """What of it looks at whole batches, so that one process trains; None: any number may."""
+        return None
+
     @abstractmethod
     def check(self, network: Network) -> None:
         """Usage where there is no such encoder for the network, or what it needs is missing."""
@@ -85,7 +93,8 @@ E = TypeVar("E", bound=nn.Module)
 class Trainer(Generic[C, E]):
     """The state of a run and `step`, which moves it by one batch; ema is what is written.
 
-    photographs: as many as samples are shown beside them in every step, or None.
+    photographs: as many as samples are shown beside them in every step, or None; of both this
+    process's share. ranks: those that a batch is divided over (`divide`), one by default.
     """
 
     adam: Optimizer
@@ -106,6 +115,34 @@ class Trainer(Generic[C, E]):
         self.parameters = list(self.encoder.parameters())
         self.sums = Sums(network.device)
         self.iteration = 0
+        self.ranks = Ranks()
+
+    def divide(self, ranks: Ranks) -> None:
+        """Train with other processes, each of which has an equal share of every batch.
+
+        Usage where the batch does not divide, or a loss looks at all of it at once.
+        """
+        self.ranks = ranks
+        if ranks.world == 1:
+            return
+        if self.config.alone:
+            raise Usage(f"{self.config.alone} looks at whole batches: train in one process")
+        ranks.share(self.config.batch)
+        for module in self.encoder.modules():
+            if isinstance(module, Moments | Norm):
+                module.processes = ranks
+
+    def mine(self, whole: Tensor) -> Tensor:
+        """This process's rows of a step's numbers [k · batch, …], of each of the k batches."""
+        if self.ranks.world == 1:
+            return whole
+        each = whole.split(self.config.batch)
+        return torch.cat([self.ranks.take(one) for one in each])
+
+    def average(self) -> None:
+        """Every gradient becomes its mean over the processes, and finite."""
+        self.ranks.average_gradients(self.parameters)
+        losses.finite_gradients(self.parameters)
 
     @property
     def images(self) -> int:
@@ -115,8 +152,9 @@ class Trainer(Generic[C, E]):
     def step(self) -> None:
         """One batch: draw, encode, decode, move, average."""
         c = self.config
+        share = self.ranks.share(c.batch).tolist()
         self.move(
-            range(self.images, self.images + c.batch),
+            range(self.images + share[0], self.images + share[-1] + 1),
             self.photographs(self.images, c.batch) if self.photographs else None,
         )
         self.iteration += 1
@@ -125,7 +163,10 @@ class Trainer(Generic[C, E]):
 
     @abstractmethod
     def move(self, samples: range, shown: Tensor | None) -> None:
-        """Learn from the network's samples of these numbers, and from photographs [M, C, H, W]."""
+        """Learn from the network's samples of these numbers, and from photographs [M, C, H, W].
+
+        Both are this process's; `average` stands in front of every step of the optimiser.
+        """
 
     @abstractmethod
     def judged(self, samples: range) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,6 @@ from gantools.io import weights
 from gantools.io.seeds import derive
 from gantools.networks.network import Network
 from gantools.report import Usage
-from gantools.training import losses
 from gantools.training.encoder_samples import Sample, draw
 from gantools.training.encoder_trainer import Photographs, Trainer, Training
 from gantools.training.ranger import Ranger
@@ -143,7 +142,7 @@ class PspTrainer(Trainer[PspTraining, PspEncoder]):
         loss = self.loss(drawn, shown)
         self.adam.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        losses.finite_gradients(self.parameters)
+        self.average()
         self.adam.step()
 
     def loss(self, sample: Sample | None, shown: Tensor | None = None) -> Tensor:
