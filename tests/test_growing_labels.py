@@ -16,7 +16,15 @@ from test_training import numbers, picture, same_state
 
 from gantools.io import network
 from gantools.report import Usage
-from gantools.training import conditional, growing_presets, losses, networks, snapshots, state
+from gantools.training import (
+    conditional,
+    growing_config,
+    growing_presets,
+    losses,
+    networks,
+    snapshots,
+    state,
+)
 from gantools.training.growing import GrowingTrainer
 from gantools.training.reader import in_memory
 
@@ -26,7 +34,7 @@ CLASSES = 3
 SHOWN = np.array([(2, 0, 0, 1, 1, 1)[i % 6] for i in range(48)])
 
 
-def config(family: Any, **more: Any) -> growing_presets.GrowingConfig:
+def config(family: Any, **more: Any) -> growing_config.GrowingConfig:
     given = {"channel_max": 4 if family == "sngan" else 8, "latent_dim": 8, "batch": 8}
     given |= {"d_steps": 1} if family == "sngan" else {"growing": False}
     given |= {"map_depth": 1} if family == "stylegan" else {}
@@ -76,7 +84,7 @@ def test_what_each_family_makes_of_classes() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("loss", growing_presets.LOSSES)
+@pytest.mark.parametrize("loss", growing_config.LOSSES)
 def test_every_loss_takes_classes(family: str, loss: str) -> None:
     """Numbers are finite; what reads the label moves in both networks."""
     gamma = 0.0 if loss in ("wgan-gp", "lsgan") else 1.0
@@ -135,7 +143,7 @@ def test_fakes_have_the_classes_of_pictures(family: str, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("family", ["pggan", "stylegan"])
-@pytest.mark.parametrize("mode", growing_presets.LABEL_MODES)
+@pytest.mark.parametrize("mode", growing_config.LABEL_MODES)
 def test_label_modes_shape_the_discriminator(family: str, mode: str) -> None:
     """S1.11 and projection (S3.25): one score and K logits, one score, or K scores."""
     made = trainer(family, label_mode=mode)

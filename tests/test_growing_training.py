@@ -17,7 +17,7 @@ from gantools.io import image, network, seeds, tensorfile
 from gantools.networks.batch_norm import BatchNorm
 from gantools.networks.network import open_network
 from gantools.report import Usage
-from gantools.training import families, growing_presets, networks, state
+from gantools.training import families, growing_config, growing_presets, networks, state
 from gantools.training.growing import GrowingTrainer
 from gantools.training.reader import in_memory
 
@@ -97,7 +97,7 @@ def test_reals_fade_as_the_fakes_do_s1_8() -> None:
 
 
 @pytest.mark.parametrize("family", ["pggan", "stylegan"])
-@pytest.mark.parametrize("loss", [x for x in growing_presets.LOSSES if x != "gan-cls"])
+@pytest.mark.parametrize("loss", [x for x in growing_config.LOSSES if x != "gan-cls"])
 def test_every_loss_moves_both_networks(family: str, loss: str) -> None:
     """S1.9, S1.10, S0.9, S3.25: finite numbers, both networks change, their terms are told."""
     gamma = {"gamma": 1.0} if loss in ("logistic", "hinge") else {"gamma": 0.0}

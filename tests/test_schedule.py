@@ -17,7 +17,7 @@ from gantools.networks import pggan, pggan_discriminator
 from gantools.report import Usage
 from gantools.training import ablations, control, growing_presets, losses, schedule
 from gantools.training.ablations import ABLATIONS, Ablation
-from gantools.training.growing_presets import GrowingConfig
+from gantools.training.growing_config import GrowingConfig
 from gantools.training.schedule import Schedule
 
 

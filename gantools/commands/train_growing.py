@@ -44,7 +44,7 @@ class StyleganPreset(StrEnum):
 
 
 class Loss(StrEnum):
-    """training.growing_presets.LOSSES."""
+    """training.growing_config.LOSSES."""
 
     wgan_gp = "wgan-gp"
     lsgan = "lsgan"
@@ -54,7 +54,7 @@ class Loss(StrEnum):
 
 
 class LabelMode(StrEnum):
-    """training.growing_presets.LABEL_MODES."""
+    """training.growing_config.LABEL_MODES."""
 
     acgan = "acgan"
     projection = "projection"

@@ -18,7 +18,7 @@ from gantools.training import control
 from gantools.training.distributed import Ranks
 from gantools.training.draws import Player
 from gantools.training.growing import GrowingTrainer
-from gantools.training.growing_presets import GrowingConfig
+from gantools.training.growing_config import GrowingConfig
 from gantools.training.networks import Networks
 from gantools.training.reader import Reader
 from gantools.training.schedule import Moment

@@ -11,7 +11,7 @@ from gantools.report import Usage
 from gantools.training.schedule import Schedule, half_life_kimg
 
 if TYPE_CHECKING:
-    from gantools.training.growing_presets import GrowingConfig
+    from gantools.training.growing_config import GrowingConfig
 
 EMA_BETA = 0.9999  # in each of G's steps
 _EIGHTH = 8  # attention's theta and phi have so small a share of the channels

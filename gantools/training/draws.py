@@ -21,7 +21,7 @@ from gantools.networks.layers import MinibatchStddev
 from gantools.networks.network import DTYPES
 from gantools.training import control, losses, upconv
 from gantools.training.distributed import Ranks, parts_of
-from gantools.training.growing_presets import GrowingConfig
+from gantools.training.growing_config import GrowingConfig
 from gantools.training.networks import Networks
 from gantools.training.presets import TrainConfig
 from gantools.training.reader import Reader

@@ -9,7 +9,7 @@ from gantools.training import loop, presets
 from gantools.training.alae import AlaeTrainer
 from gantools.training.distributed import Ranks
 from gantools.training.growing import GrowingTrainer
-from gantools.training.growing_presets import GrowingConfig
+from gantools.training.growing_config import GrowingConfig
 from gantools.training.networks import Networks
 from gantools.training.presets import TrainConfig
 from gantools.training.reader import Reader

@@ -28,7 +28,7 @@ from gantools.report import Usage
 from gantools.training import conditional, control, losses, schedule
 from gantools.training.distributed import Ranks
 from gantools.training.draws import Draws
-from gantools.training.growing_presets import GrowingConfig
+from gantools.training.growing_config import GrowingConfig
 from gantools.training.networks import Networks
 from gantools.training.reader import Reader
 from gantools.training.schedule import Moment

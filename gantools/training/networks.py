@@ -22,7 +22,7 @@ from gantools.networks.stylegan2_discriminator import Discriminator
 from gantools.report import Usage
 from gantools.training import shape, spectral
 from gantools.training.alae_networks import Critic
-from gantools.training.growing_presets import GrowingConfig
+from gantools.training.growing_config import GrowingConfig
 from gantools.training.presets import DOWNSAMPLE, UPSAMPLE, TrainConfig
 
 CLAMP = 256.0  # of the activations in float16, as NVIDIA; bfloat16 has the range of float32

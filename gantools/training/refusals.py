@@ -10,7 +10,7 @@ from gantools.io.network import Checkpoint
 from gantools.report import Usage
 from gantools.training.distributed import Ranks, parts_of
 from gantools.training.families import Config
-from gantools.training.growing_presets import GrowingConfig
+from gantools.training.growing_config import GrowingConfig
 from gantools.training.measure import FEWEST
 from gantools.training.networks import Networks
 from gantools.training.state import Saved

@@ -25,7 +25,7 @@ from gantools.report import Usage
 from gantools.training import losses
 
 if TYPE_CHECKING:
-    from gantools.training.growing_presets import GrowingConfig
+    from gantools.training.growing_config import GrowingConfig
     from gantools.training.presets import TrainConfig
 
 Kind = Literal["", "log1p", "jk", "jk-nonlinear", "f-mining"]
