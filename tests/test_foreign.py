@@ -152,7 +152,8 @@ def test_rosinality_training_checkpoint(fixtures: Path, tmp_path: Path) -> None:
 
 
 def _mapping(found: network.Checkpoint) -> Any:
-    from gantools.networks.stylegan2 import GeneratorConfig, Mapping
+    from gantools.networks.mapping import Mapping
+    from gantools.networks.stylegan2 import GeneratorConfig
 
     mapping = Mapping(GeneratorConfig.from_dict(found.config["g"]))
     tensors = found.part("g_ema")

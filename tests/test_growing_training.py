@@ -118,6 +118,34 @@ def test_every_loss_moves_both_networks(family: str, loss: str) -> None:
     assert (float(made.gdrop) != 0.9) == (loss == "lsgan")
 
 
+def test_r1_is_lazy_where_it_is_asked_to_be_s0_9(tmp_path: Path) -> None:
+    """Every third step it is three times as strong, and in the others it is not there."""
+    made = {
+        (gamma, every): trainer(loss="logistic", growing=False, gamma=gamma, r1_interval=every)
+        for gamma, every in ((1.0, 3), (3.0, 1), (0.0, 1))
+    }
+    lazy, strong, bare = made[1.0, 3], made[3.0, 1], made[0.0, 1]
+    for t in (lazy, strong):
+        t.step()
+    assert torch.equal(lazy.d.b4.out.weight, strong.d.b4.out.weight)
+    assert 3 * lazy.sums.means(lazy.ranks)["r1"] == pytest.approx(
+        strong.sums.means(strong.ranks)["r1"]
+    )
+    state.save(tmp_path, lazy, state.Progress(""))
+    saved = state.read(tmp_path)
+    assert saved is not None
+    state.restore(bare, saved)
+    for _ in range(2):
+        lazy.step()
+        bare.step()
+    assert torch.equal(lazy.d.b4.out.weight, bare.d.b4.out.weight)
+    assert "r1" not in lazy.sums.means(lazy.ranks)
+    lazy.step()
+    assert "r1" in lazy.sums.means(lazy.ranks)
+    with pytest.raises(Usage, match="--r1-interval 3: without --gamma"):
+        growing_presets.resolve("pggan", "auto", 8, {"r1_interval": 3})
+
+
 @pytest.mark.parametrize("row", "abcdefg")
 def test_s1_14_every_ablation_steps(row: str) -> None:
     """Each preset builds and steps at 8x8; D is shown d_steps batches for one of G."""

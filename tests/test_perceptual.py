@@ -85,18 +85,31 @@ def test_taps_have_the_channels_of_the_published_heads(backbone: perceptual.Back
 
 
 def test_pyramid_closed_forms() -> None:
-    """A constant offset costs c² once, a checkerboard ±a costs a², whatever the size."""
-    x = torch.randn(2, 3, 16, 16, dtype=torch.float64)
+    """A constant offset costs c² in the low-pass alone; sides are halved down to 4 to 7."""
+    x = torch.randn(2, 3, 16, 20, dtype=torch.float64)
     d = embedding_distance(perceptual.pyramid, x, x + 0.3)
-    torch.testing.assert_close(d, torch.full((2,), 0.09, dtype=torch.float64))
-    board = 0.5 * (-1.0) ** (torch.arange(16)[:, None] + torch.arange(16))
-    d = embedding_distance(perceptual.pyramid, x, x + board)
-    torch.testing.assert_close(d, torch.full((2,), 0.25, dtype=torch.float64))
-    assert [level.shape[2] for level in perceptual.pyramid(x)] == [16, 8, 4, 2, 1]
-    assert [level.shape[2] for level in perceptual.pyramid(x[..., :12, :12])] == [12, 6, 3]
+    torch.testing.assert_close(d, torch.full((2,), 0.09 / 3, dtype=torch.float64))
+    assert [level.shape[2:] for level in perceptual.pyramid(x)] == [(16, 20), (8, 10), (4, 5)]
+    assert [level.shape[2] for level in perceptual.pyramid(x[..., :13, :])] == [13, 7]
+    assert torch.autograd.gradcheck(
+        lambda x: torch.cat([level.flatten() for level in perceptual.pyramid(x)]),
+        x[:1, :1, :8, :9].clone().requires_grad_(),
+    )
 
 
-def test_pyramid_of_odd_sizes_is_plain_mse() -> None:
+def test_pyramid_masks_by_contrast() -> None:
+    """The same error weighs less where there is texture; a squared error does not see that."""
+    generator = torch.Generator().manual_seed(0)
+    texture = torch.randn(1, 3, 32, 32, generator=generator)
+    board = 0.1 * (-1.0) ** (torch.arange(32)[:, None] + torch.arange(32))
+    flat = embedding_distance(perceptual.pyramid, 0 * texture, 0 * texture + board)
+    rough = embedding_distance(perceptual.pyramid, texture, texture + board)
+    assert rough < flat / 4
+    # A lone checkerboard ±a is its own finest level: a / (0.34 + a), of four.
+    torch.testing.assert_close(flat, torch.full((1,), (0.1 / 0.44) ** 2 / 4), rtol=1e-4, atol=0)
+
+
+def test_pyramid_below_eight_pixels_is_plain_mse() -> None:
     x, y = torch.rand(1, 3, 9, 7), torch.rand(1, 3, 9, 7)
     expected = (x - y).square().mean((1, 2, 3))
     torch.testing.assert_close(embedding_distance(perceptual.pyramid, x, y), expected)

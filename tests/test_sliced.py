@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from scipy import ndimage, stats
 
 from gantools.evaluation import sliced
+from gantools.ops import pyramid
 from gantools.report import SampleError, Usage
 
 
@@ -27,9 +28,9 @@ def golden(fixtures: Path) -> tuple[dict, dict]:
 def recorded(t: dict, which: int) -> list[sliced.Level]:
     """The levels of a set of the fixture with its recorded patch centres."""
     images = t[("real", "fake")[which]]
-    pyramid = sliced.laplacian(torch.from_numpy(images))
+    levels = sliced.laplacian(torch.from_numpy(images))
     found = []
-    for number, maps in enumerate(pyramid):
+    for number, maps in enumerate(levels):
         level = sliced.Level()
         x, y = (t[f"patch_{axis}"][which, number].reshape(len(images), -1) for axis in "xy")
         for i in range(len(images)):
@@ -47,7 +48,7 @@ def test_pyramid_fixture_s1_18(golden) -> None:
         np.testing.assert_allclose(level[0].numpy(), wanted, atol=2e-4)
     x = levels[-1]
     for level in reversed(levels[:-1]):
-        x = level + sliced._up(x)
+        x = level + pyramid.enlarged(x, level)
     np.testing.assert_allclose(x.numpy(), t["real"], atol=1e-4)
 
 
@@ -70,7 +71,7 @@ def test_down_is_scipys_binomial_s1_18() -> None:
     """S1.18: 5x5 binomial with mirrored borders, every second pixel."""
     x = torch.rand(1, 3, 32, 48) * 255
     row = np.array([1, 4, 6, 4, 1]) / 16
-    for channel, small in zip(x[0].numpy(), sliced._down(x)[0].numpy(), strict=True):
+    for channel, small in zip(x[0].numpy(), pyramid.laplacian(x, 2)[1][0].numpy(), strict=True):
         wanted = ndimage.convolve(channel, np.outer(row, row), mode="mirror")[::2, ::2]
         np.testing.assert_allclose(small, wanted, atol=1e-4)
 

@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from gantools.io import network as files
 from gantools.report import Usage
-from gantools.training import growing_presets, losses, networks, state, upconv
+from gantools.training import growing_presets, losses, networks, snapshots, state, upconv
 from gantools.training.distributed import Ranks
 from gantools.training.reader import in_memory
 from gantools.training.spectral import Critic
@@ -24,6 +25,7 @@ from gantools.training.spectral import Critic
 KINDS: dict[str, dict[str, Any]] = {
     "log1p": {"spectral_d": "log1p"},
     "jk": {"spectral_d": "jk"},
+    "dropout": {"spectral_d": "jk-nonlinear", "spectral_dropout": 0.5},
     "mining": {"f_mining": True},
     "durall": {"spec_reg": "durall"},
 }
@@ -186,7 +188,7 @@ def test_s3_18_only_sd_reaches_the_generator(kind: str, monkeypatch: pytest.Monk
     assert (sum(slopes) > 0) == (kind == "log1p")
 
 
-@pytest.mark.parametrize("kind", ["log1p", "jk"])
+@pytest.mark.parametrize("kind", ["log1p", "dropout"])
 def test_parts_of_a_batch_sum_to_the_same_step_s3_16(kind: str) -> None:
     """--batch-gpu changes no more than rounding, in SD as in D."""
     given = {**PGGAN, **KINDS[kind], "channel_base": 64, "channel_max": 8, "latent_dim": 16}
@@ -202,6 +204,37 @@ def test_parts_of_a_batch_sum_to_the_same_step_s3_16(kind: str) -> None:
         found.append([p.grad.clone() for p in params if p.grad is not None])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, atol=2e-5, rtol=2e-3)
+
+
+def test_s3_17_forms_of_jung_and_keuper() -> None:
+    """One layer, or two with leaky ReLU 0.2; dropout of what they see, before any layer."""
+    plain, deep = critic(spectral_d="jk"), critic(spectral_d="jk-nonlinear")
+    n = plain.inputs
+    assert [sum(p.numel() for p in c.params) for c in (plain, deep)] == [n + 1, n * (n + 2) + 1]
+    x, _ = seen()
+    nothing = plain.scores(x, torch.zeros(4, n))
+    torch.testing.assert_close(nothing, plain.net.main[0].bias.expand(4, 1))  # type: ignore[union-attr,index]
+    some = (torch.arange(4 * n).reshape(4, n) % 3 == 0) * 3.0
+    rest = 3 - some
+    both = (plain.scores(x, some) + 2 * plain.scores(x, rest / 2)) / 3
+    torch.testing.assert_close(both, plain.scores(x))  # of a linear one
+
+
+def test_s3_17_dropout_is_drawn_anew_and_keeps_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = pggan(spectral_d="jk", spectral_dropout=0.25)
+    drawn: list[Tensor] = []
+
+    def noted(images: Tensor, seen: Tensor) -> Tensor:
+        drawn.append(seen)
+        return images.new_zeros(len(images), 1)
+
+    monkeypatch.setattr(run.critic, "net", noted)
+    run._begin()
+    for _ in range(2):
+        run._judged(torch.zeros(500, 3, 16, 16), 500)
+    assert not torch.equal(*drawn)
+    assert set(drawn[0].unique().tolist()) == {0, float(torch.tensor(4 / 3))}
+    assert float(drawn[0].mean()) == pytest.approx(1, abs=0.03)
 
 
 def test_s3_16_both_may_step_at_once() -> None:
@@ -220,6 +253,10 @@ def test_s3_16_both_may_step_at_once() -> None:
         ({"spectral_d": "log1p", "loss": "wgan-gp", "gamma": 0.0}, "--loss logistic"),
         ({"spectral_d": "jk", "f_mining": True}, "one of them"),
         ({"spectral_d": "jk", "channels": 4}, "alpha"),
+        ({"spectral_d": "jk-nonlinear", "channels": 4}, "alpha"),
+        ({"spectral_dropout": 0.5}, "not given"),
+        ({"f_mining": True, "spectral_dropout": 0.5}, "not given"),
+        ({"spectral_d": "jk", "spectral_dropout": 1.0}, "below 1"),
         ({"spec_reg": "durall", "channels": 4}, "alpha"),
     ],
 )
@@ -245,7 +282,35 @@ def test_a_run_goes_on_and_is_fine_tuned_s3_16_s3_24(gt: Any, faces: Path, tmp_p
 
     start = whole / "network-000002.safetensors"
     tuned = tmp_path / "tuned"
-    done = gt(*argv, "--f-mining", "--net", start, "-o", tuned, "--images", "1k")
+    done = gt(*(flag for flag in argv if flag != "-q"), "--f-mining", "--net", start, "-o", tuned,
+              "--images", "1k")  # fmt: skip
     assert done.code == 0, done.err
+    assert "spectral discriminator is jk; f-mining starts fresh" in done.err
     assert gt("generate", "--net", tuned / "network-000001.safetensors", "--seeds", "1",
               "-o", tmp_path / "one.png").code == 0  # fmt: skip
+    told = json.loads(gt("model", "info", "--json", start).text)
+    assert told["parts"] == ["g_ema", "g", "d", "spectral"]
+    assert told["parameters"]["spectral"] == critic(spectral_d="jk").inputs + 1
+
+
+@pytest.mark.parametrize("kind", ["log1p", "dropout", "mining"])
+def test_a_network_file_keeps_its_spectral_discriminator_s3_24(kind: str, tmp_path: Path) -> None:
+    """--net goes on with what it has learned, singular vectors too; of another kind it is fresh."""
+    run = pggan(**KINDS[kind])
+    run.step()
+    file = tmp_path / "network.safetensors"
+    snapshots.save_network(file, run, {})
+    made, _ = networks.from_checkpoint(files.load(file), run.config)
+    again = growing.GrowingTrainer(run.config, made, run.reader)
+    fresh = pggan(**KINDS[kind])
+    for name, value in run.critic.net.state_dict().items():  # type: ignore[union-attr]
+        assert torch.equal(again.critic.net.state_dict()[name], value)  # type: ignore[union-attr]
+        if name.endswith("weight"):
+            assert not torch.equal(fresh.critic.net.state_dict()[name], value)  # type: ignore[union-attr]
+    other = pggan(**KINDS["jk"]).config
+    assert networks.from_checkpoint(files.load(file), other)[0].spectral == {}
+    damaged = files.load(file)
+    damaged.tensors = {n: t for n, t in damaged.tensors.items() if n != "spectral.main.0.bias"}
+    if kind != "mining":
+        with pytest.raises(Usage, match="does not fit"):
+            networks.from_checkpoint(damaged, run.config)

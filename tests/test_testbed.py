@@ -249,6 +249,7 @@ def test_power_of_the_corners() -> None:
     spectra = [reduced(a * x.double()).mean(0).numpy() for a in (1, 0.5)]
     found = [high_power(x, spectrum) for spectrum in spectra]
     assert found == pytest.approx([1, 0.25])
+    assert high_power(x * 0, spectra[0]) == math.inf
 
 
 ARGS = ("--size", 8, "--divisor", 64, "--num", 2, "--every", 4, "-q")
@@ -289,7 +290,7 @@ def test_a_killed_run_is_the_same_run(
     assert gt(*command, "--steps", 12, "-o", f"{killed}/").code == 0
     names = {file.name for file in whole.iterdir()}
     assert names == {"state.safetensors", "log.jsonl", "results.json", "evolution.png",
-                     "psnr.png", "pictures.png"}  # fmt: skip
+                     "psnr.png", "pictures.png", "pictures.safetensors"}  # fmt: skip
     for name in names:
         assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
 

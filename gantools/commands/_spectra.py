@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gantools.evaluation.features import Picture
-    from gantools.spectra.profile import Spectrum
+    from gantools.spectra.profile import Profile, Spectrum
 
 Size = tuple[int, int]  # height, width
 MADE = 1000  # pictures of a network, where --num says nothing
@@ -112,11 +112,20 @@ def measured(operand: str | None, asked: _sources.Drawn, average: Average) -> Me
 
     None is the network of --net. Usage where nothing could be measured.
     """
-    if operand is not None and is_network(operand):
-        asked, operand = replace(asked, net=operand), None
-    earlier = None if operand in (None, "-") else _earlier(Path(str(operand)))
-    if earlier is not None:
-        return earlier
+    operand, asked = network_of(operand, asked)
+    before = None if operand in (None, "-") else earlier(Path(str(operand)))
+    if before is not None:
+        return before
+    name, profile, story = profiled(operand, asked)
+    found = profile.spectrum(average.value)
+    return Measured(name, found, {**story, "count": found.count, "size": size_name(found.size)})
+
+
+def profiled(operand: str | None, asked: _sources.Drawn) -> tuple[str, Profile, dict[str, Any]]:
+    """(name, both averages, story) of an operand's pictures; None is the network of --net.
+
+    Usage where nothing could be measured.
+    """
     from gantools.spectra.profile import Profile
 
     source = _sources.open_source(operand, asked)
@@ -124,13 +133,18 @@ def measured(operand: str | None, asked: _sources.Drawn, average: Average) -> Me
     profile = Profile()
     for spectra, size in _blocks(source, asked):
         profile.add(spectra, size)
-    if not profile.count:
+    if not profile.count or profile.size is None:
         raise Usage(f"{name}: no picture could be measured")
-    found = profile.spectrum(average.value)
-    if min(found.size) < 2:
-        raise Usage(f"{name}: pictures of {size_name(found.size)} pixels have no frequencies")
-    story = {**source.story, "count": found.count, "size": size_name(found.size)}
-    return Measured(name, found, story)
+    if min(profile.size) < 2:
+        raise Usage(f"{name}: pictures of {size_name(profile.size)} pixels have no frequencies")
+    return name, profile, source.story
+
+
+def network_of(operand: str | None, asked: _sources.Drawn) -> tuple[str | None, _sources.Drawn]:
+    """(None, its network as --net's) for an operand that is a network file; else as they are."""
+    if operand is not None and is_network(operand):
+        return None, replace(asked, net=operand)
+    return operand, asked
 
 
 def protocol(average: str) -> dict[str, Any]:
@@ -204,7 +218,7 @@ def exact(x: Tensor) -> Tensor:
     return x.float() if x.device.type == "mps" else x.double()
 
 
-def _earlier(path: Path) -> Measured | None:
+def earlier(path: Path) -> Measured | None:
     """What an x.json of spectrum profile says; None for any other file."""
     if not path.is_file():
         return None

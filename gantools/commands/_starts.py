@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 ANY_BLOCK = 99
 LAYERED = ("dse", "psp")  # encoders of all layers, and of z; the first that is kept is taken
 WHOLE = (*LAYERED, "alae")
-ARCHS = {"psp": "psp", "alae": "alae"}  # of methods that are for one kind of encoder
 TRAINED = {"psp": "train encoder --arch psp", "alae": "train alae"}
+"""Methods that are for the kind of encoder of their name alone, and what trains it."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Start:
         """
         from gantools.io import encoder
 
-        wanted = ARCHS.get(method)
+        wanted = method if method in TRAINED else None
         if self.wish is not None:
             place = Path(self.wish)
             if not place.exists() or not encoder.is_one(place):
@@ -86,7 +86,7 @@ class Start:
             if wanted not in (None, arch):
                 raise Usage(
                     f"--init {self.wish}: an encoder of kind {arch}, not trained by "
-                    f"{TRAINED[method]}"
+                    f"{TRAINED[wanted]}"
                 )
             return self._loaded(place)
         kept = self._kept_encoder(wanted)
@@ -100,7 +100,7 @@ class Start:
         return self._loaded(kept)
 
     def _kept_encoder(self, arch: str | None = None) -> Path | None:
-        """arch: the kind that it has to be of, of those that give all layers' styles."""
+        """arch: the kind that it has to be of, of those of whole latents."""
         from gantools.io import encoder
 
         own = {**self.network.meta, "id": self.network.id}

@@ -128,6 +128,7 @@ class _Lab:
         """Train, then write table and figures."""
         from gantools.io import atomic, results
         from gantools.ops.spectrum import frequencies
+        from gantools.spectra import testbed_folder
         from gantools.spectra import testbed_results as tell
         from gantools.spectra.testbed_run import Job, train
 
@@ -153,6 +154,7 @@ class _Lab:
             }
             for name, data in made.items():
                 atomic.write_bytes(self.folder / name, data)
+            testbed_folder.save(self.folder, beds)
         shown = self.files or ["-"]
         if shown == ["-"] and sys.stdout.isatty() and not self.asked.json:
             results.write(table, shown, rows=lines, columns=heads)

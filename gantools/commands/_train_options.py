@@ -41,6 +41,7 @@ class SpectralForm(StrEnum):
 
     log1p = "log1p"
     jk = "jk"
+    jk_nonlinear = "jk-nonlinear"
 
 
 class SpectralRegulariser(StrEnum):
@@ -176,6 +177,16 @@ Gamma = Annotated[
         callback=options.finite,
     ),
 ]
+R1Interval = Annotated[
+    int | None,
+    number(
+        "--r1-interval",
+        "N",
+        "Ask R1 in every Nth step, N times as strong: StyleGAN2's lazy regularisation, which saves "
+        "most of its time. Default: 1, every step.",
+        min=1,
+    ),
+]
 LearningRate = Annotated[
     float | None,
     number(
@@ -293,11 +304,22 @@ SpectralD = Annotated[
     SpectralForm | None,
     number(
         "--spectral-d",
-        "log1p|jk",
+        "log1p|jk|jk-nonlinear",
         "A second discriminator that sees the pictures' reduced spectra, with half the weight in "
         "both losses. log1p: log(1 + S) and a hidden layer, R1 on the sum of both; jk: Jung and "
         "Keuper's, log power from 0 to 1 for each picture, one layer, its own optimiser (with "
-        "stylegan2 its own R1 too). With --net it starts fresh, and the network goes on.",
+        "stylegan2 its own R1 too); jk-nonlinear: theirs with a hidden layer. With --net that of "
+        "the network's file goes on where it is of this form, else it starts fresh.",
+    ),
+]
+SpectralDropout = Annotated[
+    float | None,
+    number(
+        "--spectral-dropout",
+        "P",
+        "Of --spectral-d: the probability with which it does not see a frequency of a picture; "
+        "Jung and Keuper's option is 0.5. Default: 0.",
+        callback=options.finite,
     ),
 ]
 FMining = Annotated[

@@ -13,6 +13,7 @@ from gantools.commands import (
     _spectra,
     spectrum_classify,
     spectrum_evolution,
+    spectrum_figure,
     spectrum_testbed,
     spectrum_toyset,
 )
@@ -268,5 +269,6 @@ def _energy(a: np.ndarray, b: np.ndarray, device: str) -> np.ndarray:
 
 app.command("evolution")(spectrum_evolution.evolution)
 app.command("toyset")(spectrum_toyset.toyset)
+app.command("figure")(spectrum_figure.figure)
 app.command("classify")(spectrum_classify.classify)
 app.add_typer(spectrum_testbed.app, name="testbed")

@@ -140,6 +140,7 @@ def stylegan2(
     downsample: shared.Downsample = None,
     wavelet: shared.Wavelet = None,
     spectral_d: shared.SpectralD = None,
+    spectral_dropout: shared.SpectralDropout = None,
     f_mining: shared.FMining = None,
     spec_reg: shared.SpecReg = None,
     metric: shared.MetricOption = None,
@@ -182,7 +183,8 @@ def stylegan2(
         "metric": metric, "features": features, "dtype": dtype.value, "freeze_d": freeze_d,
         "labels": shared.labels_name(labels, label_column), "label_column": label_column,
         "channels": channels, "fnz": fnz, "noise_blur": noise_blur,
-        "spectral_d": spectral_d, "f_mining": f_mining, "spec_reg": spec_reg,
+        "spectral_d": spectral_d, "spectral_dropout": spectral_dropout,
+        "f_mining": f_mining, "spec_reg": spec_reg,
         "upsample": upsample, "downsample": downsample, "wavelet": wavelet,
     }  # fmt: skip
     framing = shared.framing_of(crop)

@@ -8,13 +8,7 @@ import typer
 
 from gantools import options, report
 from gantools.commands import _train_options as shared
-from gantools.commands.train_growing import (
-    Asked,
-    Growing,
-    LatentDim,
-    kimg,
-    start,
-)
+from gantools.commands.train_growing import Asked, Growing, kimg, start
 
 
 def alae(
@@ -44,7 +38,10 @@ def alae(
     snapshot: shared.Snapshot = "200k",
     seed: options.Seed = 0,
     channels: shared.Channels = None,
-    mirror: shared.Mirror = None,
+    mirror: Annotated[
+        bool,
+        typer.Option("--mirror/--no-mirror", help="Show each picture mirrored too."),
+    ] = False,
     hold_out: Annotated[
         int | None,
         shared.number(
@@ -69,7 +66,17 @@ def alae(
             "--fade", "N", "Pictures shown while a resolution is faded in. Default: 480k."
         ),
     ] = None,
-    gamma: shared.Gamma = None,
+    gamma: Annotated[
+        float | None,
+        shared.number(
+            "--gamma",
+            "X",
+            "Weight of R1, of D(E(x)) by the picture, in StyleGAN's convention gamma/2 |grad|^2. "
+            "Default: 10.",
+            min=0.0,
+            callback=options.finite,
+        ),
+    ] = None,
     mixing: Annotated[
         float | None,
         shared.number(
@@ -95,16 +102,34 @@ def alae(
         shared.number(
             "--ema-kimg",
             "X",
-            "Half-life of the moving averages of generator and encoder, in thousands of pictures. "
-            "Default: 10.",
+            "Half-life of the moving averages of generator and encoder, in thousands of pictures; "
+            "early in a run it is a twentieth of those shown. Default: 10.",
             min=0.0,
             callback=options.finite,
         ),
     ] = None,
-    map_depth: shared.MapDepth = None,
-    latent_dim: LatentDim = None,
-    channel_base: shared.ChannelBase = None,
-    channel_max: shared.ChannelMax = None,
+    map_depth: Annotated[
+        int | None,
+        shared.number("--map-depth", "N", "Layers of the mapping network. Default: 8.", min=1),
+    ] = None,
+    latent_dim: Annotated[
+        int | None,
+        shared.number("--latent-dim", "N", "Numbers in z and in w. Default: 512.", min=1),
+    ] = None,
+    channel_base: Annotated[
+        int | None,
+        shared.number(
+            "--channel-base",
+            "N",
+            "N / r channels in the layers of r x r pixels, up to --channel-max, of generator and "
+            "encoder. Default: 16384.",
+            min=1,
+        ),
+    ] = None,
+    channel_max: Annotated[
+        int | None,
+        shared.number("--channel-max", "N", "At most so many channels. Default: 512.", min=1),
+    ] = None,
     metric: shared.MetricOption = None,
     features: shared.Features = None,
     licence: shared.Licence = None,

@@ -183,6 +183,7 @@ def pggan(
     gpus: Gpus = None,
     loss: LossOption = None,
     gamma: shared.Gamma = None,
+    r1_interval: shared.R1Interval = None,
     gp_target: Annotated[
         float | None,
         shared.number(
@@ -203,6 +204,7 @@ def pggan(
     downsample: shared.Downsample = None,
     wavelet: shared.Wavelet = None,
     spectral_d: shared.SpectralD = None,
+    spectral_dropout: shared.SpectralDropout = None,
     f_mining: shared.FMining = None,
     spec_reg: shared.SpecReg = None,
     metric: shared.MetricOption = None,
@@ -232,14 +234,15 @@ def pggan(
         "batch": batch, "seed": seed, "mirror": mirror, "hold_out": hold_out, "growing": grow,
         "simultaneous": simultaneous,
         "stable_kimg": kimg(stable, "--stable"), "fade_kimg": kimg(fade, "--fade"), "gpus": gpus,
-        "loss": loss, "gamma": gamma, "gp_target": gp_target, "lr": lr, "ema_kimg": ema_kimg,
+        "loss": loss, "gamma": gamma, "r1_interval": r1_interval, "gp_target": gp_target,
+        "lr": lr, "ema_kimg": ema_kimg,
         "latent_dim": latent_dim, "channel_base": channel_base,
         "d_channel_base": d_channel_base, "channel_max": channel_max,
         "metric": metric, "features": features, "dtype": dtype.value,
         "labels": shared.labels_name(labels, label_column), "label_column": label_column,
         "label_mode": label_mode, "channels": channels, "spectral_d": spectral_d,
-        "f_mining": f_mining, "spec_reg": spec_reg, "upsample": upsample,
-        "downsample": downsample, "wavelet": wavelet,
+        "spectral_dropout": spectral_dropout, "f_mining": f_mining, "spec_reg": spec_reg,
+        "upsample": upsample, "downsample": downsample, "wavelet": wavelet,
     }  # fmt: skip
     options.set_threads(threads)
     job = Asked(
@@ -279,6 +282,7 @@ def stylegan(
     gpus: Gpus = None,
     loss: LossOption = None,
     gamma: shared.Gamma = None,
+    r1_interval: shared.R1Interval = None,
     mixing: Annotated[
         float | None,
         shared.number(
@@ -322,7 +326,8 @@ def stylegan(
         "batch": batch, "seed": seed, "mirror": mirror, "hold_out": hold_out, "growing": grow,
         "simultaneous": simultaneous,
         "stable_kimg": kimg(stable, "--stable"), "fade_kimg": kimg(fade, "--fade"), "gpus": gpus,
-        "loss": loss, "gamma": gamma, "mixing": mixing, "lr": lr, "ema_kimg": ema_kimg,
+        "loss": loss, "gamma": gamma, "r1_interval": r1_interval, "mixing": mixing, "lr": lr,
+        "ema_kimg": ema_kimg,
         "map_depth": map_depth, "latent_dim": latent_dim, "channel_base": channel_base,
         "d_channel_base": d_channel_base, "channel_max": channel_max, "metric": metric,
         "features": features, "dtype": dtype.value,

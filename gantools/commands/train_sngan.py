@@ -112,6 +112,7 @@ def sngan(
     downsample: shared.Downsample = None,
     wavelet: shared.Wavelet = None,
     spectral_d: shared.SpectralD = None,
+    spectral_dropout: shared.SpectralDropout = None,
     f_mining: shared.FMining = None,
     spec_reg: shared.SpecReg = None,
     metric: shared.MetricOption = None,
@@ -141,8 +142,9 @@ def sngan(
         "ema_kimg": ema_kimg, "latent_dim": latent_dim, "channel_max": channel_max,
         "metric": metric, "features": features, "dtype": dtype.value,
         "labels": shared.labels_name(labels, label_column), "label_column": label_column,
-        "channels": channels, "spectral_d": spectral_d, "f_mining": f_mining,
-        "spec_reg": spec_reg, "upsample": upsample, "downsample": downsample, "wavelet": wavelet,
+        "channels": channels, "spectral_d": spectral_d,
+        "spectral_dropout": spectral_dropout, "f_mining": f_mining, "spec_reg": spec_reg,
+        "upsample": upsample, "downsample": downsample, "wavelet": wavelet,
     }  # fmt: skip
     options.set_threads(threads)
     job = Asked(

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from gantools.evaluation import bootstrap
 from gantools.io.seeds import derive
+from gantools.ops import pyramid
 from gantools.report import SampleError, Usage
 
 PATCH = 7  # pixels along a side
@@ -41,34 +41,12 @@ def laplacian(images: Tensor) -> list[Tensor]:
     """
     height, width = images.shape[2:]
     count = min(height, width) // SMALLEST
-    levels = [images.float()]
     if not count:
         raise SampleError(f"{width}x{height} pixels are below {SMALLEST}: no level of the pyramid")
-    for _ in range(count.bit_length() - 1):
-        if levels[-1].shape[2] % 2 or levels[-1].shape[3] % 2:
-            raise SampleError(f"{width}x{height} pixels cannot be halved down to {SMALLEST}")
-        levels.append(_down(levels[-1]))
-        levels[-2] = levels[-2] - _up(levels[-1])
-    return levels
-
-
-def _blurred(x: Tensor, gain: float) -> Tensor:
-    channels = x.shape[1]
-    row = torch.tensor([1.0, 4, 6, 4, 1], device=x.device) * gain**0.5 / 16
-    kernel = row.expand(channels, 1, 1, 5)
-    x = functional.pad(x, (2, 2, 2, 2), mode="reflect")
-    x = functional.conv2d(x, kernel, groups=channels)
-    return functional.conv2d(x, kernel.transpose(2, 3), groups=channels)
-
-
-def _down(x: Tensor) -> Tensor:
-    return _blurred(x, 1)[:, :, ::2, ::2]
-
-
-def _up(x: Tensor) -> Tensor:
-    spread = x.new_zeros(*x.shape[:2], 2 * x.shape[2], 2 * x.shape[3])
-    spread[:, :, ::2, ::2] = x
-    return _blurred(spread, 4)
+    halvings = count.bit_length() - 1
+    if height % (1 << halvings) or width % (1 << halvings):
+        raise SampleError(f"{width}x{height} pixels cannot be halved down to {SMALLEST}")
+    return pyramid.laplacian(images.float(), halvings + 1)
 
 
 def descriptors(level: Tensor, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -167,9 +145,9 @@ class Patches:
             sizes = [f"{s[1]}x{s[0]}" for s in (pixels.shape, self.size)]
             raise SampleError(f"{sizes[0]} pixels, the pictures before it {sizes[1]}")
         image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
-        pyramid = laplacian(image.to(self._device))
+        levels = laplacian(image.to(self._device))
         self.size = pixels.shape
-        for level in pyramid:
+        for level in levels:
             height, width = level.shape[2:]
             name = str(height) if height == width else f"{height}x{width}"
             generator = np.random.default_rng(derive(self._seed, key, f"patches {name}"))

@@ -20,6 +20,14 @@ from gantools.io.encoder import EncoderFile
 from gantools.networks.network import fill, numbers
 from gantools.report import Usage
 
+KINDS: dict[str, tuple[Any, type[AnyEncoder]]] = {
+    encoder.ARCH: (EncoderConfig, Encoder),
+    dse.ARCH: (DseConfig, DseEncoder),
+    psp.ARCH: (PspConfig, PspEncoder),
+    alae.ARCH: (AlaeConfig, AlaeEncoder),
+}
+"""Of each kind its configuration and its module."""
+
 
 def to_file(found: AnyEncoder, training: Mapping[str, Any], dtype: str = "float32") -> EncoderFile:
     """An encoder as it is written; dtype of its numbers: float32 or float16."""
@@ -28,9 +36,8 @@ def to_file(found: AnyEncoder, training: Mapping[str, Any], dtype: str = "float3
 
 
 def arch(found: AnyEncoder) -> str:
-    """Which kind of encoder it is, as files name it."""
-    kinds = {DseEncoder: dse.ARCH, PspEncoder: psp.ARCH, AlaeEncoder: alae.ARCH}
-    return kinds.get(type(found), encoder.ARCH)
+    """Which kind of encoder it is, as --arch names it."""
+    return next(name for name, (_, kind) in KINDS.items() if type(found) is kind)
 
 
 def load(path: Path, device: str = "cpu") -> AnyEncoder:
@@ -40,7 +47,7 @@ def load(path: Path, device: str = "cpu") -> AnyEncoder:
 
 def of(file: EncoderFile, name: str, device: str = "cpu") -> AnyEncoder:
     """The encoder of a file's numbers, as `load` gives it; Usage, with the file's name."""
-    if file.arch not in (encoder.ARCH, dse.ARCH, psp.ARCH, alae.ARCH):
+    if file.arch not in KINDS:
         raise Usage(f"{name}: an encoder of --arch {file.arch}, which this version does not read")
     try:
         # What is filled next must draw no number from anybody's random stream.
@@ -54,25 +61,11 @@ def of(file: EncoderFile, name: str, device: str = "cpu") -> AnyEncoder:
 
 def _made(file: EncoderFile) -> AnyEncoder:
     """As it is drawn, once its numbers are known to fit; ValueError where they do not."""
-    if file.arch == alae.ARCH:
-        own = AlaeConfig.from_dict(file.config)
-        with torch.device("meta"):
-            _check(AlaeEncoder(own, {}), file.tensors)
-        return AlaeEncoder(own, file.network)
-    if file.arch == dse.ARCH:
-        residual = DseConfig.from_dict(file.config)
-        with torch.device("meta"):
-            _check(DseEncoder(residual, {}), file.tensors)
-        return DseEncoder(residual, file.network)
-    if file.arch == psp.ARCH:
-        layered = PspConfig.from_dict(file.config)
-        with torch.device("meta"):
-            _check(PspEncoder(layered, {}), file.tensors)
-        return PspEncoder(layered, file.network)
-    config = EncoderConfig.from_dict(file.config)
+    config, kind = KINDS[file.arch]
+    shape = config.from_dict(file.config)
     with torch.device("meta"):
-        _check(Encoder(config, {}), file.tensors)
-    return Encoder(config, file.network)
+        _check(kind(shape, {}), file.tensors)
+    return kind(shape, file.network)
 
 
 def _check(shape: torch.nn.Module, tensors: Mapping[str, np.ndarray]) -> None:

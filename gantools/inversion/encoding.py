@@ -28,7 +28,7 @@ class Encoding:
     """One run's encoder. label: the pictures' class, for an encoder that is told it; Usage else.
 
     space: of the latents, to which what it gives is converted; lossy: even where that changes it.
-    method: what headers call it.
+    method: what the latents say of how they were found.
     """
 
     network: Network

@@ -58,7 +58,7 @@ class Method:
 ONE_PASS = ("encoder", "psp", "alae")
 """Methods that are one pass of an encoder."""
 ENCODED = (*ONE_PASS, "hybrid", "idinvert", "dse-finetune")
-"""Methods that begin with one."""
+"""Methods that begin with an encoder."""
 
 L_IMG: dict[str, Any] = {
     "mse": 5.0, "cos": 3.0, "perceptual": 2.0, "ssim": 1.0, "areas": (0.375, 0.625)
@@ -69,11 +69,10 @@ METHODS = {
     # gantools' own: as much picture as a minute of two CPU cores gives, near enough to the
     # network's own w that it can be edited.
     "quick": Method(steps=400, ramp_down=0.5, w_noise=0.0, mse=5.0, prior=0.03),
-    # What an encoder sees (S4.8), pSp's among them (S4.18), and that followed by a quarter of
-    # quick's steps.
+    # What an encoder sees (S4.8), pSp's alone (S4.18), that which its network was trained with
+    # (S4.17); and what an encoder sees followed by a quarter of quick's steps.
     "encoder": Method(steps=0),
     "psp": Method(steps=0),
-    # The same with the encoder that its network was trained with (S4.17).
     "alae": Method(space="w", steps=0),
     "hybrid": Method(steps=100, ramp_down=0.5, w_noise=0.0, mse=5.0, prior=0.03),
     # The StyleGAN2 projector (S2.12, second baseline): one w for all layers, and noise maps.

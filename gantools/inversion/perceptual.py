@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gantools.ops import pyramid as laplacian
+
 Embed = Callable[[Tensor], list[Tensor]]
 Backbone = Literal["vgg", "alex", "squeeze"]
 
@@ -197,19 +199,22 @@ def vgg16() -> Vgg16:
 # ---------------------------------------------------------------------------- without weights
 
 
-def pyramid(images: Tensor) -> list[Tensor]:
-    """Laplacian pyramid, each level a mean of squares: the distance is Σ MSE(level).
+COARSEST = 8  # pixels along a side that are still halved
+CONTRAST = 0.34  # 0.17 of pictures in [0, 1]: what is added to a location's own contrast
 
-    Levels by 2×2 means down to an odd or 1-pixel side. Closed form: a constant offset c costs
-    c² (the last level alone), a checkerboard ±a of single pixels a² (the first alone).
+
+def pyramid(images: Tensor) -> list[Tensor]:
+    """Normalised Laplacian pyramid: every level over the contrast around it, means of squares.
+
+    z / (0.34 + blurred |z|), the divisive normalisation of Laparra et al. 2016 with the pyramid's
+    own filter in place of learned ones; the low-pass as it is; the distance is the levels' mean.
+    Without the division a pyramid is only another way to compute a squared error. Any size; below
+    8 pixels it is one.
     """
-    levels: list[Tensor] = []
-    x = images
-    while min(x.shape[2:]) > 1 and not any(size % 2 for size in x.shape[2:]):
-        small = functional.avg_pool2d(x, 2)
-        levels.append(x - functional.interpolate(small, scale_factor=2.0, mode="nearest"))
-        x = small
-    return [level * level[0].numel() ** -0.5 for level in (*levels, x)]
+    count = 1 + max(0, (min(images.shape[2:]) // COARSEST).bit_length())
+    levels = laplacian.laplacian(images, count)
+    seen = [z / (CONTRAST + laplacian.blurred(z.abs())) for z in levels[:-1]]
+    return [spatial_mean(x) * (x.shape[1] * count) ** -0.5 for x in (*seen, levels[-1])]
 
 
 def of_discriminator(features: Callable[[Tensor], list[Tensor]]) -> Embed:

@@ -29,7 +29,7 @@ def network(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _network(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     meta, config = checkpoint.meta, checkpoint.config
-    parts = [name for name in ("g_ema", "g", "d") if checkpoint.part(name)]
+    parts = [name for name in ("g_ema", "g", "d", "spectral") if checkpoint.part(name)]
     if size(config["g"]) is None:
         raise ValueError("no size")
     known: dict[str, Any] = {

@@ -26,8 +26,8 @@ SUFFIX = ".encoder.safetensors"
 class EncoderFile:
     """An encoder's numbers without its code.
 
-    arch: the kind of encoder, "fw" (papers.md S2.10), "dse" (S4.8-S4.10), "alae" (S4.17) or "psp"
-    (S4.18). config: the dataclass of that kind.
+    arch: the kind of encoder, "fw" (papers.md S2.10), "dse" (S4.8-S4.10), "psp" (S4.18) or "alae"
+    (S4.17). config: the dataclass of that kind.
     network: {name, id} of the generator whose latents it gives. training: how it was trained.
     """
 

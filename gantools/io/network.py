@@ -27,7 +27,8 @@ class Checkpoint:
     """A network's numbers without its code.
 
     tensors: `g_ema.<name>`, `g.<name>`, `d.<name>`; names are NVIDIA's PyTorch names
-    (formats.md 2a). config: {"g": {...}, "d": {...} | None}, the dataclass of the family.
+    (formats.md 2a); `spectral.<name>` of a spectral discriminator. config: {"g": {...},
+    "d": {...} | None}, the dataclass of the family; "spectral": {"kind"} where there is one.
     meta: images_shown, trained_on, licence, crop, sources, derived_from, …
     """
 
@@ -37,7 +38,7 @@ class Checkpoint:
     meta: dict[str, Any] = field(default_factory=dict)
 
     def part(self, prefix: str) -> dict[str, np.ndarray]:
-        """The tensors of one part, `g_ema`, `g` or `d`, without the prefix."""
+        """The tensors of one part, `g_ema`, `g`, `d` or `spectral`, without the prefix."""
         head = prefix + "."
         return {n[len(head) :]: t for n, t in self.tensors.items() if n.startswith(head)}
 

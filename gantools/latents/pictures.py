@@ -17,8 +17,8 @@ from gantools.latents.figures import sheet
 from gantools.latents.inputs import styles
 from gantools.latents.render import check_z, images
 from gantools.latents.sampled import drawn
+from gantools.networks.mapping import truncate
 from gantools.networks.network import Network
-from gantools.networks.stylegan2 import truncate
 from gantools.report import SampleError
 
 

@@ -82,8 +82,8 @@ class SpectralDiscriminator(nn.Module):
     """Logits [N, outputs] of the reduced spectra of pictures [N, C, H, W].
 
     form: log1p with a hidden layer is paper 003's (S3.16), 2,632 parameters for 10 outputs at 64
-    pixels; jung without one is Jung & Keuper's (S3.17). hidden: that layer's width, 0: none; by
-    default as many as bins with log1p, none with jung.
+    pixels; jung without one is Jung & Keuper's, with as many as bins their nonlinear one (S3.17).
+    hidden: that layer's width, 0: none; by default as many as bins with log1p, none with jung.
     """
 
     def __init__(
@@ -104,9 +104,10 @@ class SpectralDiscriminator(nn.Module):
         }[form]
         self.main = mlp([inputs, hidden, outputs] if hidden else [inputs, outputs])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x [N, C, H, W] -> [N, outputs]."""
-        return self.main(self.features(x))  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
+        """x [N, C, H, W] -> [N, outputs]; seen [N, bins]: factors of what it sees, as dropout's."""
+        found = self.features(x)
+        return self.main(found if seen is None else found * seen)  # type: ignore[no-any-return]
 
 
 class FourierDiscriminator(nn.Module):

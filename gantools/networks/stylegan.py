@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from gantools.networks import growing
 from gantools.networks.growing import dtype_at, fade, steps_down
 from gantools.networks.layers import SQRT2, Dense, entries
+from gantools.networks.mapping import Mapping
 from gantools.networks.sizes import SQUARE, Doubling
-from gantools.networks.stylegan2 import Mapping, Noise
+from gantools.networks.stylegan2 import Noise
 from gantools.ops.resample import fir, fir_kernel, nearest_up, nearest_up_conv
 from gantools.ops.styled import rendering
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gantools.networks.layers import SQRT2, Dense, entries, normalize_2nd_moment
-from gantools.networks.stylegan2 import truncate
+from gantools.networks.mapping import truncate
 from gantools.ops.filtered_lrelu import design_lowpass, filtered_lrelu
 
 EPS = 1e-8

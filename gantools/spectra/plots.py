@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from gantools.spectra.classifier import Classifier
 
+ERROR = "relative error (cut at ±1)"
 AXIS = 1 / np.sqrt(2)  # f / f_nyq where an axis ends and only the corners go on
 
 
@@ -27,36 +28,53 @@ def of_profiles(sets: Mapping[str, Spectrum], kind: str, errors: Mapping[str, np
     """
     drawn = figure(7, 6.5 if errors else 4.2)
     panels = drawn.subplots(1 + bool(errors), 1, sharex=True, squeeze=False)[:, 0]
-    low, high = np.inf, 0.0
-    for i, (name, found) in enumerate(sets.items()):
-        at, colour = found.frequencies[1:], f"C{i}"
-        values, floor = found.values[1:], _positive(found.values[1:]) / 10
-        style = "--" if errors and not i else "-"
-        panels[0].plot(at, values, style, color=colour, label=_plain(f"{name} ({found.count})"))
-        band = np.maximum(found.low[1:], floor), found.high[1:]
-        panels[0].fill_between(at, *band, color=colour, alpha=0.2, linewidth=0)
-        low, high = min(low, floor), max(high, np.nanmax(np.append(found.high[1:], values)))
-    if 0 < low < high < np.inf:  # not of pictures without any power beyond DC
-        panels[0].set_yscale("log")
-        panels[0].set_ylim(low, high * 1.5)
-    average = next(iter(sets.values())).average
-    label = {"mean": "E[S]", "logmean": "exp E[log S]"}[average]
-    panels[0].set_ylabel(f"spectral density, {label}")
+    counted = {f"{name} ({found.count})": found for name, found in sets.items()}
+    logarithmic([panels[0]], [draw_profiles(panels[0], counted, dashed=bool(errors))])
+    panels[0].set_ylabel(density_label(next(iter(sets.values()))))
     panels[0].legend(fontsize=8)
     for i, (name, error) in enumerate(errors.items(), 1):
         at = sets[name].frequencies[1:]
         panels[1].plot(at, np.clip(error[1:], -1, 1), color=f"C{i}")
         panels[1].axhline(0, color="C0", linestyle="--", linewidth=0.8)
         panels[1].set_ylim(-1.05, 1.05)
-        panels[1].set_ylabel("relative error (cut at ±1)")
-    for axes in panels:
-        _mark_axis(axes)
-    panels[-1].set_xlim(0, 1)
+        panels[1].set_ylabel(ERROR)
+        _mark_axis(panels[1])
     panels[-1].set_xlabel("f / f_nyq")
     return encoded(drawn, kind)
 
 
-def _plain(name: str) -> str:
+def draw_profiles(axes: Axes, sets: Mapping[str, Spectrum], *, dashed: bool) -> tuple[float, float]:
+    """Spectra and bands by name; dashed: the first one. What `logarithmic` takes for its ends."""
+    low, high = np.inf, 0.0
+    for i, (name, found) in enumerate(sets.items()):
+        at, colour = found.frequencies[1:], f"C{i}"
+        values, floor = found.values[1:], _positive(found.values[1:]) / 10
+        axes.plot(at, values, "--" if dashed and not i else "-", color=colour, label=plain(name))
+        band = np.maximum(found.low[1:], floor), found.high[1:]
+        axes.fill_between(at, *band, color=colour, alpha=0.2, linewidth=0)
+        low, high = min(low, floor), max(high, np.nanmax(np.append(found.high[1:], values)))
+    _mark_axis(axes)
+    axes.set_xlim(0, 1)
+    return low, high
+
+
+def logarithmic(panels: Sequence[Axes], ends: Sequence[tuple[float, float]]) -> None:
+    """One logarithmic scale for panels of spectra, from the lowest to the highest end."""
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    if not 0 < low < high < np.inf:  # of pictures without any power beyond DC
+        return
+    for axes in panels:
+        axes.set_yscale("log")
+        axes.set_ylim(low, high * 1.5)
+
+
+def density_label(found: Spectrum) -> str:
+    """What is drawn upwards."""
+    label = {"mean": "E[S]", "logmean": "exp E[log S]"}[found.average]
+    return f"spectral density, {label}"
+
+
+def plain(name: str) -> str:
     """A name that matplotlib neither takes for mathematics nor leaves out of a legend."""
     return (" " + name if name.startswith("_") else name).replace("$", "\\$")
 
@@ -98,34 +116,10 @@ def of_evolution(
     """
     drawn = figure(6.5, 5)
     axes = drawn.subplots()
-    mesh = _evolution(axes, times, errors, at)
-    drawn.colorbar(mesh, ax=axes, ticks=[-1, 0, 1], label="relative error (cut at ±1)")
+    mesh = draw_evolution(axes, times, errors, at)
+    drawn.colorbar(mesh, ax=axes, ticks=[-1, 0, 1], label=ERROR)
     axes.set_xlabel("f / f_nyq")
     axes.set_ylabel(label)
-    return encoded(drawn, kind)
-
-
-def of_evolutions(
-    panels: Sequence[tuple[str, Sequence[float], np.ndarray]],
-    at: np.ndarray,
-    columns: int,
-    kind: str,
-) -> bytes:
-    """Several of them side by side: (title, times, errors [times, bins]) each (Fig 2)."""
-    rows = -(-len(panels) // columns)
-    drawn = figure(2.6 * columns + 0.9, 2.5 * rows + 0.4)
-    cells = drawn.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    mesh = None
-    for axes, (title, times, errors) in zip(cells.flat, panels, strict=False):
-        mesh = _evolution(axes, times, errors, at)
-        axes.set_title(_plain(title), fontsize=9)
-    for axes in cells.flat[len(panels) :]:
-        axes.set_axis_off()
-    if mesh is not None:
-        label = "relative error (cut at ±1)"
-        drawn.colorbar(mesh, ax=cells, ticks=[-1, 0, 1], label=label)
-    drawn.supxlabel("f / f_nyq", fontsize=10)
-    drawn.supylabel("iterations", fontsize=10)
     return encoded(drawn, kind)
 
 
@@ -138,14 +132,17 @@ def of_courses(
     for i, (name, (steps, values)) in enumerate(courses.items()):
         style = ("-", "--", ":", "-.")[i // 10 % 4]
         mark = "o" if len(steps) == 1 else ""
-        axes.plot(steps, values, style, marker=mark, color=f"C{i % 10}", label=_plain(name))
+        axes.plot(steps, values, style, marker=mark, color=f"C{i % 10}", label=plain(name))
     axes.set_xlabel("iterations")
     axes.set_ylabel(label)
     axes.legend(fontsize=8)
     return encoded(drawn, kind)
 
 
-def _evolution(axes: Axes, times: Sequence[float], errors: np.ndarray, at: np.ndarray) -> QuadMesh:
+def draw_evolution(
+    axes: Axes, times: Sequence[float], errors: np.ndarray, at: np.ndarray
+) -> QuadMesh:
+    """Relative errors [times, bins] at frequencies [bins], as `of_evolution`."""
     mesh = axes.pcolormesh(
         np.append(at[1:], 2 * at[-1] - at[-2]),
         _borders(np.asarray(times, float)),

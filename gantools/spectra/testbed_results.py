@@ -13,7 +13,7 @@ from torch import Tensor
 from gantools.io import image
 from gantools.ops.pixels import to_uint8
 from gantools.ops.spectrum import frequencies, reduced
-from gantools.spectra import plots
+from gantools.spectra import grids, plots
 from gantools.spectra.discriminator_testbed import TOLD
 from gantools.spectra.profile import Spectrum, relative_error
 from gantools.spectra.testbed import Bed
@@ -50,7 +50,8 @@ def entry(bed: Bed, course: Course, paper: Mapping[str, Mapping[str, float]]) ->
 def high_power(targets: Tensor, spectrum: np.ndarray) -> float:
     """The spectrum's sum beyond the end of an axis, f / f_nyq = 0.707, over that of the targets."""
     beyond = frequencies(targets.shape[2], targets.shape[3]) >= plots.AXIS
-    return float(spectrum[beyond].sum() / real_spectrum(targets)[beyond].sum())
+    with np.errstate(divide="ignore", invalid="ignore"):  # of flat pictures
+        return float(spectrum[beyond].sum() / real_spectrum(targets)[beyond].sum())
 
 
 def real_spectrum(targets: Tensor) -> np.ndarray:
@@ -85,14 +86,15 @@ def evolution(entries: Sequence[Entry], at: np.ndarray, columns: int, kind: str)
     """The errors of the spectra over frequency and time, a panel for each configuration."""
     several = len({entry["num"] for entry in entries}) > 1
     panels = [
-        (
+        grids.Evolution(
             f"{entry['name']}, {entry['num']}" if several else entry["name"],
             entry["steps"],
             np.array(entry["relative_error"]),
+            at,
         )
         for entry in entries
     ]
-    return plots.of_evolutions(panels, at, columns, kind)
+    return grids.of_evolutions(grids.wrapped(panels, columns), kind)
 
 
 def curves(entries: Sequence[Entry]) -> bytes:

@@ -8,7 +8,6 @@ read w off G's picture of it.
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +15,12 @@ from torch import Tensor
 
 from gantools.inversion.alae import AlaeEncoder
 from gantools.training import control
+from gantools.training.distributed import Ranks
 from gantools.training.draws import Player
 from gantools.training.growing import GrowingTrainer
+from gantools.training.growing_presets import GrowingConfig
+from gantools.training.networks import Networks
+from gantools.training.reader import Reader
 from gantools.training.schedule import Moment
 
 # The averages' half-life is at most this share of the pictures shown so far: averages of a young E
@@ -31,8 +34,16 @@ class AlaeTrainer(GrowingTrainer):
     E and D share an optimiser, as F and G do; the third step has a gradient in E and G alone.
     """
 
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
+    def __init__(
+        self,
+        config: GrowingConfig,
+        networks: Networks,
+        reader: Reader,
+        *,
+        ranks: Ranks | None = None,
+        batch_gpu: int | None = None,
+    ) -> None:
+        super().__init__(config, networks, reader, ranks=ranks, batch_gpu=batch_gpu)
         self.encoder: AlaeEncoder = self.d.encoder
         self.e_ema = copy.deepcopy(self.encoder).eval().requires_grad_(False)
         self.averages["e_ema"] = self.e_ema

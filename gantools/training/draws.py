@@ -102,7 +102,7 @@ class Draws:
         self.averages: dict[str, nn.Module] = {}  # beside g_ema, by their names in the state file
         self.g_params: list[Any] = list(self.g.parameters())
         self.d_params: list[Any] = list(self.d.parameters())
-        self.critic = Critic(config)
+        self.critic = Critic(config, networks.spectral)
         if not self.critic.separate:
             self.d_params += self.critic.params
         self.spec_reg = config.spec_reg
@@ -201,9 +201,20 @@ class Draws:
             for parameter in parameters:
                 parameter.requires_grad_(not frozen)
 
-    def _scored(self, images: Tensor, name: str) -> Tensor:
-        """The spectral discriminator's scores [N, 1] (else [N, 0]), told as `name`."""
-        scores = self.critic.scores(images)
+    def _judged(self, images: Tensor, n: int) -> Tensor:
+        """The spectral discriminator's scores [·, 1] (else [·, 0]) of a part of a batch of n.
+
+        With dropout of the bins that it sees, drawn anew each time (S3.17).
+        """
+        drop = self.critic.dropout
+        if not drop:
+            return self.critic.scores(images)
+        drawn = torch.rand(n, self.critic.inputs, generator=self.generator, device=self.device)
+        return self.critic.scores(images, self._share(drawn >= drop) / (1 - drop))
+
+    def _scored(self, images: Tensor, n: int, name: str) -> Tensor:
+        """The same, told as `name`."""
+        scores = self._judged(images, n)
         if scores.numel():
             self.sums.add(name, scores)
         return scores

@@ -241,11 +241,13 @@ class GrowingTrainer(Draws):
         `scores` gets D's mean logit of the fakes.
         """
         c = self.config
-        r1 = c.gamma > 0
+        r1 = c.gamma > 0 and self.iteration % c.r1_interval == 0
         reals.requires_grad_(r1)
         real_logits, real_classes = self._logits(reals, label, now.lod)
         fake_logits, fake_classes = self._logits(fakes, label, now.lod)
-        real, false = self._scored(reals, "spectral_real"), self._scored(fakes, "spectral_fake")
+        n = now.batch
+        real = self._scored(reals, n, "spectral_real")
+        false = self._scored(fakes, n, "spectral_fake")
         joined = self.critic.joined(fake_logits, false)
         if c.loss == "gan-cls":
             wrong, _ = self._logits(reals, self._other_classes(label, now.batch), now.lod)
@@ -256,8 +258,9 @@ class GrowingTrainer(Draws):
         self.sums.add("score_real", real_logits)
         self.sums.add("score_fake", fake_logits)
         if r1:
-            penalty = self.critic.penalty(real_logits, real, reals, self._gamma(now))
-            self.sums.add("r1", penalty)
+            gamma = self._gamma(now) * c.r1_interval
+            penalty = self.critic.penalty(real_logits, real, reals, gamma)
+            self.sums.add("r1", penalty / c.r1_interval)
             loss = loss + penalty
         if c.loss == "wgan-gp":
             loss = loss + self._wgan_terms(reals, fakes, label, real_logits, now)
@@ -302,7 +305,7 @@ class GrowingTrainer(Draws):
         label = self._label(now.batch)
         fakes = self._fakes(now.batch, now.lod, label)
         logits, classes = self._logits(fakes, label, now.lod)
-        joined = self.critic.joined(logits, self.critic.scores(fakes))
+        joined = self.critic.joined(logits, self._judged(fakes, now.batch))
         loss = self._g_loss(joined, classes, label)
         if not self.spec_reg:
             return loss

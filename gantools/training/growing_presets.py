@@ -34,17 +34,18 @@ class GrowingConfig:
     stable_kimg and fade_kimg None: the schedule's own; growing False: full resolution throughout,
     as SNGAN always. decay_kimg: length of a run whose learning rate falls (None: the schedule's).
     batch None: the schedule's, by resolution and `gpus`, the number that its table is for. course:
-    PGGAN's own schedule (v1) or its faster one (v2). gamma: R1's weight (logistic,
-    hinge). gp_weight, gp_target, drift: WGAN-GP's. simultaneous: D and G step together, not in turn
-    (S1.21). d_channel_base: D's channels (None: as many as G's). batch_norm: in both networks, in
-    the place of equalized learning rates and PixelNorm; tanh: at the end of G (S1.22). ablation:
-    the row of S1.14 that shapes the networks. ema_kimg: half-life. upsample, downsample: how the
-    networks double and halve (S3.9, S3.14; None: the family's own way); single_rgb: they have a
-    ToRGB and a FromRGB at full resolution alone. Of BigGAN: d_lr, D's own rate (None: lr);
-    accumulate: parts of a batch, one after another, each with moments of its own in batch norm;
-    ema_start_kimg: before it the average is G itself; ch: the unit of the channels; attention: at
-    so many pixels, 0 for none; embed_dim, hier: networks.biggan; init: of the weights. The other
-    entries are as in presets.TrainConfig.
+    PGGAN's own schedule (v1) or its faster one (v2). gamma: R1's weight (logistic, hinge);
+    r1_interval: it is asked every so many steps, as many times as strong. gp_weight, gp_target,
+    drift: WGAN-GP's. simultaneous: D and G step together, not in turn (S1.21). d_channel_base: D's
+    channels (None: as many as G's). batch_norm: in both networks, in the place of equalized
+    learning rates and PixelNorm; tanh: at the end of G (S1.22). ablation: the row of S1.14 that
+    shapes the networks. ema_kimg: half-life. upsample, downsample: how the networks double and
+    halve (S3.9, S3.14; None: the family's own way); single_rgb: they have a ToRGB and a FromRGB at
+    full resolution alone. Of BigGAN: d_lr, D's own rate (None: lr); accumulate: parts of a batch,
+    one after another, each with moments of its own in batch norm; ema_start_kimg: before it the
+    average is G itself; ch: the unit of the channels; attention: at so many pixels, 0 for none;
+    embed_dim, hier: networks.biggan; init: of the weights. The other entries are as in
+    presets.TrainConfig.
     """
 
     family: Family
@@ -66,6 +67,7 @@ class GrowingConfig:
     d_steps: int = 1
     simultaneous: bool = False
     gamma: float = 0.0
+    r1_interval: int = 1
     gp_weight: float = 10.0
     gp_target: float = 1.0
     drift: float = 0.001
@@ -97,6 +99,7 @@ class GrowingConfig:
     channels: int = 3
     first_block: tuple[int, int] = SQUARE
     spectral_d: str | None = None
+    spectral_dropout: float = 0.0
     f_mining: bool = False
     spec_reg: str | None = None
     upsample: str | None = None
@@ -381,6 +384,8 @@ def _check(config: GrowingConfig) -> None:
         raise Usage(f"--loss {config.loss}: expected one of {', '.join(LOSSES)}")
     if config.loss in ("wgan-gp", "lsgan") and config.gamma:
         raise Usage(f"--gamma is R1's weight, which --loss {config.loss} has not")
+    if config.r1_interval > 1 and not config.gamma:
+        raise Usage(f"--r1-interval {config.r1_interval}: without --gamma there is no R1")
     bases = {"--channel-base": config.channel_base, "--d-channel-base": config.d_channel_base}
     for flag, base in bases.items() if config.family not in ("sngan", "biggan") else ():
         if base is not None and base < size:

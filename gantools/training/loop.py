@@ -83,7 +83,7 @@ class Trainer(Draws):
         fake = self._fakes(self._synthesis, self._styles(n, label), n)
         seen = self._augmented(fake)
         logits = self._d(seen, label, self.dtype)
-        loss = losses.generator_loss(self.critic.joined(logits, self.critic.scores(seen)))
+        loss = losses.generator_loss(self.critic.joined(logits, self._judged(seen, n)))
         self.sums.add("loss_g", loss)
         self.sums.add("score_fake", logits)
         return self._regularised(loss, self._scaled(shown)[0], fake) if self.spec_reg else loss
@@ -115,7 +115,10 @@ class Trainer(Draws):
         fake, reals = self._augmented(fake), self._augmented(reals)
         fake_logits = self._d(fake, label, self.dtype)
         real_logits = self._d(reals, real_label, self.dtype)
-        real, false = (self._scored(reals, "spectral_real"), self._scored(fake, "spectral_fake"))
+        real, false = (
+            self._scored(reals, n, "spectral_real"),
+            self._scored(fake, n, "spectral_fake"),
+        )
         joined = self.critic.joined
         loss = losses.discriminator_loss(joined(real_logits, real), joined(fake_logits, false))
         self.sums.add("loss_d", loss)
@@ -129,7 +132,8 @@ class Trainer(Draws):
         reals, label = self._scaled(shown)
         reals.requires_grad_()
         seen = self._augmented(reals)
-        logits, scores = self.d(seen, label, self.dtype), self.critic.scores(seen)
+        logits = self.d(seen, label, self.dtype)
+        scores = self._judged(seen, self.config.batch)
         penalty = self.critic.penalty(logits, scores, reals, self.config.gamma)
         self.sums.add("r1", penalty)
         return penalty * control.D_INTERVAL + (logits.sum() + scores.sum()) * 0

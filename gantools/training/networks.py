@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from gantools.networks.network import fill, new_discriminator, new_generator
 from gantools.networks.sizes import SQUARE, first_block, scaled
 from gantools.networks.stylegan2_discriminator import Discriminator
 from gantools.report import Usage
-from gantools.training import shape
+from gantools.training import shape, spectral
 from gantools.training.alae_networks import Critic
 from gantools.training.growing_presets import GrowingConfig
 from gantools.training.presets import DOWNSAMPLE, UPSAMPLE, TrainConfig
@@ -30,11 +30,12 @@ CLAMP = 256.0  # of the activations in float16, as NVIDIA; bfloat16 has the rang
 
 @dataclass
 class Networks:
-    """The three networks of a run."""
+    """The three networks of a run, and what its spectral discriminator starts from."""
 
     g: Any
     d: Any
     g_ema: Any
+    spectral: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def new_networks(
@@ -181,7 +182,26 @@ def from_checkpoint(
     _fill(networks.g, _kept(checkpoint.part("g") or ema, networks.g))
     if checkpoint.part("d"):
         _fill(networks.d, checkpoint.part("d"))
+    networks.spectral = _spectral(checkpoint, config)
     return networks, [files.identity(ema), *checkpoint.meta.get("derived_from", [])]
+
+
+def _spectral(checkpoint: Checkpoint, config: TrainConfig | GrowingConfig) -> dict[str, np.ndarray]:
+    """The file's spectral discriminator where the run has one of its kind; else none (S3.24)."""
+    told = checkpoint.config.get("spectral")
+    theirs = told.get("kind") if isinstance(told, dict) else None
+    ours = spectral.kind_of(config)
+    if theirs is None or theirs != ours:
+        if theirs is not None:
+            what = f"{ours} starts fresh" if ours else "this run has none"
+            report.note(f"the network's spectral discriminator is {theirs}; {what}")
+        return {}
+    tensors = checkpoint.part("spectral")
+    try:
+        spectral.Critic(config, tensors)
+    except ValueError as e:
+        raise Usage(f"--net: the file's spectral discriminator does not fit ({e})") from None
+    return tensors
 
 
 def _kept(tensors: dict[str, np.ndarray], module: torch.nn.Module) -> dict[str, np.ndarray]:

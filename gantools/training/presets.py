@@ -30,9 +30,10 @@ class TrainConfig:
     4 has alpha. gpus: the number that auto's batch is for. resolution and first_block are what
     `shape.of` makes of a size. fnz: the block, 1-based, at which the generator starts from
     sampled features (S2.20), 0: a constant; noise_blur: their sigma_max in cells (S2.21).
-    spectral_d: the form of the discriminator of spectra, f_mining: scores of spectra, spec_reg:
-    durall's regulariser (S3.16-S3.18, S3.30). upsample, downsample: the filters of UPSAMPLE and
-    DOWNSAMPLE, None: bilinear. wavelet: both networks have coefficients for pictures (S3.19).
+    spectral_d: the form of the discriminator of spectra, spectral_dropout: of what it sees,
+    f_mining: scores of spectra, spec_reg: durall's regulariser (S3.16-S3.18, S3.30). upsample,
+    downsample: the filters of UPSAMPLE and DOWNSAMPLE, None: bilinear. wavelet: both networks
+    have coefficients for pictures (S3.19).
     """
 
     family: ClassVar[str] = "stylegan2"
@@ -70,6 +71,7 @@ class TrainConfig:
     fnz: int = 0
     noise_blur: float = 0.0
     spectral_d: str | None = None
+    spectral_dropout: float = 0.0
     f_mining: bool = False
     spec_reg: str | None = None
     upsample: str | None = None

@@ -92,8 +92,8 @@ def _reconstructions(folder: Path, lines: Sequence[dict[str, Any]]) -> list[str]
     if not figures:
         return []
     return [
-        "<h2>Reconstructions</h2><p>Rows of pictures, and below each what the averaged encoder and "
-        'generator make of it.</p><div class="row">',
+        "<h2>Reconstructions</h2><p>Rows of pictures, held out where some are, and below each what "
+        'the averaged encoder and generator make of it.</p><div class="row">',
         *figures,
         "</div>",
     ]

@@ -30,19 +30,24 @@ def sample_name(images: int) -> str:
 
 
 def save_network(path: Path, trainer: Trainer, meta: dict[str, Any]) -> str:
-    """Write g_ema, g and d as a network file; returns its identity.
+    """Write g_ema, g, d and a spectral discriminator as a network file; returns its identity.
 
     ALAE's is a StyleGAN network without a discriminator: its own judges w.
     """
     family = trainer.config.family
     players = {"g": trainer.g} if family == "alae" else {"g": trainer.g, "d": trainer.d}
+    parts = {"g_ema": trainer.g_ema, **players}
+    if trainer.critic.net is not None:
+        parts["spectral"] = trainer.critic.net
     tensors = {
         f"{part}.{name}": value
-        for part, module in {"g_ema": trainer.g_ema, **players}.items()
+        for part, module in parts.items()
         for name, value in numbers(module).items()
     }
     growth = {"lod": trainer.lod} if family in ("pggan", "stylegan", "alae") else {}
     config = {part: {**module.cfg.to_dict(), **growth} for part, module in players.items()}
+    if trainer.critic.net is not None:
+        config["spectral"] = {"kind": trainer.critic.kind}
     meta = {**meta, "images_shown": trainer.images}
     own = "stylegan" if family == "alae" else family
     return network.save(path, Checkpoint(own, config, tensors, meta))

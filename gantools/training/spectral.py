@@ -6,17 +6,21 @@ one half; F-mining's score only shifts D's, and neither player has a gradient th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gantools.io import seeds
+from gantools.networks.network import fill
 from gantools.networks.spectral_discriminator import (
     SpectralDiscriminator,
     SpectralScore,
     combined,
 )
+from gantools.ops.spectrum import bins
 from gantools.report import Usage
 from gantools.training import losses
 
@@ -24,8 +28,9 @@ if TYPE_CHECKING:
     from gantools.training.growing_presets import GrowingConfig
     from gantools.training.presets import TrainConfig
 
-Kind = Literal["", "log1p", "jk", "f-mining"]
-FORMS = ("log1p", "jk")
+Kind = Literal["", "log1p", "jk", "jk-nonlinear", "f-mining"]
+JK: tuple[Kind, ...] = ("jk", "jk-nonlinear")
+FORMS = ("log1p", *JK)
 STYLEGAN_SHARE = 0.4  # of F-mining's score in SSD-GAN's StyleGAN (S3.18)
 LOSSES = ("logistic", "hinge")  # those that the papers have it with
 
@@ -46,8 +51,12 @@ def check(config: TrainConfig | GrowingConfig) -> None:
     if config.f_mining and config.spectral_d:
         raise Usage("--f-mining and --spectral-d: one of them")
     flag = "--f-mining" if config.f_mining else f"--spectral-d {config.spectral_d}"
-    grey = flag if kind_of(config) in ("jk", "f-mining") else "--spec-reg durall"
-    if config.channels == 4 and (kind_of(config) in ("jk", "f-mining") or config.spec_reg):
+    if config.spectral_dropout and not config.spectral_d:
+        raise Usage("--spectral-dropout is for --spectral-d, which is not given")
+    if not 0 <= config.spectral_dropout < 1:
+        raise Usage(f"--spectral-dropout {config.spectral_dropout:g}: from 0 on, below 1")
+    grey = flag if kind_of(config) in (*JK, "f-mining") else "--spec-reg durall"
+    if config.channels == 4 and (kind_of(config) in (*JK, "f-mining") or config.spec_reg):
         raise Usage(f"{grey} looks at grey pictures, and these have alpha (--channels 4)")
     if not kind_of(config):
         return
@@ -61,26 +70,39 @@ def check(config: TrainConfig | GrowingConfig) -> None:
 class Critic:
     """The spectral discriminator of a run, or none: `net` is None then and nothing changes.
 
-    Fresh from the seed, whatever the networks started from. separate: it has an optimiser of its
-    own; log1p shares D's. own_r1: it has an R1 of its own.
+    start: the tensors that it starts from; without any it is fresh from the seed, whatever the
+    networks started from. separate: it has an optimiser of its own; log1p shares D's. own_r1: it
+    has an R1 of its own. dropout: the probability with which it does not see a bin.
     """
 
-    def __init__(self, config: TrainConfig | GrowingConfig) -> None:
+    def __init__(
+        self, config: TrainConfig | GrowingConfig, start: Mapping[str, np.ndarray] | None = None
+    ) -> None:
         self.kind = kind_of(config)
-        self.separate = self.kind in ("jk", "f-mining")
+        self.separate = self.kind in (*JK, "f-mining")
+        self.dropout, self.inputs = config.spectral_dropout, bins(*config.size)
         stylegan = config.family == "stylegan2"
         self.share = STYLEGAN_SHARE if stylegan else 1.0
-        self.own_r1 = self.kind == "jk" and stylegan
+        self.own_r1 = self.kind in JK and stylegan
         self.net: nn.Module | None = None
         if self.kind:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seeds.derive(config.seed, "networks", "spectral"))
-                self.net = _new(self.kind, config.size).to(config.device)
+                self.net = _new(self.kind, config.size)
+            if start:
+                fill(self.net, dict(start))
+            self.net.to(config.device)
         self.params: list[Any] = [] if self.net is None else list(self.net.parameters())
 
-    def scores(self, images: Tensor) -> Tensor:
-        """[N, C, H, W] -> [N, 1]; [N, 0] where there is none."""
-        return images.new_empty(len(images), 0) if self.net is None else self.net(images)
+    def scores(self, images: Tensor, seen: Tensor | None = None) -> Tensor:
+        """[N, C, H, W] -> [N, 1], or [N, 0] where there is none.
+
+        seen: dropout's factors, [N, inputs].
+        """
+        if self.net is None:
+            return images.new_empty(len(images), 0)
+        scores: Tensor = self.net(images) if seen is None else self.net(images, seen)
+        return scores
 
     def joined(self, logits: Tensor, scores: Tensor) -> Tensor:
         """What the players' losses, which are means, take for D's logits [N, 1].
@@ -116,4 +138,5 @@ class Critic:
 def _new(kind: Kind, size: tuple[int, int]) -> nn.Module:
     if kind == "f-mining":
         return SpectralScore(size)
-    return SpectralDiscriminator(size, form="jung" if kind == "jk" else "log1p")
+    hidden = bins(*size) if kind == "jk-nonlinear" else None
+    return SpectralDiscriminator(size, form="jung" if kind in JK else "log1p", hidden=hidden)
