@@ -11,6 +11,7 @@ from test_dse_training import network_file
 from test_project_encoder import kept_beside
 from torch import nn
 
+from gantools.commands._project_options import method_names
 from gantools.inversion import cam
 from gantools.inversion.areas import areas_of
 from gantools.io import image
@@ -157,3 +158,8 @@ def test_what_has_no_sheet_is_one_line(
     result = gt("project", photos, "--net", net, *flags, "-o", ".png")
     assert (result.code, result.out) == (2, b"")
     assert why in result.err and len(result.err.splitlines()) == 1
+
+
+def test_the_shell_completes_each_of_several_methods() -> None:
+    assert method_names("encoder,id") == ["encoder,idinvert"]
+    assert "hybrid" in method_names("") and method_names("encoder,x") == []

@@ -113,6 +113,8 @@ def put(
         sheet = [[three[scale] for three in row] for scale in range(len(NAMES)) for row in parts]
         names = [f"{area} of {name}" for area in NAMES for name in names]
     args = {"figure": figure, **({"tsa": tsa} if look else {}), "seed": rows[0].wishes.seed}
+    for row in rows:
+        args |= row.wishes.changes
     cells = [item.key for _ in sheet for item in shown]
     story = figures.story("project", figure, len(shown), cells, args, network.story())
     pixels = figures.sheet([cell for row in sheet for cell in row], len(shown))

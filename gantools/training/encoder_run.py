@@ -25,7 +25,7 @@ from gantools.training import encoder_state as state
 from gantools.training.data import Pictures
 from gantools.training.distributed import Ranks
 from gantools.training.encoder_state import Saved
-from gantools.training.encoder_trainer import Trainer, Training
+from gantools.training.encoder_trainer import Trainer, Training, check_shares
 from gantools.training.folders import Interruption
 from gantools.training.memory import keep_memory
 from gantools.training.reader import Reader
@@ -56,10 +56,13 @@ def train(job: EncoderJob, config: Training, network: Network) -> None:
     # What is refused for good is refused before there is a folder.
     config.check(network)
     embed = config.embed(network)
-    with (
-        distributed.joined(config.device) as ranks,
-        folders.opened(job.folder, ranks) as log,
-    ):
+    with distributed.joined(config.device) as ranks:
+        check_shares(config, ranks)
+        _train(job, config, network, embed, ranks)
+
+
+def _train(job: EncoderJob, config: Training, network: Network, embed: Embed, ranks: Ranks) -> None:
+    with folders.opened(job.folder, ranks) as log:
         saved = state.read(job.folder)
         pictures = _pictures(job, config, network, ranks)
         if pictures is not None:

@@ -86,6 +86,15 @@ class Training:
         """A trainer; fresh: of an encoder as a run begins, else of one that is filled next."""
 
 
+def check_shares(config: Training, ranks: Ranks) -> None:
+    """Usage where a batch does not divide over processes, or a loss looks at all of it at once."""
+    if ranks.world == 1:
+        return
+    if config.alone:
+        raise Usage(f"{config.alone} looks at whole batches: train in one process")
+    ranks.share(config.batch)
+
+
 C = TypeVar("C", bound=Training)
 E = TypeVar("E", bound=nn.Module)
 
@@ -120,14 +129,12 @@ class Trainer(Generic[C, E]):
     def divide(self, ranks: Ranks) -> None:
         """Train with other processes, each of which has an equal share of every batch.
 
-        Usage where the batch does not divide, or a loss looks at all of it at once.
+        Usage where they cannot (`check_shares`).
         """
+        check_shares(self.config, ranks)
         self.ranks = ranks
         if ranks.world == 1:
             return
-        if self.config.alone:
-            raise Usage(f"{self.config.alone} looks at whole batches: train in one process")
-        ranks.share(self.config.batch)
         for module in self.encoder.modules():
             if isinstance(module, Moments | Norm):
                 module.processes = ranks
