@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gantools.inversion.dse_blocks import moments, normalised, statistics
-from gantools.io import network as networks
+from gantools.inversion.encoder import must_fit
 from gantools.io.latent import Latent
 from gantools.networks import stylegan
 from gantools.networks.growing import Conv, Dense, fade, shrunk, steps_down
@@ -24,7 +24,6 @@ from gantools.networks.layers import entries
 from gantools.networks.network import Network
 from gantools.networks.sizes import SQUARE, Doubling
 from gantools.ops.resample import box_down, fir, fir_kernel
-from gantools.report import Usage
 
 ARCH = "alae"
 EPS = 1e-5  # of the instance norms, whose gradients R1 squares: the published code's
@@ -145,13 +144,8 @@ class AlaeEncoder(nn.Module):
 
     def check(self, network: Network) -> None:
         """Usage where it was trained with another network."""
-        own = {**network.meta, "id": network.id}
         theirs = AlaeConfig.of(network.g.cfg) if network.family == "stylegan" else None
-        if not networks.fits(self.network, own) or theirs != self.config:
-            raise Usage(
-                f"an encoder for {self.network.get('name')} ({self.network_id[:12]}), not for "
-                f"{network.name} ({network.id[:12]}): give its own network with --net"
-            )
+        must_fit(self.network, network, theirs == self.config)
 
     @torch.no_grad()
     def latents(self, keys: Sequence[str], pictures: Tensor) -> list[Latent]:

@@ -80,7 +80,7 @@ class EncoderConfig:
     @property
     def factor(self) -> int:
         """By how much pictures are reduced before the backbone: max(1, resolution / 256)."""
-        return 1 << max(0, int(math.log2(min(self.size) / LARGEST)))
+        return reduction(self.size)
 
     def stride(self, height: int) -> float:
         """Pixels that the backbone sees per cell of a map that is `height` high."""
@@ -212,6 +212,11 @@ class Encoder(nn.Module):
             )
             for i, key in enumerate(keys)
         ]
+
+
+def reduction(size: tuple[int, int]) -> int:
+    """Pixels a side of a picture [height, width] that make one of what a backbone sees."""
+    return 1 << max(0, int(math.log2(min(size) / LARGEST)))
 
 
 def must_fit(named: Mapping[str, Any], network: Network, same: bool) -> None:

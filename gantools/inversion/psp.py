@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from gantools.inversion import encoder_backbones as backbones
 from gantools.inversion.dse import facts
-from gantools.inversion.encoder import LARGEST, must_fit
+from gantools.inversion.encoder import must_fit, reduction
 from gantools.inversion.irse import UNITS, WIDTH, IrSe, widths
 from gantools.io.latent import Latent
 from gantools.networks.layers import Dense, entries
@@ -73,7 +73,7 @@ class PspConfig:
     @property
     def factor(self) -> int:
         """Pixels a side that make one of what is seen."""
-        return 1 << max(0, int(math.log2(min(self.size) / LARGEST)))
+        return reduction(self.size)
 
     def level(self, style: int) -> int:
         """The level of a style: 0 coarse, 1 medium, 2 fine."""

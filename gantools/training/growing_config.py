@@ -12,7 +12,6 @@ from gantools.inversion.alae import AlaeConfig
 from gantools.networks import pggan, pggan_discriminator, sngan, sngan_discriminator, stylegan
 from gantools.networks.sizes import SQUARE, scaled
 from gantools.networks.stylegan2 import widths
-from gantools.report import Usage
 from gantools.training import ablations, biggan_presets, schedule
 from gantools.training.alae_networks import LR_MULT
 from gantools.training.presets import read_back
@@ -119,10 +118,7 @@ class GrowingConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> GrowingConfig:
         """Read back; entries that this version does not know are an error."""
-        unknown = sorted(set(values) - {f.name for f in fields(cls)})
-        if unknown:
-            raise Usage(f"the run was made by another version: unknown setting {unknown[0]}")
-        return cls(**read_back(values))
+        return cls(**read_back(values, {f.name for f in fields(cls)}))
 
     def schedule(self) -> Schedule:
         """The course of the run."""

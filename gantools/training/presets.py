@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
@@ -93,10 +94,7 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
         """Read back; entries that this version does not know are an error."""
-        unknown = sorted(set(values) - {f.name for f in fields(cls)})
-        if unknown:
-            raise Usage(f"the run was made by another version: unknown setting {unknown[0]}")
-        config = cls(**read_back(values))
+        config = cls(**read_back(values, {f.name for f in fields(cls)}))
         if config.preset not in NAMES:
             raise Usage(f"the run was made by another version: unknown preset {config.preset}")
         if not all(isinstance(n, int) and n > 0 for n in (config.resolution, config.batch)):
@@ -104,8 +102,11 @@ class TrainConfig:
         return config
 
 
-def read_back(values: dict[str, Any]) -> dict[str, Any]:
-    """A run's settings of JSON as they were; Usage for a first block that cannot be."""
+def read_back(values: dict[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """A run's settings of JSON as they were; Usage for one not known, or an impossible block."""
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise Usage(f"the run was made by another version: unknown setting {unknown[0]}")
     try:
         block = first_block(values.get("first_block", SQUARE))
     except ValueError as e:
