@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +107,26 @@ def test_damaged_files_are_one_line(gt: Any, published: dict[str, Any], tmp_path
         assert (result.code, len(result.err.splitlines())) == (2, 1), result.err
         assert why in result.err
         assert [p.name for p in tmp_path.iterdir()] == ["psp_ffhq_encode.pt"]
+
+
+SHAPED = """
+import sys, torch
+from gantools.inversion import alae, dse, encoder, psp
+shapes = [
+    (psp.PspEncoder, psp.PspConfig((64, 64), 3, 10, 8, width=8, depth=10)),
+    (dse.DseEncoder, dse.DseConfig((64, 64), 3, (4, 4), 8, 16, num_ws=10, w_dim=8, blur=True)),
+    (alae.AlaeEncoder, alae.AlaeConfig(16, (8, 8, 8), w_dim=8)),
+]
+with torch.device("meta"):
+    for kind, config in shapes:
+        kind(config, {})
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_shaping_an_encoder_costs_no_compiler() -> None:
+    """Some operations on the meta device import torch._dynamo: a second of a command's start."""
+    said = subprocess.run(
+        [sys.executable, "-c", SHAPED], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == "False"

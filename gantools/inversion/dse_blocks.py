@@ -31,7 +31,7 @@ class Conv(nn.Conv2d):
     def __init__(self, inputs: int, outputs: int, kernel: int, *, bias: bool = False) -> None:
         super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
         self.rate = SQRT2 / math.sqrt(inputs * kernel * kernel)
-        nn.init.normal_(self.weight, 0, self.rate)
+        self.weight = nn.Parameter(torch.randn(self.weight.shape).mul_(self.rate))
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
@@ -42,7 +42,7 @@ class Dense(nn.Linear):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs)
         self.rate = 1 / math.sqrt(inputs)
-        nn.init.normal_(self.weight, 0, self.rate)
+        self.weight = nn.Parameter(torch.randn(self.weight.shape).mul_(self.rate))
         nn.init.zeros_(self.bias)
 
 

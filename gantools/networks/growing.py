@@ -71,7 +71,7 @@ class Weight(nn.Module):
     def __init__(self, *shape: int, gain: float = SQRT2, equalized: bool = True) -> None:
         super().__init__()
         scale = gain / math.sqrt(math.prod(shape[1:]))
-        self.weight = nn.Parameter(torch.randn(shape) * (1 if equalized else scale))
+        self.weight = nn.Parameter(torch.randn(shape).mul_(1 if equalized else scale))
         self.scale = scale if equalized else 1.0
 
     def scaled(self, dtype: torch.dtype) -> Tensor:

@@ -51,7 +51,7 @@ class Dense(nn.Module):
         gain: Literal["behind", "weight"] = "behind",
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_mult)
+        self.weight = nn.Parameter(torch.randn(out_features, in_features).div_(lr_mult))
         self.bias = nn.Parameter(torch.full([out_features], bias_init / lr_mult)) if bias else None
         self.lr_mult = lr_mult
         self.lrelu = lrelu

@@ -24,8 +24,8 @@ DOWNSAMPLINGS: tuple[Downsampling, ...] = get_args(Downsampling)
 
 
 def fir_kernel(taps: Sequence[float]) -> Tensor:
-    """The separable kernel of `taps`, [k, k], summing to 1."""
-    row = torch.tensor(list(taps), dtype=torch.float32)
+    """The separable kernel of `taps`, [k, k], summing to 1; on the CPU, whatever the default."""
+    row = torch.tensor(list(taps), dtype=torch.float32, device="cpu")
     kernel = torch.outer(row, row)
     return kernel / kernel.sum()
 
