@@ -187,6 +187,16 @@ R1Interval = Annotated[
         min=1,
     ),
 ]
+Mixing = Annotated[
+    float | None,
+    number(
+        "--mixing",
+        "P",
+        "Share of the fakes whose upper layers have the style of another z. Default: 0.9.",
+        min=0.0,
+        max=1.0,
+    ),
+]
 LearningRate = Annotated[
     float | None,
     number(

@@ -77,16 +77,7 @@ def alae(
             callback=options.finite,
         ),
     ] = None,
-    mixing: Annotated[
-        float | None,
-        shared.number(
-            "--mixing",
-            "P",
-            "Share of the fakes whose upper layers have the style of another z. Default: 0.9.",
-            min=0.0,
-            max=1.0,
-        ),
-    ] = None,
+    mixing: shared.Mixing = None,
     lr: Annotated[
         float | None,
         shared.number(

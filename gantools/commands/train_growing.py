@@ -283,16 +283,7 @@ def stylegan(
     loss: LossOption = None,
     gamma: shared.Gamma = None,
     r1_interval: shared.R1Interval = None,
-    mixing: Annotated[
-        float | None,
-        shared.number(
-            "--mixing",
-            "P",
-            "Share of the fakes whose upper layers have the style of another z. Default: 0.9.",
-            min=0.0,
-            max=1.0,
-        ),
-    ] = None,
+    mixing: shared.Mixing = None,
     lr: shared.LearningRate = None,
     ema_kimg: shared.EmaKimg = None,
     map_depth: shared.MapDepth = None,
