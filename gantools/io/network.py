@@ -53,8 +53,14 @@ def identity(g_ema: Mapping[str, np.ndarray]) -> str:
 
 
 def find(net: str | None) -> Path:
-    """The file of --net FILE|NAME, $GANTOOLS_NET, or the network inside the package."""
-    wanted = net or os.environ.get("GANTOOLS_NET") or PACKAGED
+    """The file of --net FILE|NAME, $GANTOOLS_NET, or the network inside the package.
+
+    A file or folder beats a name, but nothing that lies about takes the place of a name that
+    nobody gave, nor does a folder that holds no network.
+    """
+    wanted = net or os.environ.get("GANTOOLS_NET")
+    if not wanted:
+        return assets_folder() / f"{PACKAGED}.safetensors"
     path = Path(wanted)
     if path.is_file():
         return path
@@ -63,10 +69,11 @@ def find(net: str | None) -> Path:
             return path / "best.safetensors"
         if any((path / name).is_file() for name in FOLDERS):
             return path
-        raise Usage(f"{wanted}: a folder without best.safetensors; name a network file in it")
     for name, file in known():
         if name == wanted:
             return file
+    if path.is_dir():
+        raise Usage(f"{wanted}: a folder without best.safetensors; name a network file in it")
     raise Usage(f"{wanted}: no such network file, nor a name that `gantools model list` shows")
 
 

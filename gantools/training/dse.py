@@ -22,6 +22,8 @@ from gantools.inversion.dse_blocks import Cbn, rates
 from gantools.inversion.dse_loss import Cosine, Weights
 from gantools.inversion.lreq_adam import LREQAdam
 from gantools.inversion.perceptual import Embed
+from gantools.inversion.prior import Prior
+from gantools.inversion.start import own_w
 from gantools.io import weights as published
 from gantools.io.seeds import derive
 from gantools.networks.network import Network
@@ -45,7 +47,8 @@ class DseTraining(Training):
 
     tsa: the areas, with their weights (0: left out) and what is done to crops; cam: of gradcam.
     detach: which terms of pictures give the encoder no gradient (S4.13). samples: train on so many
-    alone, 0: on new ones in every step.
+    alone, 0: on new ones in every step. prior_weight: of how unusual w is (inversion.prior), also
+    of photographs, whose w nobody knows.
     """
 
     arch: str = "dse"
@@ -57,6 +60,7 @@ class DseTraining(Training):
     cos_weight: float = 3.0
     ssim_weight: float = 1.0
     kl_weight: float = 0.0
+    prior_weight: float = 0.0
     cosine: Cosine = "sample"
     width: int | None = None
     blur: bool = True
@@ -98,6 +102,8 @@ class DseTraining(Training):
         """Usage for a network that it is not for, and where the weights of VGG16 are missing."""
         self.shape(network)
         network.check_psi(self.psi, "--psi")
+        if self.prior_weight and not network.has_w:
+            raise Usage("--prior-weight: the network has no w, and z has its own distribution")
         if self.tsa == "none":
             return
         if self.perceptual == "discriminator" and self.perceptual_weight:
@@ -128,6 +134,12 @@ class DseTraining(Training):
         if self.tsa == "centre":
             return lambda true, said: dse_loss.centre(true, said, resized=self.resize_crops)
         return Cam(cam.vgg16(network.device), self.cam).areas
+
+
+def prior_of(network: Network) -> Prior:
+    """Of what the network's own mapping makes of z."""
+    g = network.g
+    return Prior.of(own_w(g.mapping, g.cfg.z_dim, c_dim=g.cfg.c_dim, device=network.device))
 
 
 def begun(config: DseTraining, network: Network) -> DseEncoder:
@@ -166,6 +178,7 @@ class DseTrainer(Trainer[DseTraining, DseEncoder]):
     ) -> None:
         super().__init__(config, network, encoder, embed, photographs)
         self.areas = areas or config.areas(network)
+        self.prior = prior_of(network) if config.prior_weight else None
         self.adam = self._optimiser()
 
     def _optimiser(self) -> Optimizer:
@@ -196,7 +209,9 @@ class DseTrainer(Trainer[DseTraining, DseEncoder]):
             self.adam.step()
 
     def losses(self, sample: Sample, shown: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(L_IMG of the whole and its areas, ε · L_LV), scalars; shown: photographs beside it.
+        """(L_IMG of the whole and its areas, ε · L_LV and the prior), scalars.
+
+        shown: photographs beside the samples.
 
         Of photographs the terms of pictures alone are asked; they are means over all pictures.
         """
@@ -210,8 +225,13 @@ class DseTrainer(Trainer[DseTraining, DseEncoder]):
                 latent = latent + dse_loss.weighted(terms, c.weights)
         image = self._images(images, rendered(self.network, self.encoder.config, coded))
         self.sums.add("latent", latent.detach())
-        self.sums.add("loss", (image + c.latent_weight * latent).detach())
-        return image, c.latent_weight * latent
+        latent = c.latent_weight * latent
+        if self.prior is not None and coded.w is not None:
+            unusual = self.prior(coded.w).mean()
+            self.sums.add("prior", unusual.detach())
+            latent = latent + c.prior_weight * unusual
+        self.sums.add("loss", (image + latent).detach())
+        return image, latent
 
     def _images(self, true: Tensor, made: Tensor) -> Tensor:
         """L_IMG + μ1 L_IMG(AT1) + μ2 L_IMG(AT2) (S4.6, S4.13)."""
