@@ -147,7 +147,8 @@ PerceptualName = Annotated[
     typer.Option(
         "--perceptual",
         help="Perceptual distance. Default: idinvert vgg16; the others LPIPS if its weights "
-        "are there, else the network's own discriminator; the latent records which.",
+        "are there, else the network's own discriminator, dse-finetune and i2s-lreq pyramid; the "
+        "latent records which.",
         show_default=False,
     ),
 ]
