@@ -23,7 +23,7 @@ from gantools.inversion.dse_loss import Cosine, Weights
 from gantools.inversion.lreq_adam import LREQAdam
 from gantools.inversion.perceptual import Embed
 from gantools.inversion.prior import Prior
-from gantools.inversion.start import own_w
+from gantools.inversion.start import own_of
 from gantools.io import weights as published
 from gantools.io.seeds import derive
 from gantools.networks.network import Network
@@ -136,12 +136,6 @@ class DseTraining(Training):
         return Cam(cam.vgg16(network.device), self.cam).areas
 
 
-def prior_of(network: Network) -> Prior:
-    """Of what the network's own mapping makes of z."""
-    g = network.g
-    return Prior.of(own_w(g.mapping, g.cfg.z_dim, c_dim=g.cfg.c_dim, device=network.device))
-
-
 def begun(config: DseTraining, network: Network) -> DseEncoder:
     """An encoder as a run begins: around the mean w, where there is one."""
     with torch.random.fork_rng(devices=[]):
@@ -178,7 +172,7 @@ class DseTrainer(Trainer[DseTraining, DseEncoder]):
     ) -> None:
         super().__init__(config, network, encoder, embed, photographs)
         self.areas = areas or config.areas(network)
-        self.prior = prior_of(network) if config.prior_weight else None
+        self.prior = Prior.of(own_of(network)) if config.prior_weight else None
         self.adam = self._optimiser()
 
     def _optimiser(self) -> Optimizer:
