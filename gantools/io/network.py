@@ -53,21 +53,29 @@ def identity(g_ema: Mapping[str, np.ndarray]) -> str:
 
 
 def find(net: str | None) -> Path:
-    """The file of --net FILE|NAME, $GANTOOLS_NET, or the network inside the package."""
-    wanted = net or os.environ.get("GANTOOLS_NET") or PACKAGED
-    path = Path(wanted)
+    """The file of --net FILE|NAME, $GANTOOLS_NET, or the network inside the package.
+
+    What stands here under that name comes first, if it is a file or a network's folder; where
+    none is asked for nothing here is looked at.
+    """
+    wanted = net or os.environ.get("GANTOOLS_NET")
+    found = _standing_here(Path(wanted)) if wanted else None
+    found = found or dict(known()).get(wanted or PACKAGED)
+    if found is None and wanted and Path(wanted).is_dir():
+        raise Usage(f"{wanted}: a folder without best.safetensors; name a network file in it")
+    if found is None:
+        what = wanted or PACKAGED
+        raise Usage(f"{what}: no such network file, nor a name that `gantools model list` shows")
+    return found
+
+
+def _standing_here(path: Path) -> Path | None:
+    """A network's file or folder; None for nothing, or for another folder, say of pictures."""
     if path.is_file():
         return path
-    if path.is_dir():
-        if (path / "best.safetensors").is_file():  # a run folder
-            return path / "best.safetensors"
-        if any((path / name).is_file() for name in FOLDERS):
-            return path
-        raise Usage(f"{wanted}: a folder without best.safetensors; name a network file in it")
-    for name, file in known():
-        if name == wanted:
-            return file
-    raise Usage(f"{wanted}: no such network file, nor a name that `gantools model list` shows")
+    if (path / "best.safetensors").is_file():  # a run folder
+        return path / "best.safetensors"
+    return path if any((path / name).is_file() for name in FOLDERS) else None
 
 
 def known() -> Iterator[tuple[str, Path]]:
