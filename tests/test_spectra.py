@@ -142,11 +142,16 @@ def test_refusals_of_spectrum(gt: Callable, tmp_path: Path) -> None:
     folder = picture_folder(tmp_path / "a", 2)
     wide = picture_folder(tmp_path / "w", 2, size=(24, 32))
     thin = picture_folder(tmp_path / "thin", 1, size=(1, 7))
+    wide_1 = picture_folder(tmp_path / "w-1", 1, size=(24, 32))
+    logs = tmp_path / "logs.json"
+    assert gt("spectrum", "profile", folder, "--average", "logmean", "-o", logs).code == 0
     for argv, why in (
         (("profile", tmp_path / "none"), "no such file or folder"),
         (("profile", folder, "--num", 3), "leave PICTURES out"),
         (("profile", folder, "-o", "x.jpg"), "x.json, x.tsv, x.png"),
-        (("compare", folder, wide), "24x24 and 32x24 pixels do not compare"),
+        (("compare", folder, folder, wide), "w: 32x24 pixels, the reference's pictures 24x24"),
+        (("compare", logs, folder), "a: a spectrum by --average mean, the reference's by logmean"),
+        (("evolution", logs, wide_1), "w-1: 32x24 pixels, the reference's pictures 24x24"),
         (("compare", folder, folder, "--psi", 1), "none is named"),
         (("compare", folder, "--mse"), "--mse takes REFERENCE and one OTHER"),
         (("compare", folder, folder, "--mse", "--average", "logmean"), "not for --mse"),

@@ -200,6 +200,7 @@ def test_refusals_of_classify_s3_26(gt: Callable, sets: tuple, tmp_path: Path) -
         ((*sets, "--num", 5), "--folds 10: there are only 5"),
         ((*sets, "--fit", "dzanic", "-o", "x.txt"), "x.json"),
         ((sets[0], wide), "40x32 pixels do not compare"),
+        ((sets[0], wide, "-o", tmp_path / "no/c.safetensors"), "folder"),  # before any work
     ):
         done = gt("spectrum", "classify", *argv)
         assert done.code == 2 and why in done.err and done.err.count("\n") == 1, (argv, done.err)

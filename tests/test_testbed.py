@@ -307,10 +307,14 @@ def test_more_steps_go_on_and_other_flags_do_not(
     one, other = (json.loads(Path(f, "results.json").read_text()) for f in (run, longer))
     assert one == other
     assert one["configurations"][0]["steps"] == [4, 8, 9]
-    for flags, named in ((("--lr", 0.1), "--lr"), (("--seed", 1), "the pictures, --seed")):
+    for flags, told in (
+        (("--lr", 0.1), "--lr differs"),
+        (("--seed", 1), "the pictures, --seed differ"),
+        (("--toyset", "pink"), "the pictures differ"),
+    ):
         refused = gt(*GENERATOR, "--steps", 9, *flags, "-o", run)
         assert refused.code == 2
-        assert f"{named} differ" in refused.err
+        assert f"{told} from the run" in refused.err
     state = tmp_path / "run" / "state.safetensors"
     state.write_bytes(state.read_bytes()[:-5])
     damaged = gt(*GENERATOR, "--steps", 9, "-o", run)
@@ -387,7 +391,11 @@ def test_too_few_pictures(gt: Any, tmp_path: Path) -> None:
     assert gt(*asked, "--json").code == 0
     refused = gt(*asked, "--num", 3)
     assert refused.code == 2
-    assert "2 pictures where --num asks for 3" in refused.err
+    assert "--num 3: there are only 2 pictures" in refused.err
+    (tmp_path / "toys" / "clean000001.png").write_bytes(b"no picture")
+    refused = gt(*asked)
+    assert f"{tmp_path}/toys/clean000001.png: not an image" in refused.err
+    assert refused.code == 2 and "--num 2: there are only 1" in refused.err
 
 
 @pytest.mark.gpu

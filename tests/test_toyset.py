@@ -98,6 +98,14 @@ def test_the_command_s3_4(gt: Callable, tmp_path: Path) -> None:
     Image.fromarray(np.full((40, 60, 3), 200, np.uint8)).save(photo)
     assert gt(*args, photo, "--high-pass", "-o", tmp_path / "p.png").code == 0
     assert (np.asarray(Image.open(tmp_path / "p.png")) == 128).all()
+    small = tmp_path / "pictures" / "small.png"
+    small.parent.mkdir()
+    Image.fromarray(np.full((31, 60, 3), 200, np.uint8)).save(small)
+    (small.parent / "cut.png").write_bytes(photo.read_bytes()[:60])
+    done = gt(*args, photo, small.parent, "-o", f"{tmp_path}/b/")
+    assert done.code == 1 and [file.name for file in (tmp_path / "b").iterdir()] == ["photo.png"]
+    assert f"{small}: 60x31 pixels: too small for 32x32" in done.err
+    assert f"{small.parent}/cut.png: damaged" in done.err, "the file, not its key"
     for wrong, why in ((("--size", 33), "even number"), ((photo, "--kind", "pink"), "drawn")):
         refused = gt("spectrum", "toyset", *wrong, "-o", tmp_path / "x.png")
         assert refused.code == 2 and why in refused.err

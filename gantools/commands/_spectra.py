@@ -121,6 +121,20 @@ def measured(operand: str | None, asked: _sources.Drawn, average: Average) -> Me
     return Measured(name, found, {**story, "count": found.count, "size": size_name(found.size)})
 
 
+def comparable_sets(
+    reference: str, others: Sequence[str | None], asked: _sources.Drawn, average: Average
+) -> list[Measured]:
+    """The reference's spectrum and the others'; Usage at the first that does not compare."""
+    from gantools.spectra.profile import comparable
+
+    sets = [measured(reference, asked, average)]
+    for operand in others:
+        one = measured(operand, asked, average)
+        comparable(one.spectrum, sets[0].spectrum, one.name)
+        sets.append(one)
+    return sets
+
+
 def profiled(operand: str | None, asked: _sources.Drawn) -> tuple[str, Profile, dict[str, Any]]:
     """(name, both averages, story) of an operand's pictures; None is the network of --net.
 

@@ -223,15 +223,17 @@ def wanted(asked: Asked, size: int, num: int) -> Wanted:
     kind = asked.toyset or Kind.official
     source = squares(asked.pictures, size) if asked.pictures else draws(kind, size, asked.seed)
     found: list[np.ndarray] = []
-    for key, make in source:
+    for picture in source:
         try:
-            found.append(make())
+            found.append(picture.make())
         except SampleError as e:
-            report.failed(key, e)
+            report.failed(picture.name, e)
         if len(found) == num:
             break
+    if not found:
+        raise Usage("no picture could be read")
     if len(found) < num:
-        raise Usage(f"{len(found)} pictures where --num asks for {num}")
+        raise Usage(f"--num {num}: there are only {len(found)} pictures; name more, or lower it")
     pixels = np.stack(found)
     told: dict[str, Any] = {"pictures": f"toyset {kind.value}"}
     if asked.pictures:

@@ -169,8 +169,7 @@ def compare(
         if average is not _spectra.Average.mean:
             raise Usage("--average is not for --mse, which adds up all pairs")
         return _shares(reference, (others or [""])[0], asked, json=json, output=output)
-    operands = [reference, *others] if others else [reference, None]
-    sets = [_spectra.measured(name, asked, average) for name in operands]
+    sets = _spectra.comparable_sets(reference, others or [None], asked, average)
     found = _spectra.unique(sets)
     _write(found, sets, json=json, output=output)
 

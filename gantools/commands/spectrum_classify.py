@@ -173,10 +173,12 @@ def classify(
     $ gantools spectrum classify faces.tar --halves --json
     """
     report.begin("spectrum classify", quiet=quiet)
-    from gantools.io import results
+    from gantools.io import atomic, results
 
     kept = [o for o in output or [] if Path(o).suffix.lower() == ".safetensors"]
     texts = [o for o in output or [] if o not in kept]
+    for output_file in kept:
+        atomic.real_target(Path(output_file))  # before any work
     results.check(texts, plots=model is None)
     training: dict[str, Any] = {"--halves": halves or None, "--fit": fit}
     training |= {"--threshold": threshold}

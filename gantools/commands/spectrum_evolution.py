@@ -72,8 +72,7 @@ def evolution(
         threads=threads,
     )
     order = sorted(range(len(names)), key=times.__getitem__)
-    first = _spectra.measured(reference, asked, average)
-    sets = [_spectra.measured(names[i], asked, average) for i in order]
+    first, *sets = _spectra.comparable_sets(reference, [names[i] for i in order], asked, average)
     _write(first, sets, sorted(times), label, json=json, output=output)
 
 

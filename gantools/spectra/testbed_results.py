@@ -82,25 +82,26 @@ def lines(entries: Sequence[Entry]) -> tuple[list[list[Any]], list[str]]:
     return found, [*keys, *(f"paper {key}" for key in known)]
 
 
+def titles(entries: Sequence[Entry]) -> list[str]:
+    """`avg+sd`; where numbers of pictures differ `avg+sd, 5 pictures`."""
+    if len({entry["num"] for entry in entries}) == 1:
+        return [entry["name"] for entry in entries]
+    return [f"{e['name']}, {e['num']} picture{'s' if e['num'] > 1 else ''}" for e in entries]
+
+
 def evolution(entries: Sequence[Entry], at: np.ndarray, columns: int, kind: str) -> bytes:
     """The errors of the spectra over frequency and time, a panel for each configuration."""
-    several = len({entry["num"] for entry in entries}) > 1
     panels = [
-        grids.Evolution(
-            f"{entry['name']}, {entry['num']}" if several else entry["name"],
-            entry["steps"],
-            np.array(entry["relative_error"]),
-            at,
-        )
-        for entry in entries
+        grids.Evolution(name, entry["steps"], np.array(entry["relative_error"]), at)
+        for name, entry in zip(titles(entries), entries, strict=True)
     ]
     return grids.of_evolutions(grids.wrapped(panels, columns), kind)
 
 
 def curves(entries: Sequence[Entry]) -> bytes:
     """A PNG of the PSNR over iterations."""
-    named = {f"{entry['name']}, {entry['num']}": entry for entry in entries}
-    courses = {name: (entry["steps"], entry["course"]["psnr"]) for name, entry in named.items()}
+    named = zip(titles(entries), entries, strict=True)
+    courses = {name: (entry["steps"], entry["course"]["psnr"]) for name, entry in named}
     return plots.of_courses(courses, "PSNR, dB", "png")
 
 
