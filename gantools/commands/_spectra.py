@@ -37,8 +37,8 @@ AverageOption = Annotated[
     Average,
     typer.Option(
         "--average",
-        help="mean: E[S], as paper 003; logmean: exp E[log S], which spikes of few pictures move "
-        "less, and common faint ones more.",
+        help="mean: E[S], as paper 003; logmean: exp E[log S], as Jung and Keuper: spikes of few "
+        "pictures move it less, common faint ones more. Spectra by different ones do not compare.",
     ),
 ]
 Reference = Annotated[

@@ -32,15 +32,16 @@ PresetOption = Annotated[
     typer.Option(
         "--preset",
         help="What --num, --size, --steps, --every and --divisor are where they are not given. "
-        "paper: 10 pictures of 64 pixels, 100,000 steps, the paper's channels; small: 4 of 32 or "
-        "16 pixels, narrow networks, minutes on a CPU.",
+        "paper: 10 pictures of 64 pixels, 100,000 steps, the paper's channels; small: 4 of 32 "
+        "pixels and 1,000 steps (discriminators: 16 and 3,000), narrow networks, minutes on a CPU.",
     ),
 ]
 ToysetOption = Annotated[
     Kind | None,
     typer.Option(
         "--toyset",
-        help="Which drawn pictures, as spectrum toyset makes them. Default: official.",
+        help="Which drawn pictures, as spectrum toyset makes them. Default: official, those of "
+        "the paper's tables.",
         show_default=False,
     ),
 ]
@@ -102,9 +103,10 @@ Outputs = Annotated[
         "-o",
         "--output",
         metavar="OUT",
-        help="RUN/: a folder for state, log, table and pictures; the same command again goes on "
-        "from there. x.json, x.tsv, - for the table, x.png, x.svg, x.pdf for the evolution of the "
-        "spectra's errors. Repeatable.",
+        help="RUN/: a folder for state, log, table (results.json) and figures; in its pictures.png "
+        "the real pictures, below them a row for each line of the table. The same command again "
+        "goes on from there. x.json, x.tsv, - for the table, x.png, x.svg, x.pdf for the evolution "
+        "of the spectra's errors. Repeatable.",
         show_default=False,
     ),
 ]

@@ -99,8 +99,8 @@ Jpeg = Annotated[
         metavar="Q",
         min=1,
         max=95,
-        help="Pass every picture of both sets through a JPEG of this quality (4:2:0) first: where "
-        "REAL were JPEGs, else it may be that which is seen.",
+        help="Pass every picture of both sets through a JPEG of this quality (4:2:0) first. "
+        "Where REAL were JPEGs, a classifier without it may only see that they were.",
         show_default=False,
     ),
 ]

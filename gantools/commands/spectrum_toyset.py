@@ -38,7 +38,7 @@ Photographs = Annotated[
     typer.Argument(
         metavar="[PHOTOGRAPH]...",
         help="Photographs to take in the place of drawn pictures: their middle square, reduced to "
-        "--size (Lanczos). Files, folders, archives, - for a stream.",
+        "--size (Lanczos); smaller ones fail. Files, folders, archives, - for a stream.",
         show_default=False,
     ),
 ]
@@ -48,7 +48,7 @@ KindOption = Annotated[
         "--kind",
         help="clean: two rings of frequencies, as paper 003 says; official: as its authors' script "
         "draws them, with its folded phases, the same pixels up to a level; pink: 1/f noise. "
-        "Default: clean.",
+        "Default: clean. (The testbeds' is official, as the paper's tables have it.)",
         show_default=False,
     ),
 ]
@@ -81,9 +81,9 @@ def toyset(
 ) -> None:
     """Pictures with known spectra: what a generator or a discriminator is given to learn by heart.
 
-    Every drawn picture has two peaks of equal power, at a random 0.05 to 0.15 and 0.75 to 0.85 of
-    the highest frequency. Photographs have nearly all of theirs at low frequencies, filtered ones
-    at high ones.
+    Those of clean and official have two peaks of equal power, at a random 0.05 to 0.15 and 0.75 to
+    0.85 of the highest frequency. Photographs have nearly all of theirs at low frequencies,
+    filtered ones at high ones.
 
     $ gantools spectrum toyset -o toys/
 
