@@ -131,6 +131,9 @@ def test_mse_by_frequency_s3_29(gt: Callable, tmp_path: Path) -> None:
     found = json.loads(done.text)
     assert found["mse"] == pytest.approx(4, rel=0.02)
     assert sum(found["mse_share"]) == pytest.approx(1) and found["mse_share"][0] > 0.98
+    wide = picture_folder(tmp_path / "w", 1, size=(24, 32))
+    alone = gt("spectrum", "compare", wide / "0.png", a / "1.png", "--mse")
+    assert alone.code == 2 and "24x24 pixels; prefilter --size brings both to one" in alone.err
     other = picture_folder(tmp_path / "c", 3, scale=10)
     noise = json.loads(gt("spectrum", "compare", a, other, "--mse", "--json").text)
     recon = json.loads(gt("metrics", "recon", a, other, "--json").text)

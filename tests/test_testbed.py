@@ -109,6 +109,17 @@ def test_spectral_loss_sees_no_shift_s3_10() -> None:
     assert gradcheck(lambda z: spectral_loss(z, y), x[:1].requires_grad_())
 
 
+def test_spectral_loss_of_a_factor_s3_10() -> None:
+    """L(a x, x) is the mean of log²((1 + a² S) / (1 + S)); its slope in a is that formula's."""
+    x = pictures(2).double()
+    s, a = reduced(x), torch.tensor(1.3, dtype=torch.float64, requires_grad=True)
+    loss = spectral_loss(a * x, x)
+    log = ((1 + 1.69 * s) / (1 + s)).log()
+    torch.testing.assert_close(loss.detach(), log.square().mean())
+    (slope,) = torch.autograd.grad(loss, a)
+    torch.testing.assert_close(slope, (2 * log * 2.6 * s / (1 + 1.69 * s)).mean())
+
+
 def test_psnr_of_exact_pictures_is_capped_s3_6() -> None:
     x = pictures(2)
     assert quality(x, x) == 100
@@ -233,6 +244,24 @@ def test_sd_alone_teaches_the_spectrum_only_s3_16() -> None:
     assert away() < before / 20
     assert told["psnr_raw"] < psnr
     assert told["d_loss"] == pytest.approx(2 * math.log(2), abs=0.05), "the equilibrium"
+
+
+@pytest.mark.parametrize(
+    ("told", "there"),
+    [
+        ({"d_loss": 2 * math.log(2), "r1": 0.0, "logit": 0.0}, True),
+        ({"d_loss": 1.3, "r1": 0.0, "logit": 0.0}, False),
+        ({"d_loss": 1.386, "r1": 0.2, "logit": 0.0}, False),
+        ({"d_loss": 1.386, "r1": 0.0, "logit": 0.3}, False),
+    ],
+)
+def test_equilibrium_is_told_s3_12(told: dict[str, float], there: bool) -> None:
+    """All logits 0: losses of logits that are not may cancel to 2 log 2."""
+    bed, course = discriminator("mlp", "none"), testbed_run.Course()
+    course.add(1, {"psnr": 1.0, **told}, reduced(bed.targets).mean(0).numpy())
+    entry = testbed_results.entry(bed, course, {"mlp": {"toyset": 26.2}})
+    assert entry["equilibrium"] is there
+    assert entry["paper"] == {"toyset": 26.2}
 
 
 def test_wavelets_are_learned_s3_19() -> None:
@@ -392,6 +421,9 @@ def test_too_few_pictures(gt: Any, tmp_path: Path) -> None:
     refused = gt(*asked, "--num", 3)
     assert refused.code == 2
     assert "--num 3: there are only 2 pictures" in refused.err
+    beside = gt(*asked, "-o", f"{tmp_path}/toys/../toys/")
+    assert beside.code == 2 and "the pictures to learn are there" in beside.err
+    assert len(list((tmp_path / "toys").iterdir())) == 2
     (tmp_path / "toys" / "clean000001.png").write_bytes(b"no picture")
     refused = gt(*asked)
     assert f"{tmp_path}/toys/clean000001.png: not an image" in refused.err

@@ -52,6 +52,23 @@ def test_two_peaks_s3_4() -> None:
     assert 0.5 < one[2:8].max() / one[33:39].max() < 2
 
 
+def test_drawn_frequencies_and_levels_s3_4() -> None:
+    """S3.4: both peaks are inside their intervals at the ends of u too; all levels are used."""
+    for low, high in toyset.RANGES:
+        ends = toyset._frequency(torch.tensor([0.0, 0.5, 1.0]), (low, high)) / 2**0.5
+        torch.testing.assert_close(ends, torch.tensor([low, (low + high) / 2, high]))
+    u = torch.rand(3, 128, 65, generator=torch.Generator().manual_seed(0))
+    for share in (0.05, 0.1, 0.15, 0.75, 0.8, 0.85):  # of f_nyq: the peak is in its bin
+        peak = toyset._clean_peak(128, torch.tensor(share * 2**0.5), u)
+        at = spectrum.frequencies(128, 128)[int(spectrum.reduced(peak[None])[0].argmax())]
+        assert share - 0.013 < at <= share
+    drawn = toyset.official(64)
+    some = np.stack([next(drawn) for _ in range(4)])
+    assert some.min() == 0 and some.max() == 255
+    again = toyset.official(64)
+    assert all(np.array_equal(one, next(again)) for one in some)
+
+
 def test_clean_phases_are_uniform_s3_4() -> None:
     """S3.4: the official phases have cos >= 0, which piles power up in the corner; clean do not."""
     generator = torch.Generator().manual_seed(0)

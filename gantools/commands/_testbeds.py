@@ -175,6 +175,9 @@ class Asked:
         found = [name for name in self.output or [] if _is_folder(name)]
         if len(found) > 1:
             raise Usage(f"-o {found[1]}: a second run folder beside {found[0]}")
+        given = {Path(name).resolve() for name in self.pictures or [] if name != "-"}
+        if found and Path(found[0]).resolve() in given:
+            raise Usage(f"-o {found[0]}: the pictures to learn are there; name another run folder")
         return Path(found[0]) if found else None
 
     def files(self) -> list[str]:

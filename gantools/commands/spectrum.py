@@ -223,7 +223,7 @@ def _shares(reference: str, other: str, asked: _sources.Drawn, *, json: bool, ou
     size: tuple[int, int] | None = None
     total: Any = 0.0
     count = 0
-    for key, a, b in _pairs.open_pairs(reference, other, asked, lambda pixels: pixels):
+    for key, a, b in _pairs.open_pairs(reference, other, asked):
         size = size or (a.shape[0], a.shape[1])
         if a.shape[:2] != size:
             report.failed(key, "not of the size of the pairs before it")

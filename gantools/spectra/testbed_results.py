@@ -20,7 +20,9 @@ from gantools.spectra.testbed import Bed
 from gantools.spectra.testbed_run import Course
 
 SHOWN = 10  # pictures of each configuration on the sheet
-EQUILIBRIUM = 0.05  # D's loss is as near to 2 log 2, and R1's penalty to 0, where it is reached
+EQUILIBRIUM = (
+    0.05  # where it is reached D's loss is as near to 2 log 2, R1's penalty and logits to 0
+)
 PAPER = ("toyset", "celeba", "appendix")
 SCORES = ("num", "parameters", "psnr", "psnr_raw", "loss", *TOLD, "equilibrium", "power_high")
 
@@ -39,7 +41,7 @@ def entry(bed: Bed, course: Course, paper: Mapping[str, Mapping[str, float]]) ->
     found["power_high"] = high_power(bed.targets, course.spectra[-1])
     if "d_loss" in last:
         away = abs(last["d_loss"] - 2 * math.log(2))
-        found["equilibrium"] = max(away, last["r1"]) < EQUILIBRIUM
+        found["equilibrium"] = max(away, last["r1"], last["logit"]) < EQUILIBRIUM
     found["paper"] = dict(paper.get(name, {}))
     found |= {"steps": course.steps, "course": course.scores}
     found["spectrum"] = course.spectra[-1].tolist()
