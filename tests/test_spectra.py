@@ -218,6 +218,15 @@ def test_evolution_of_a_run_s3_3(gt: Callable, tmp_path: Path, tiny_network: Pat
     args = ("spectrum", "compare", real, run / "network-000002.safetensors", *made)
     one = json.loads(gt(*args).text)["others"][0]
     assert one["relative_error"] == found["relative_error"][1]
+    # The run itself is its last network, or the best, not the pictures in it.
+    (run / "samples").mkdir()
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(run / "samples" / "1.png")
+    last = json.loads(gt("spectrum", "compare", real, run, *made).text)["others"][0]
+    assert last == {**one, "name": "run"}
+    (run / "best.safetensors").write_bytes((run / "network-000001.safetensors").read_bytes())
+    best = json.loads(gt("spectrum", "profile", run, *made).text)
+    first = json.loads(gt("spectrum", "profile", run / "network-000001.safetensors", *made).text)
+    assert best["spectrum"] == first["spectrum"] and best["protocol"]["network"] == "best"
 
 
 def test_plots_of_flat_and_tiny_pictures(gt: Callable, tmp_path: Path) -> None:

@@ -112,13 +112,9 @@ def _training(one: Operand) -> tuple[Evolution, str]:
 
 def _file(which: str, one: Operand) -> str:
     """A training's folder as its network; any other operand itself."""
-    path = Path(one.path)
-    if not path.is_dir():
-        return one.path
-    found = sorted(path.glob("network-*.safetensors"))
-    best = path / "best.safetensors"
-    if best.is_file() or found:
-        return str(best if best.is_file() else found[-1])
+    path, found = Path(one.path), _spectra.network_file(one.path)
+    if found is not None:
+        return found
     if (path / "state.safetensors").is_file() or (path / "config.json").is_file():
         raise Usage(f"{one.path}: a run without a network yet; {NETWORK_MADE[which]} makes one")
     return one.path

@@ -30,12 +30,22 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+Pictures = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[PICTURES]",
+        help="A folder, a tar or zip archive, - for a stream; latents; or a network file or a run "
+        "folder of train, of whose network --num pictures are made. Without it: that of --net.",
+        show_default=False,
+    ),
+]
 Others = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[OTHER]...",
-        help="What is compared with them, in the same forms, latents, or network files, of which "
-        "--num pictures are made. Without any: the network of --net.",
+        help="What is compared with them, in the same forms, latents, or network files or run "
+        "folders of train, of whose networks --num pictures are made. Without any: the network of "
+        "--net.",
         show_default=False,
     ),
 ]
@@ -51,7 +61,7 @@ Mse = Annotated[
 
 @app.command("profile")
 def profile(
-    pictures: given.Pictures = None,
+    pictures: Pictures = None,
     *,
     average: _spectra.AverageOption = _spectra.Average.mean,
     net: options.Net = None,
@@ -141,7 +151,7 @@ def compare(
 
     $ gantools spectrum compare faces.tar --net faces64 -o spectra.png -o spectra.tsv
 
-    $ gantools spectrum compare photos/ run/network-001000.safetensors generated/ --json
+    $ gantools spectrum compare photos/ run/ other/network-001000.safetensors generated/ --json
 
     $ gantools spectrum compare photos/ reconstructions/ --mse -o shares.png
     """
