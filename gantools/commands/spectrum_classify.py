@@ -42,8 +42,8 @@ Fake = Annotated[
     str | None,
     typer.Argument(
         metavar="[FAKE]",
-        help="The generated pictures, in the same forms, or latents. Without it: as many of the "
-        "network of --net.",
+        help="The generated pictures, in the same forms, or latents; or a network file or a run "
+        "folder of train, whose network makes as many. Without it: that of --net.",
         show_default=False,
     ),
 ]
@@ -185,6 +185,10 @@ def classify(
     training |= {"--classifier": classifier, "--jpeg": jpeg, "--folds": folds}
     training["-o x.safetensors"] = kept or None
     _check(real, fake, model, halves, training)
+    judged = fake if model is None else real
+    own = None if judged is None else _spectra.network_file(judged)
+    if own is not None:  # or of a training's run: what it makes is judged
+        net, real, fake = own, None if model else real, None
     if psi is not None and (fake is not None or halves):
         raise Usage("--psi is for pictures that the network makes, and none is asked for")
     asked = _spectra.drawn(
