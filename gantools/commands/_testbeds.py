@@ -50,7 +50,8 @@ Numbers = Annotated[
     typer.Option(
         "--num",
         metavar="N,...",
-        help="How many pictures are learned; of several numbers, each configuration with each.",
+        help="How many pictures are learned; of several numbers (1,5,10 or 1-3), each "
+        "configuration with each.",
         show_default=False,
     ),
 ]

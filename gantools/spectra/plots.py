@@ -161,6 +161,7 @@ def of_courses(
         mark = "o" if len(steps) == 1 else ""
         axes.plot(steps, values, _style(i), marker=mark, color=f"C{i}", label=plain(name))
     axes.set_xlabel("iterations")
+    axes.locator_params(axis="x", integer=True)
     axes.set_ylabel(label)
     legend(axes, 8)
     return encoded(drawn, kind)
