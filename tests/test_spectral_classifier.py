@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -219,7 +220,11 @@ def test_refusals_of_classify_s3_26(gt: Callable, sets: tuple, tmp_path: Path) -
     Image.linear_gradient("L").resize((40, 32)).convert("RGB").save(wide)
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(model.read_bytes()[:-9])
+    trained = classifier.load(model)
+    other = tmp_path / "other.safetensors"
+    classifier.save(other, replace(trained, story={**trained.story, "jpeg": 900}))
     for argv, why in (
+        ((sets[0], "--model", other), "does not say how its features are made"),
         ((), "name the REAL pictures"),
         ((sets[0], "--model", tmp_path / "none"), "no such file"),
         ((sets[0], "--model", wide), "not a classifier"),

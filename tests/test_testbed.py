@@ -351,8 +351,8 @@ def test_more_steps_go_on_and_other_flags_do_not(
     assert damaged.err.count("\n") == 1
 
 
-def test_a_configuration_does_not_depend_on_others_s3_28(gt: Any) -> None:
-    """Alone or among others, with one number of pictures or with several."""
+def test_a_configuration_does_not_depend_on_others_s3_22_s3_28(gt: Any) -> None:
+    """Alone or among others, with one number of pictures or with several; beside the paper's."""
     many = gt(*DISCRIMINATOR, "--steps", 4, "--num", "1,2", "--json")
     alone = gt("spectrum", "testbed", "discriminator", *ARGS, "--steps", 4, "--json",
                "--discriminator", "mlp", "--with", "f-mining")  # fmt: skip
@@ -363,6 +363,9 @@ def test_a_configuration_does_not_depend_on_others_s3_28(gt: Any) -> None:
         (name, num) for num in (1, 2) for name in ("avg", "mlp", "avg+f-mining", "mlp+f-mining")
     ]
     assert found[-1] == wanted
+    assert [entry["paper"] for entry in found[:3]] == [
+        {"toyset": 16.3, "celeba": 25.4}, {"toyset": 26.2, "celeba": 28.1}, {}
+    ]  # fmt: skip
 
 
 def test_table_has_the_papers_numbers_s3_11_s3_22(gt: Any, tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def spectra_of(pictures: Sequence[np.ndarray], device: str) -> np.ndarray:
 
     with torch.inference_mode():
         x = _pairs.stacked([_pairs.in_colour(p) for p in pictures], device)
-        return reduced(exact(x) / 127.5 - 1).double().cpu().numpy()
+        return reduced(exact(x).div_(127.5).sub_(1)).double().cpu().numpy()
 
 
 def exact(x: Tensor) -> Tensor:
