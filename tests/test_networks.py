@@ -19,7 +19,6 @@ from gantools.io import network as files
 from gantools.networks.network import build, generator, numbers
 from gantools.networks.stylegan2 import Generator, GeneratorConfig, widths
 from gantools.networks.stylegan2_discriminator import Discriminator, DiscriminatorConfig
-from gantools.report import Usage
 
 # atol of the fixtures' README: max(5e-5, 8 x the references' own rounding differences)
 ATOL = {
@@ -231,24 +230,6 @@ def test_minibatch_stddev() -> None:
         found = minibatch_stddev(x, 4, 2)[first::2, 6:, 0, 0]
         torch.testing.assert_close(found, spread.expand(size, 2))
     assert minibatch_stddev(x[:1], 4).shape == (1, 7, 4, 4)
-
-
-def test_nothing_that_lies_about_takes_the_packaged_network_s_place(
-    tiny_network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A run folder named as it is: with a network it answers to the name, else it is not seen."""
-    monkeypatch.delenv("GANTOOLS_NET", raising=False)
-    monkeypatch.chdir(tmp_path)
-    packaged = files.assets_folder() / f"{files.PACKAGED}.safetensors"
-    run = Path(files.PACKAGED)
-    run.mkdir()
-    assert files.find(None) == files.find(files.PACKAGED) == packaged
-    (run / "best.safetensors").write_bytes(tiny_network.read_bytes())
-    assert files.find(None) == packaged
-    assert files.find(files.PACKAGED) == run / "best.safetensors"
-    Path("empty").mkdir()
-    with pytest.raises(Usage, match=r"empty: a folder without best\.safetensors"):
-        files.find("empty")
 
 
 def test_building_a_network_draws_nothing_from_the_global_generator(tiny_network: Path) -> None:

@@ -140,7 +140,11 @@ Steps = Annotated[
 ]
 Lr = Annotated[
     float | None,
-    weight("--lr", "Its learning rate, at the peak of the schedule. Default: the method's own."),
+    weight(
+        "--lr",
+        "Its learning rate, at the peak of the schedule; quick and hybrid in w and w+, which "
+        "descend by L-BFGS: the length of the first step. Default: the method's own.",
+    ),
 ]
 PerceptualName = Annotated[
     Perceptual | None,

@@ -68,19 +68,19 @@ L_IMG: dict[str, Any] = {
 }  # fmt: skip
 """The image loss of S4.3 with the weights of its areas in S4.14."""
 
+FRAMED: dict[str, Any] = {"optimiser": "lbfgs", "curvature": 128, "lr": 0.3}
+"""L-BFGS in coordinates of the loss's curvature; lr is the length of its first step."""
+
 METHODS = {
     # gantools' own: as much picture as a minute of two CPU cores gives, near enough to the
     # network's own w that it can be edited.
-    "quick": Method(steps=400, ramp_down=0.5, w_noise=0.0, mse=5.0, prior=0.03),
+    "quick": Method(steps=400, ramp_down=0.5, w_noise=0.0, mse=5.0, prior=0.03, in_w=FRAMED),
     # What an encoder sees (S4.8), pSp's alone (S4.18), that which its network was trained with
     # (S4.17); and what an encoder sees followed by a quarter of quick's steps.
     "encoder": Method(steps=0),
     "psp": Method(steps=0),
     "alae": Method(space="w", steps=0),
-    "hybrid": Method(
-        lr=0.2, betas=(0.9, 0.9), ramp_down=0.15, steps=100, w_noise=0.0, mse=5.0, prior=0.03,
-        in_w={"optimiser": "lbfgs", "curvature": 128, "lr": 0.3},
-    ),
+    "hybrid": Method(steps=100, ramp_down=0.5, w_noise=0.0, mse=5.0, prior=0.03, in_w=FRAMED),
     # The StyleGAN2 projector (S2.12, second baseline): one w for all layers, and noise maps.
     "stylegan2": Method(space="nw"),
     # Paper 002 (S2.11, S2.12): warm-up of 50 steps, no ramp-down; features need fewer steps.
