@@ -24,14 +24,10 @@ def minimise(x: Tensor, evaluate: Evaluate, steps: int, first: float) -> tuple[T
     first evaluation is that of x.
     """
     loss, gradient = evaluate(x)
-    history = _History()
+    history = _History(first / gradient.norm(dim=1, keepdim=True).clamp(min=CURVED))
     reach = torch.ones_like(loss)[:, None]
     for _ in range(steps - 1):
-        if history.pairs:
-            direction = history.times(gradient)
-        else:
-            direction = gradient * (first / gradient.norm(dim=1, keepdim=True).clamp(min=CURVED))
-        step = -reach * direction
+        step = -reach * history.times(gradient)
         tried, slope = evaluate(x + step)
         history.add(step, slope - gradient)
         better = (tried < loss)[:, None]
@@ -45,12 +41,13 @@ def minimise(x: Tensor, evaluate: Evaluate, steps: int, first: float) -> tuple[T
 class _History:
     """Pairs of a step s and the change of the gradient y, and what the inverse Hessian is by them.
 
-    A pair that a sample cannot use is 0 in it, and changes nothing.
+    A pair that a sample cannot use is 0 in it, and changes nothing. scale [N, 1]: the inverse
+    Hessian without any pair.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, scale: Tensor) -> None:
         self.pairs: list[tuple[Tensor, Tensor, Tensor]] = []  # s, y [N, D], 1 / s·y [N, 1]
-        self.scale: Tensor | None = None  # s·y / y·y of each sample's last pair
+        self.scale = scale  # s·y / y·y of each sample's last pair
 
     def add(self, s: Tensor, y: Tensor) -> None:
         """A pair of every sample."""
@@ -60,13 +57,11 @@ class _History:
         s, y = torch.where(usable, s, none), torch.where(usable, y, none)
         inverse = torch.where(usable, 1 / along, torch.zeros_like(along))
         scale = along / y.square().sum(1, keepdim=True)
-        before = torch.ones_like(scale) if self.scale is None else self.scale
-        self.scale = torch.where(usable, scale, before)
+        self.scale = torch.where(usable, scale, self.scale)
         self.pairs = [*self.pairs[1 - HISTORY :], (s, y, inverse)]
 
     def times(self, gradient: Tensor) -> Tensor:
         """The inverse Hessian times a gradient [N, D]: two loops over the pairs."""
-        assert self.scale is not None
         q, shares = gradient, []
         for s, y, inverse in reversed(self.pairs):
             share = inverse * (s * q).sum(1, keepdim=True)
