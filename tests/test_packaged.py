@@ -57,6 +57,26 @@ def test_the_encoder_is_this_network_s() -> None:
     assert float(psnr.mean()) > 24
 
 
+def test_hybrid_starts_from_the_encoder_of_the_package(gt: Any, tmp_path: Path) -> None:
+    """Without a flag (S4.8): samples that it has not seen come near in one pass, and in 10 steps."""
+    net = open_network()
+    path = encoder.kept_for(None, {**net.meta, "id": net.id}, 5, "dse")
+    assert path is not None and path.parent == ASSETS
+    shown = tmp_path / "shown"
+    assert gt("generate", "--seeds", "0-3", "--psi", 0.7, "-o", f"{shown}/").code == 0
+    found = {}
+    for name, more in (("one pass", ("--method", "encoder")), ("hybrid", ("--steps", 10))):
+        out = tmp_path / name
+        done = gt("project", shown, "--align", "never", *more, "-o", f"{out}/")
+        assert (done.code, done.err) == (0, "")
+        latents = [Latent.from_bytes(p.read_bytes(), p.stem) for p in sorted(out.iterdir())]
+        found[name] = [x.header["projection"] for x in latents]
+    assert {x["method"] for x in found["hybrid"]} == {"hybrid"}
+    assert {x["init"] for x in found["hybrid"]} == {"encoder"}
+    means = {name: np.mean([x["psnr"] for x in each]) for name, each in found.items()}
+    assert 18 < means["one pass"] < means["hybrid"] - 1
+
+
 def test_the_directions_are_this_network_s(gt: Any) -> None:
     """age, smile, male and yaw, for this very network, with a strength each."""
     found = direction.read(ASSETS / f"{network.PACKAGED}.directions.safetensors")
