@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,24 @@ def test_the_encoder_is_found_by_its_networks_identity(
     assert (stranger.code, "not for pggan" in stranger.err) == (2, True)
     none = gt(*args, "--init", "mean")
     assert "no encoder, with which --method encoder begins" in none.err
+    typo = gt(*args, "--init", tmp_path / "othr")
+    assert (typo.code, "othr: no such file or folder; --method encoder" in typo.err) == (2, True)
     own = kept_beside(other)
     assert gt(*args, "--init", own).code == 0
+
+
+def test_what_is_no_file_beside_a_network_is_passed_by(
+    gt: Any, pictures: Path, tmp_path: Path
+) -> None:
+    """A named pipe, a folder and a dead link that are called as encoders are; nothing waits."""
+    net = network_file(tmp_path / "net.safetensors", "pggan")
+    os.mkfifo(tmp_path / f"a{files.SUFFIX}")
+    (tmp_path / f"b{files.SUFFIX}").mkdir()
+    (tmp_path / f"c{files.SUFFIX}").symlink_to("nowhere")
+    args = ("project", "--net", net, pictures, "--method", "encoder", "-q")
+    assert "no encoder is kept for net: train one" in gt(*args).err
+    kept_beside(net)
+    assert gt(*args).code == 0
 
 
 @pytest.mark.parametrize(

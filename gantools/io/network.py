@@ -53,21 +53,27 @@ def identity(g_ema: Mapping[str, np.ndarray]) -> str:
 
 
 def find(net: str | None) -> Path:
-    """The file of --net FILE|NAME, $GANTOOLS_NET, or the network inside the package."""
-    wanted = net or os.environ.get("GANTOOLS_NET") or PACKAGED
-    path = Path(wanted)
-    if path.is_file():
+    """The file of --net FILE|NAME, $GANTOOLS_NET, or the network inside the package.
+
+    A file of a name, or a folder with a network, goes before the name, but only where it is asked
+    for: what stands in the current folder never takes the place of the packaged one.
+    """
+    wanted = net or os.environ.get("GANTOOLS_NET")
+    path = Path(wanted) if wanted else None
+    if path is not None and path.is_file():
         return path
-    if path.is_dir():
-        if (path / "best.safetensors").is_file():  # a run folder
-            return path / "best.safetensors"
-        if any((path / name).is_file() for name in FOLDERS):
-            return path
-        raise Usage(f"{wanted}: a folder without best.safetensors; name a network file in it")
+    if path is not None and (path / "best.safetensors").is_file():  # a run folder
+        return path / "best.safetensors"
+    if path is not None and any((path / name).is_file() for name in FOLDERS):
+        return path
     for name, file in known():
-        if name == wanted:
+        if name == (wanted or PACKAGED):
             return file
-    raise Usage(f"{wanted}: no such network file, nor a name that `gantools model list` shows")
+    if path is not None and path.is_dir():
+        raise Usage(f"{wanted}: a folder without best.safetensors; name a network file in it")
+    raise Usage(
+        f"{wanted or PACKAGED}: no such network file, nor a name that `gantools model list` shows"
+    )
 
 
 def known() -> Iterator[tuple[str, Path]]:
@@ -92,6 +98,8 @@ def assets_folder() -> Path:
 
 def header(path: Path) -> dict[str, Any]:
     """The JSON header of a network file of ours; {} for a foreign one. Reads no tensor."""
+    if not path.is_file():  # a named pipe would be waited for
+        return {}
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
