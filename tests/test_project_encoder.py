@@ -146,6 +146,26 @@ def test_what_cannot_be_is_one_line(
     assert why in result.err and len(result.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("family", "flags", "why"),
+    [
+        ("stylegan2", ["encoder", "--space", "z"], "nothing leads back from w to z"),
+        ("stylegan2", ["encoder", "--space", "w"], "changes the picture; --lossy does it"),
+        ("stylegan2", ["hybrid", "--space", "w", "--lossy"], "changes the picture\n"),
+        ("stylegan", ["encoder", "--space", "fw+3"], "is StyleGAN2's"),
+        ("pggan", ["encoder", "--space", "w+"], "has z and no w"),
+    ],
+)
+def test_a_space_that_it_never_reaches_is_refused_before_any_work(
+    gt: Any, nets: dict[str, Path], pictures: Path, family: str, flags: list[str], why: str
+) -> None:
+    """Once, and not for every picture; an optimisation has no use for --lossy."""
+    encoder = nets[family].with_name("net.encoder.safetensors")
+    args = ("project", "--net", nets[family], pictures, "--init", encoder, "-q", "--method")
+    result = gt(*args, *flags)
+    assert (result.code, result.err.count("\n"), why in result.err) == (2, 1, True)
+
+
 def test_class_is_for_an_encoder(gt: Any, nets: dict[str, Path], pictures: Path) -> None:
     result = gt("project", "--net", nets["stylegan2"], pictures, "--class", "1", "-q")
     assert (result.code, "has no classes" in result.err) == (2, True)
