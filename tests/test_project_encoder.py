@@ -125,6 +125,14 @@ def test_what_is_no_file_beside_a_network_is_passed_by(
     assert gt(*args).code == 0
 
 
+def test_an_encoder_is_no_network(gt: Any, nets: dict[str, Path]) -> None:
+    encoder = nets["pggan"].with_name("net.encoder.safetensors")
+    result = gt("generate", "--net", encoder, "--seeds", "0")
+    assert "net.encoder.safetensors: an encoder file, not a network" in result.err
+    result = gt("project", "--net", nets["pggan"], encoder, "--space", "z")
+    assert "an encoder file, not a latent" in result.err
+
+
 @pytest.mark.parametrize(
     ("family", "flags", "why"),
     [

@@ -66,7 +66,7 @@ Size = Annotated[
         "--size",
         metavar="N|HxW",
         help="First bring both pictures to this size (bilinear, antialiased). Without it they "
-        "must be equal. Paper 003 measures at 512.",
+        "must be equal. Paper 004 measures at 512.",
         show_default=False,
     ),
 ]

@@ -126,7 +126,7 @@ def load(path: Path) -> Checkpoint:
 
         return foreign.read(path)
     if story.get("kind") != "network":
-        raise Usage(f"{path.name}: a {story.get('kind', 'safetensors')} file, not a network")
+        raise Usage(f"{path.name}: {tensorfile.called(story)}, not a network")
     if story.get("format") != FORMAT:
         raise Usage(f"{path.name}: network format {story.get('format')} is unknown here")
     try:
