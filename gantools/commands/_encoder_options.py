@@ -29,11 +29,11 @@ OF = {
     "dse": {
         "strategy", "tsa", "area_weights", "resize_crops", "cam", "detach", "cos_weight",
         "ssim_weight", "kl_weight", "cosine", "blur", "cbn", "psi", "cutoff", "samples",
-        "optimiser", "two_step",
+        "optimiser", "two_step", "adv_weight", "gamma",
     },
     "psp": {
         "depth", "pretrained", "id_weight", "norm_weight", "own", "psi", "cutoff", "samples",
-        "optimiser",
+        "optimiser", "adv_weight", "gamma",
     },
 }  # fmt: skip
 """What not all kinds have."""
@@ -246,6 +246,23 @@ TwoStep = Annotated[
         "",
         "dse: one step for pictures, then one for latents, as in the paper's code, or one for "
         "both, as in its Eq. 8. Default: one.",
+    ),
+]
+AdvWeight = Annotated[
+    float | None,
+    weight(
+        "--adv-weight",
+        "dse, psp: weight of what the network's own discriminator, which goes on learning, says of "
+        "the pictures of the latents, as in the training of In-Domain inversion, where it is 0.1. "
+        "Default: 0.",
+    ),
+]
+Gamma = Annotated[
+    float | None,
+    weight(
+        "--gamma",
+        "dse, psp, with --adv-weight: R1 weight of that discriminator, in StyleGAN's convention "
+        "gamma/2 |grad|^2. Default: 10.",
     ),
 ]
 
