@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from gantools.networks.network import open_network
-from gantools.training import encoder_state
+from gantools.training import encoder_report, encoder_state
 from gantools.training.distributed import Ranks
 from gantools.training.encoder_critic import Critic
 from gantools.training.encoder_trainer import check_shares
@@ -103,6 +103,8 @@ def test_s4_16_a_run_in_pieces_is_the_same_run(
     assert any(name.startswith("critic_adam.") for name in one)
     line = json.loads((tmp_path / "a" / "log.jsonl").read_text().splitlines()[-1])
     assert {"adv", "critic"} <= set(line)
+    drawn = {name for _, names in encoder_report.CURVES for name in names}
+    assert set(line) - {"step", "images", "seconds", "samples"} <= drawn
     changed = gt(*args, "-o", tmp_path / "a", "--steps", "3")
     assert (changed.code, "--adv-weight differs from the run" in changed.err) == (2, True)
 

@@ -206,7 +206,7 @@ def encoder(
     where it has seen some. The same command again resumes the run exactly, also after a kill -9;
     only --steps, --snapshot and --workers may change. Under torchrun each process has a share of
     every batch, and the run is the same up to rounding. `samples/` shows, row by row, pictures and
-    what is made of their latents.
+    what is made of their latents; `report.html` has them over time, with the log's curves.
 
     \b
     $ gantools train encoder faces/ -o run --first 5 --mirror --hold-out 10
