@@ -705,6 +705,8 @@ def test_report_is_self_contained(faces: Path, tmp_path: Path) -> None:
     svg = report_html.curve("x", [{"images": 1, "a": 2.0}, {"images": 2, "a": None}], ["a"])
     assert svg.count("<polyline") == 1
     assert report_html.curve("x", [{"images": 1}], ["a"]) == ""
+    alone = report_html.curve("x", [{"images": 1, "b": 2.0}], ["a", "b"])
+    assert alone.count("<polyline") == 1 and ">b</span>" in alone and ">a</span>" not in alone
 
 
 # ------------------------------------------------------------------------------ real processes

@@ -9,8 +9,7 @@ from gantools.training import report_html
 from gantools.training.encoder_trainer import Training
 
 CURVES = (
-    ("PSNR of what its latents render as: of samples, of photographs held out",
-     ("psnr", "psnr_held")),
+    ("PSNR of samples, of photographs held out", ("psnr", "psnr_held")),
     ("Loss", ("loss",)),
     ("Latents", ("latent",)),
     ("Features and styles", ("f", "w")),

@@ -180,6 +180,8 @@ def curve(title: str, lines: Sequence[dict[str, Any]], names: Sequence[str]) -> 
 
     drawn, legend = [], []
     for colour, (name, values) in zip(COLOURS, series.items(), strict=False):
+        if not values:
+            continue
         path = " ".join(place(*point) for point in values)
         drawn.append(
             f'<polyline fill="none" stroke="{colour}" stroke-width="1.5" points="{path}"/>'
