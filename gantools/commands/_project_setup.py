@@ -186,7 +186,7 @@ class Setup:
         from gantools.latents import spaces
         from gantools.latents.source import NetworkSource
 
-        if not self.network.has_w:
+        if not self.network.has_w or ("z" in self.space and not self.only_encoded):
             z_space.check_space(self.network, self.space)
         whole = self.only_encoded or "n" in encoder.space
         wanted = self.space if whole else without_noise(self.space)
