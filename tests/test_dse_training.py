@@ -21,6 +21,7 @@ from gantools.io import image, tensorfile
 from gantools.io.network import Checkpoint, save
 from gantools.networks import biggan, pggan, stylegan
 from gantools.networks.network import Network, numbers, open_network
+from gantools.report import Usage
 from gantools.training import encoder_state
 from gantools.training.dse import DseTrainer, DseTraining, begun, rendered
 from gantools.training.encoder_samples import draw, usual_truncation
@@ -83,6 +84,34 @@ def test_s4_12_a_step_moves_the_encoder_and_leaves_the_generator(
     assert all(bool(p.isfinite().all()) for p in moved.values())
     assert not torch.equal(moved["from_rgb.weight"], before["from_rgb.weight"])
     assert trainer.images == 2
+
+
+def test_s4_12_the_prior_asks_photographs_styles_to_be_usual(nets: dict[str, Path]) -> None:
+    """Its weight times the mean over samples and photographs; their styles come nearer by it."""
+    plain = trainer_of(nets["stylegan2"], tsa="none")
+    trainer = trainer_of(nets["stylegan2"], tsa="none", prior_weight=0.5, lr=0.01)
+    sample = draw(plain.network, plain.config, range(2))
+    shown = draw(plain.network, plain.config, range(2, 5)).images.clamp(-1, 1)
+    coded = trainer.encoder(torch.cat([sample.images.clamp(-1, 1), shown]))
+    assert trainer.prior is not None and plain.prior is None
+    unusual = trainer.prior(coded.w).mean().detach()
+    found = [t.losses(sample, shown)[1] for t in (trainer, plain)]
+    torch.testing.assert_close((found[0] - found[1]).detach(), 0.5 * unusual)
+    alone = trainer_of(
+        nets["stylegan2"], tsa="none", detach="all", latent_weight=0.0, prior_weight=1.0, lr=0.01
+    )
+    assert alone.prior is not None
+
+    def value() -> float:
+        with torch.no_grad():
+            return float(alone.prior(alone.encoder(shown).w).mean())
+
+    before = value()
+    for _ in range(20):
+        alone.move(range(2), shown)
+    assert value() < 0.9 * before
+    with pytest.raises(Usage, match="--prior-weight: the network has no w"):
+        replace(plain.config, prior_weight=0.5, psi=1.0).check(open_network(str(nets["pggan"])))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

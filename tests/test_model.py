@@ -114,6 +114,29 @@ def test_import_without_an_output_is_found_by_name(
     assert mine == [[mine[0][0], "stylegan2", "16", said["id"][:12], said["file"]]]
 
 
+def test_what_stands_here_under_a_networks_name(
+    gt: Run, tiny_network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures in faces64/ hide no network; nothing here is taken where none is asked for."""
+    monkeypatch.chdir(tmp_path)
+    packaged = network.find(None)
+    folder = tmp_path / network.PACKAGED
+    folder.mkdir()
+    (folder / "one.png").write_bytes(b"a picture")
+    assert network.find(None) == network.find(network.PACKAGED) == packaged
+    shutil.copy(tiny_network, folder / "best.safetensors")  # a run of that name is meant
+    assert network.find(network.PACKAGED) == Path(network.PACKAGED, "best.safetensors")
+    assert network.find(None) == packaged
+    shutil.rmtree(folder)
+    folder.write_bytes(b"")
+    assert network.find(None) == packaged
+    assert gt("model", "info").code == gt("model", "info", str(packaged)).code == 0
+    refused = gt("model", "info", network.PACKAGED)
+    assert refused.code == 2 and "faces64: an empty file" in refused.err
+    (tmp_path / "empty").mkdir()
+    assert "empty: a folder without best.safetensors" in gt("model", "info", "empty").err
+
+
 def test_list_names_what_is_no_network(
     gt: Run, tiny_network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -187,7 +187,7 @@ def test_wrong_usage_is_one_line(
 def test_a_diverging_optimisation_is_a_failure_and_no_latent(
     gt: Run, net: Path, photos: Path
 ) -> None:
-    result = quick(gt, net, "--lr", "1e30", photos)
+    result = quick(gt, net, "--method", "i2s", "--lr", "1e30", photos)
     assert result.code == 1 and result.err.count("lower --lr") == 3
     assert not latents_of(result.out)
 

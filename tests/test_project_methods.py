@@ -293,6 +293,9 @@ def test_s4_14_settings_of_the_families(gt: Any, nets: dict[str, Path], photos: 
     assert "give --class" in gt(*argv, "--net", nets["biggan"]).err
     seen = gt(*argv, "--net", nets["stylegan2"], "--perceptual", "discriminator")
     assert seen.code == 2 and "whole pictures alone" in seen.err
+    # Without LPIPS the default is not the discriminator's, which sees no areas.
+    found = gt(*argv, "--net", nets["stylegan2"])
+    assert latents_of(found.out)["b"].header["projection"]["perceptual"] == "pyramid"
     bare = gt(*argv, "--net", nets["sngan"])
     assert bare.code == 2 and "no encoder is kept" in bare.err
 

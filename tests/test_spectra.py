@@ -131,6 +131,9 @@ def test_mse_by_frequency_s3_29(gt: Callable, tmp_path: Path) -> None:
     found = json.loads(done.text)
     assert found["mse"] == pytest.approx(4, rel=0.02)
     assert sum(found["mse_share"]) == pytest.approx(1) and found["mse_share"][0] > 0.98
+    wide = picture_folder(tmp_path / "w", 1, size=(24, 32))
+    alone = gt("spectrum", "compare", wide / "0.png", a / "1.png", "--mse")
+    assert alone.code == 2 and "24x24 pixels; prefilter --size brings both to one" in alone.err
     other = picture_folder(tmp_path / "c", 3, scale=10)
     noise = json.loads(gt("spectrum", "compare", a, other, "--mse", "--json").text)
     recon = json.loads(gt("metrics", "recon", a, other, "--json").text)
@@ -142,11 +145,16 @@ def test_refusals_of_spectrum(gt: Callable, tmp_path: Path) -> None:
     folder = picture_folder(tmp_path / "a", 2)
     wide = picture_folder(tmp_path / "w", 2, size=(24, 32))
     thin = picture_folder(tmp_path / "thin", 1, size=(1, 7))
+    wide_1 = picture_folder(tmp_path / "w-1", 1, size=(24, 32))
+    logs = tmp_path / "logs.json"
+    assert gt("spectrum", "profile", folder, "--average", "logmean", "-o", logs).code == 0
     for argv, why in (
         (("profile", tmp_path / "none"), "no such file or folder"),
         (("profile", folder, "--num", 3), "leave PICTURES out"),
         (("profile", folder, "-o", "x.jpg"), "x.json, x.tsv, x.png"),
-        (("compare", folder, wide), "24x24 and 32x24 pixels do not compare"),
+        (("compare", folder, folder, wide), "w: 32x24 pixels, the reference's pictures 24x24"),
+        (("compare", logs, folder), "a: a spectrum by --average mean, the reference's by logmean"),
+        (("evolution", logs, wide_1), "w-1: 32x24 pixels, the reference's pictures 24x24"),
         (("compare", folder, folder, "--psi", 1), "none is named"),
         (("compare", folder, "--mse"), "--mse takes REFERENCE and one OTHER"),
         (("compare", folder, folder, "--mse", "--average", "logmean"), "not for --mse"),
@@ -210,6 +218,15 @@ def test_evolution_of_a_run_s3_3(gt: Callable, tmp_path: Path, tiny_network: Pat
     args = ("spectrum", "compare", real, run / "network-000002.safetensors", *made)
     one = json.loads(gt(*args).text)["others"][0]
     assert one["relative_error"] == found["relative_error"][1]
+    # The run itself is its last network, or the best, not the pictures in it.
+    (run / "samples").mkdir()
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(run / "samples" / "1.png")
+    last = json.loads(gt("spectrum", "compare", real, run, *made).text)["others"][0]
+    assert last == {**one, "name": "run"}
+    (run / "best.safetensors").write_bytes((run / "network-000001.safetensors").read_bytes())
+    best = json.loads(gt("spectrum", "profile", run, *made).text)
+    first = json.loads(gt("spectrum", "profile", run / "network-000001.safetensors", *made).text)
+    assert best["spectrum"] == first["spectrum"] and best["protocol"]["network"] == "best"
 
 
 def test_plots_of_flat_and_tiny_pictures(gt: Callable, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +181,37 @@ def test_a_classifier_in_a_pipe_s3_26(gt: Callable, sets: tuple, tmp_path: Path)
     assert all_at_once["generated_share"] == 1
 
 
+def test_a_run_in_the_place_of_what_it_makes_s3_26(
+    gt: Callable, tiny_network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As FAKE, and where a classifier judges; the folder in which one works is none."""
+    run, real = tmp_path / "run", tmp_path / "real"
+    (run / "samples").mkdir(parents=True)
+    (run / "network-000001.safetensors").write_bytes(tiny_network.read_bytes())
+    for folder, side in ((run / "samples", 64), (real, 16)):
+        folder.mkdir(exist_ok=True)
+        for i in range(10):
+            pixels = toyset.pink(side, torch.Generator().manual_seed(i))
+            Image.fromarray(pixels).save(folder / f"{i}.png")
+    monkeypatch.chdir(run)
+    args = ("spectrum", "classify", real, "--folds", 5, "--psi", 0.7, "--json")
+    told = [gt(*args, *fake) for fake in ((run,), (tiny_network,), ("--net", tiny_network))]
+    assert [done.code for done in told] == [0, 0, 0], told[0].err
+    found = [json.loads(done.text) for done in told]
+    assert found[0]["accuracy"] == found[1]["accuracy"] == found[2]["accuracy"]
+    assert [one["protocol"]["fake"]["count"] for one in found] == [10] * 3
+    model = tmp_path / "c.safetensors"
+    assert gt(*args[:-1], run, "-o", model).code == 0
+    judged = ("spectrum", "classify", "--model", model, "--json", "--num", 3)
+    one, other = (json.loads(gt(*judged, *net).text) for net in ((run,), ("--net", tiny_network)))
+    assert one["classified"] == other["classified"] and len(one["classified"]) == 3
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        tar.add(real / "0.png", "0.png")
+    piped = json.loads(gt(*judged[:-2], stdin=packed.getvalue()).text)
+    assert [row["key"] for row in piped["classified"]] == ["0"]
+
+
 def test_refusals_of_classify_s3_26(gt: Callable, sets: tuple, tmp_path: Path) -> None:
     """One clear line each; a picture of another size fails alone."""
     model = tmp_path / "c.safetensors"
@@ -188,7 +220,11 @@ def test_refusals_of_classify_s3_26(gt: Callable, sets: tuple, tmp_path: Path) -
     Image.linear_gradient("L").resize((40, 32)).convert("RGB").save(wide)
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(model.read_bytes()[:-9])
+    trained = classifier.load(model)
+    other = tmp_path / "other.safetensors"
+    classifier.save(other, replace(trained, story={**trained.story, "jpeg": 900}))
     for argv, why in (
+        ((sets[0], "--model", other), "does not say how its features are made"),
         ((), "name the REAL pictures"),
         ((sets[0], "--model", tmp_path / "none"), "no such file"),
         ((sets[0], "--model", wide), "not a classifier"),
@@ -200,6 +236,7 @@ def test_refusals_of_classify_s3_26(gt: Callable, sets: tuple, tmp_path: Path) -
         ((*sets, "--num", 5), "--folds 10: there are only 5"),
         ((*sets, "--fit", "dzanic", "-o", "x.txt"), "x.json"),
         ((sets[0], wide), "40x32 pixels do not compare"),
+        ((sets[0], wide, "-o", tmp_path / "no/c.safetensors"), "folder"),  # before any work
     ):
         done = gt("spectrum", "classify", *argv)
         assert done.code == 2 and why in done.err and done.err.count("\n") == 1, (argv, done.err)

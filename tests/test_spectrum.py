@@ -110,6 +110,15 @@ def test_parseval_s3_29(height: int, width: int) -> None:
     torch.testing.assert_close(shares.sum(1), (x - y).square().mean((1, 2, 3)), rtol=1e-12, atol=0)
 
 
+def test_large_pictures_are_measured_by_channels_s3_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after another gives what all at once give."""
+    x = noise(3, 3, 20, 24)
+    wanted, energies = spectrum.reduced(x), spectrum.energy(x)
+    monkeypatch.setattr(spectrum, "LARGE", 1)
+    torch.testing.assert_close(spectrum.reduced(x), wanted, rtol=1e-13, atol=0)
+    torch.testing.assert_close(spectrum.energy(x), energies, rtol=1e-13, atol=0)
+
+
 def test_gradients_s3_2() -> None:
     """S3.2: gradcheck and gradgradcheck in float64, a square and an odd oblong."""
     for shape in ((1, 2, 6, 6), (1, 1, 5, 8)):

@@ -404,6 +404,82 @@ def test_grids_wrap_and_leave_cells_empty(monkeypatch: pytest.MonkeyPatch) -> No
     assert cells[0].get_ylim() == cells[3].get_ylim() == pytest.approx((0.2, 162))
 
 
+def drawn_boxes(drawn: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """The figure's own box, and that of a part of it when it is drawn, both in pixels."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(drawn)
+    canvas.draw()
+    return drawn.bbox, lambda part: part.get_window_extent(canvas.get_renderer())
+
+
+def holds(outer: Any, inner: Any) -> bool:
+    return (outer.x0 <= inner.x0 and inner.x1 <= outer.x1 and outer.y0 <= inner.y0
+            and inner.y1 <= outer.y1)  # fmt: skip
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Figures in the place of their bytes."""
+    found: list[Any] = []
+    for module in (grids, plots):
+        monkeypatch.setattr(module, "encoded", lambda drawn, kind: found.append(drawn) or b"")
+    return found
+
+
+@pytest.mark.parametrize("count", [2, 24, 60])
+def test_names_of_many_lines_hide_none_s3_3(count: int, kept: list[Any]) -> None:
+    """Right of the axes, all on the figure; colours come again in another style."""
+    from matplotlib.colors import to_rgba
+
+    courses = {f"blurpool+sd-cnn-ft, {i} pictures": ([1.0, 2.0], [1.0, i]) for i in range(count)}
+    plots.of_courses(courses, "PSNR", "png")
+    (drawn,) = kept
+    (axes,) = drawn.axes
+    legend = axes.get_legend() if count == 2 else drawn.legends[0]
+    whole, box = drawn_boxes(drawn)
+    assert len(legend.get_texts()) == count and holds(whole, box(legend))
+    assert box(legend).overlaps(box(axes)) == (count == 2)
+    looks = {(to_rgba(line.get_color()), line.get_linestyle()) for line in axes.get_lines()}
+    assert len(looks) == min(count, 30)
+
+
+def test_names_below_a_panel_of_many_lines_s3_31(kept: list[Any]) -> None:
+    sets = {name: spectrum(np.arange(1.0, 7)) for name in ("real", "avg", "avg+sd", "avg+sd-ft")}
+    rows = [(f"run {i}", [Profiles("avg", sets), Profiles("one", {"real": sets["real"]})])
+            for i in range(2)]  # fmt: skip
+    grids.of_profiles(rows, "png")
+    whole, box = drawn_boxes(kept[0])
+    many = [box(axes.get_legend()) for axes in kept[0].axes[::2]]
+    for legend in many:
+        assert holds(whole, legend)
+        assert not any(legend.overlaps(box(axes)) for axes in kept[0].axes)
+    few = kept[0].axes[1]
+    assert few.get_legend().get_window_extent().overlaps(box(few))
+
+
+def test_long_labels_of_pictures_are_whole_s3_31_fig_6(kept: list[Any]) -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    labels = ("real", "blurpool+sd-cnn-ft", "WWWWWWWWWW $10 mm")
+    grids.of_pictures([(label, [picture] * 2) for label in labels], "png")
+    whole, box = drawn_boxes(kept[0])
+    for row in range(len(labels)):
+        (label,) = kept[0].axes[3 * row].texts
+        assert holds(whole, box(label))
+        assert not box(label).overlaps(box(kept[0].axes[3 * row + 1].images[0]))
+
+
+def test_evolutions_have_frequencies_below_each_column_s3_31(kept: list[Any]) -> None:
+    """Where its last panel is missing too; the bar of colours is one row high."""
+    own = grids.Evolution("zeros", [1, 2, 3], np.zeros((3, 6)), np.arange(6) / 6)
+    grids.of_evolutions([("a", [own, own, own]), ("b", [own, None, own]), ("c", [own])], "png")
+    *cells, bar = kept[0].axes
+    _, box = drawn_boxes(kept[0])
+    labelled = [axes.axison and axes.xaxis.get_tick_params()["labelbottom"] for axes in cells]
+    assert labelled == [False, True, False, False, False, True, True, False, False]
+    assert box(bar).height < 1.5 * box(cells[0]).height
+
+
 def test_the_papers_panels_are_those_of_the_testbeds() -> None:
     assert figures.TEASER["generator"] in _testbed_figures.PANELS["evolution"]
     assert figures.TEASER["discriminator"] in _testbed_figures.PANELS["disc-spectra"]

@@ -109,6 +109,17 @@ def test_spectral_loss_sees_no_shift_s3_10() -> None:
     assert gradcheck(lambda z: spectral_loss(z, y), x[:1].requires_grad_())
 
 
+def test_spectral_loss_of_a_factor_s3_10() -> None:
+    """L(a x, x) is the mean of log²((1 + a² S) / (1 + S)); its slope in a is that formula's."""
+    x = pictures(2).double()
+    s, a = reduced(x), torch.tensor(1.3, dtype=torch.float64, requires_grad=True)
+    loss = spectral_loss(a * x, x)
+    log = ((1 + 1.69 * s) / (1 + s)).log()
+    torch.testing.assert_close(loss.detach(), log.square().mean())
+    (slope,) = torch.autograd.grad(loss, a)
+    torch.testing.assert_close(slope, (2 * log * 2.6 * s / (1 + 1.69 * s)).mean())
+
+
 def test_psnr_of_exact_pictures_is_capped_s3_6() -> None:
     x = pictures(2)
     assert quality(x, x) == 100
@@ -235,6 +246,24 @@ def test_sd_alone_teaches_the_spectrum_only_s3_16() -> None:
     assert told["d_loss"] == pytest.approx(2 * math.log(2), abs=0.05), "the equilibrium"
 
 
+@pytest.mark.parametrize(
+    ("told", "there"),
+    [
+        ({"d_loss": 2 * math.log(2), "r1": 0.0, "logit": 0.0}, True),
+        ({"d_loss": 1.3, "r1": 0.0, "logit": 0.0}, False),
+        ({"d_loss": 1.386, "r1": 0.2, "logit": 0.0}, False),
+        ({"d_loss": 1.386, "r1": 0.0, "logit": 0.3}, False),
+    ],
+)
+def test_equilibrium_is_told_s3_12(told: dict[str, float], there: bool) -> None:
+    """All logits 0: losses of logits that are not may cancel to 2 log 2."""
+    bed, course = discriminator("mlp", "none"), testbed_run.Course()
+    course.add(1, {"psnr": 1.0, **told}, reduced(bed.targets).mean(0).numpy())
+    entry = testbed_results.entry(bed, course, {"mlp": {"toyset": 26.2}})
+    assert entry["equilibrium"] is there
+    assert entry["paper"] == {"toyset": 26.2}
+
+
 def test_wavelets_are_learned_s3_19() -> None:
     """The table holds coefficients; its pictures are their inverse transform."""
     bed = discriminator("avg", "wavelet")
@@ -307,10 +336,14 @@ def test_more_steps_go_on_and_other_flags_do_not(
     one, other = (json.loads(Path(f, "results.json").read_text()) for f in (run, longer))
     assert one == other
     assert one["configurations"][0]["steps"] == [4, 8, 9]
-    for flags, named in ((("--lr", 0.1), "--lr"), (("--seed", 1), "the pictures, --seed")):
+    for flags, told in (
+        (("--lr", 0.1), "--lr differs"),
+        (("--seed", 1), "the pictures, --seed differ"),
+        (("--toyset", "pink"), "the pictures differ"),
+    ):
         refused = gt(*GENERATOR, "--steps", 9, *flags, "-o", run)
         assert refused.code == 2
-        assert f"{named} differ" in refused.err
+        assert f"{told} from the run" in refused.err
     state = tmp_path / "run" / "state.safetensors"
     state.write_bytes(state.read_bytes()[:-5])
     damaged = gt(*GENERATOR, "--steps", 9, "-o", run)
@@ -318,8 +351,8 @@ def test_more_steps_go_on_and_other_flags_do_not(
     assert damaged.err.count("\n") == 1
 
 
-def test_a_configuration_does_not_depend_on_others_s3_28(gt: Any) -> None:
-    """Alone or among others, with one number of pictures or with several."""
+def test_a_configuration_does_not_depend_on_others_s3_22_s3_28(gt: Any) -> None:
+    """Alone or among others, with one number of pictures or with several; beside the paper's."""
     many = gt(*DISCRIMINATOR, "--steps", 4, "--num", "1,2", "--json")
     alone = gt("spectrum", "testbed", "discriminator", *ARGS, "--steps", 4, "--json",
                "--discriminator", "mlp", "--with", "f-mining")  # fmt: skip
@@ -330,6 +363,9 @@ def test_a_configuration_does_not_depend_on_others_s3_28(gt: Any) -> None:
         (name, num) for num in (1, 2) for name in ("avg", "mlp", "avg+f-mining", "mlp+f-mining")
     ]
     assert found[-1] == wanted
+    assert [entry["paper"] for entry in found[:3]] == [
+        {"toyset": 16.3, "celeba": 25.4}, {"toyset": 26.2, "celeba": 28.1}, {}
+    ]  # fmt: skip
 
 
 def test_table_has_the_papers_numbers_s3_11_s3_22(gt: Any, tmp_path: Path) -> None:
@@ -387,7 +423,14 @@ def test_too_few_pictures(gt: Any, tmp_path: Path) -> None:
     assert gt(*asked, "--json").code == 0
     refused = gt(*asked, "--num", 3)
     assert refused.code == 2
-    assert "2 pictures where --num asks for 3" in refused.err
+    assert "--num 3: there are only 2 pictures" in refused.err
+    beside = gt(*asked, "-o", f"{tmp_path}/toys/../toys/")
+    assert beside.code == 2 and "the pictures to learn are there" in beside.err
+    assert len(list((tmp_path / "toys").iterdir())) == 2
+    (tmp_path / "toys" / "clean000001.png").write_bytes(b"no picture")
+    refused = gt(*asked)
+    assert f"{tmp_path}/toys/clean000001.png: not an image" in refused.err
+    assert refused.code == 2 and "--num 2: there are only 1" in refused.err
 
 
 @pytest.mark.gpu

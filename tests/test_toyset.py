@@ -52,6 +52,23 @@ def test_two_peaks_s3_4() -> None:
     assert 0.5 < one[2:8].max() / one[33:39].max() < 2
 
 
+def test_drawn_frequencies_and_levels_s3_4() -> None:
+    """S3.4: both peaks are inside their intervals at the ends of u too; all levels are used."""
+    for low, high in toyset.RANGES:
+        ends = toyset._frequency(torch.tensor([0.0, 0.5, 1.0]), (low, high)) / 2**0.5
+        torch.testing.assert_close(ends, torch.tensor([low, (low + high) / 2, high]))
+    u = torch.rand(3, 128, 65, generator=torch.Generator().manual_seed(0))
+    for share in (0.05, 0.1, 0.15, 0.75, 0.8, 0.85):  # of f_nyq: the peak is in its bin
+        peak = toyset._clean_peak(128, torch.tensor(share * 2**0.5), u)
+        at = spectrum.frequencies(128, 128)[int(spectrum.reduced(peak[None])[0].argmax())]
+        assert share - 0.013 < at <= share
+    drawn = toyset.official(64)
+    some = np.stack([next(drawn) for _ in range(4)])
+    assert some.min() == 0 and some.max() == 255
+    again = toyset.official(64)
+    assert all(np.array_equal(one, next(again)) for one in some)
+
+
 def test_clean_phases_are_uniform_s3_4() -> None:
     """S3.4: the official phases have cos >= 0, which piles power up in the corner; clean do not."""
     generator = torch.Generator().manual_seed(0)
@@ -98,6 +115,14 @@ def test_the_command_s3_4(gt: Callable, tmp_path: Path) -> None:
     Image.fromarray(np.full((40, 60, 3), 200, np.uint8)).save(photo)
     assert gt(*args, photo, "--high-pass", "-o", tmp_path / "p.png").code == 0
     assert (np.asarray(Image.open(tmp_path / "p.png")) == 128).all()
+    small = tmp_path / "pictures" / "small.png"
+    small.parent.mkdir()
+    Image.fromarray(np.full((31, 60, 3), 200, np.uint8)).save(small)
+    (small.parent / "cut.png").write_bytes(photo.read_bytes()[:60])
+    done = gt(*args, photo, small.parent, "-o", f"{tmp_path}/b/")
+    assert done.code == 1 and [file.name for file in (tmp_path / "b").iterdir()] == ["photo.png"]
+    assert f"{small}: 60x31 pixels: too small for 32x32" in done.err
+    assert f"{small.parent}/cut.png: damaged" in done.err, "the file, not its key"
     for wrong, why in ((("--size", 33), "even number"), ((photo, "--kind", "pink"), "drawn")):
         refused = gt("spectrum", "toyset", *wrong, "-o", tmp_path / "x.png")
         assert refused.code == 2 and why in refused.err

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gantools.spectra.classifier import Classifier
 
 FITS = ("loglog", "dzanic")
+QUALITIES = (None, *range(1, 96))  # of --jpeg
 THRESHOLDS = {"loglog": 0.75, "dzanic": 0.85}
 HOW = {
     "loglog": "log b1, b2 of b1 (r/r_c)^b2, least squares of logarithms, S of RGB",
@@ -48,7 +49,7 @@ class Recipe:
             height, width = map(int, told["size"])
             jpeg = None if told["jpeg"] is None else int(told["jpeg"])
             found = cls(str(told["fit"]), float(told["threshold"]), jpeg, (height, width))
-            if found.fit not in FITS or not 0 < found.threshold < 1:
+            if found.fit not in FITS or not 0 < found.threshold < 1 or jpeg not in QUALITIES:
                 raise ValueError
             if len(classifier.mean) != {"loglog": 2, "dzanic": 3}[found.fit]:
                 raise ValueError

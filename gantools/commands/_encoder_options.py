@@ -28,8 +28,8 @@ OF = {
     "fw": {"first", "backbone"},
     "dse": {
         "strategy", "tsa", "area_weights", "resize_crops", "cam", "detach", "cos_weight",
-        "ssim_weight", "kl_weight", "cosine", "blur", "cbn", "psi", "cutoff", "samples",
-        "optimiser", "two_step", "adv_weight", "gamma",
+        "ssim_weight", "kl_weight", "prior_weight", "cosine", "blur", "cbn", "psi", "cutoff",
+        "samples", "optimiser", "two_step", "adv_weight", "gamma",
     },
     "psp": {
         "depth", "pretrained", "id_weight", "norm_weight", "own", "psi", "cutoff", "samples",
@@ -119,6 +119,15 @@ KlWeight = Annotated[
         "--kl-weight",
         "dse: weight of the divergence of latents and pictures, as softmaxes. Default: 0, as in "
         "the paper's code; 1 is its text.",
+    ),
+]
+PriorWeight = Annotated[
+    float | None,
+    weight(
+        "--prior-weight",
+        "dse: weight of how unusual the styles are, of photographs too, as `project "
+        "--prior-weight` asks: such latents edit better and are a better start of hybrid. Default: "
+        "0, as in the paper.",
     ),
 ]
 Cos = Annotated[

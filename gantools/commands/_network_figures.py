@@ -14,8 +14,6 @@ from gantools.commands import _sources, _spectra
 from gantools.report import Usage
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from gantools.io.results import Plot
     from gantools.spectra.grids import Evolution
     from gantools.spectra.profile import Spectrum
@@ -74,7 +72,8 @@ def of_networks(
         return _both_averages(paths, [REAL, *names], asked)
     if which == "samples":
         return _samples(paths, [REAL, *names], asked)
-    sets = [_spectra.measured(path, asked, average).spectrum for path in paths]
+    found = _spectra.comparable_sets(reference.path, files, asked, average)
+    sets = [one.spectrum for one in found]
     if which == "upsampling":
         return _by_way(sets, names)
     return _compared(dict(zip([REAL, *names], sets, strict=True)))
@@ -113,13 +112,9 @@ def _training(one: Operand) -> tuple[Evolution, str]:
 
 def _file(which: str, one: Operand) -> str:
     """A training's folder as its network; any other operand itself."""
-    path = Path(one.path)
-    if not path.is_dir():
-        return one.path
-    found = sorted(path.glob("network-*.safetensors"))
-    best = path / "best.safetensors"
-    if best.is_file() or found:
-        return str(best if best.is_file() else found[-1])
+    path, found = Path(one.path), _spectra.network_file(one.path)
+    if found is not None:
+        return found
     if (path / "state.safetensors").is_file() or (path / "config.json").is_file():
         raise Usage(f"{one.path}: a run without a network yet; {NETWORK_MADE[which]} makes one")
     return one.path
@@ -174,38 +169,32 @@ def _by_way(sets: Sequence[Spectrum], names: Sequence[str]) -> Plot:
     panels: dict[str, dict[str, Spectrum]] = {}
     for name, found in zip(names, others, strict=True):
         panels.setdefault(name.partition("+")[0], {REAL: reference})[name] = found
-    for found in others:
-        _compares(found, reference)
     row = [grids.Profiles(way, own) for way, own in panels.items()]
     return partial(grids.of_profiles, grids.wrapped(row, 4))
-
-
-def _compares(found: Spectrum, reference: Spectrum) -> np.ndarray:
-    from gantools.spectra.profile import relative_error
-
-    return relative_error(found, reference)
 
 
 def _compared(sets: dict[str, Spectrum]) -> Plot:
     """Spectra in one panel, their errors below."""
     from gantools.spectra import plots
+    from gantools.spectra.profile import relative_error
 
     (_, reference), *rest = sets.items()
-    errors = {name: _compares(found, reference) for name, found in rest}
+    errors = {name: relative_error(found, reference) for name, found in rest}
     return lambda kind: plots.of_profiles(sets, kind, errors)
 
 
 def _both_averages(paths: Sequence[str], names: Sequence[str], asked: _sources.Drawn) -> Plot:
     """log E[S] beside E[log S] of the same pictures (S3.27)."""
     from gantools.spectra import grids
+    from gantools.spectra.profile import comparable
 
     _pictures_alone("averages", paths)
     found = [_spectra.profiled(*_spectra.network_of(path, asked))[1] for path in paths]
     row = []
     for average in _spectra.Average:
         sets = [profile.spectrum(average.value) for profile in found]
-        for other in sets[1:]:
-            _compares(other, sets[0])
+        for name, other in zip(names, sets, strict=True):
+            comparable(other, sets[0], name)
         title = {"mean": "log of the mean", "logmean": "mean of the logs"}[average.value]
         row.append(grids.Profiles(title, dict(zip(names, sets, strict=True))))
     return partial(grids.of_profiles, [("", row)])

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
 Match = tuple[str, "Sample", "Sample"]
 Pair = tuple[str, "np.ndarray", "np.ndarray"]
+Fit = Callable[["np.ndarray"], "np.ndarray"]
 
 
 def open_pairs(
-    target: str, result: str, asked: _sources.Drawn, fit: Callable[[np.ndarray], np.ndarray]
+    target: str, result: str, asked: _sources.Drawn, fit: Fit | None = None
 ) -> Iterator[Pair]:
     """(key, target, result), uint8 [H, W, 3] of equal size, as `fit` leaves them.
 
+    fit: what a command's --size does; None where it has no such flag.
     What is in one operand alone, cannot be read, or has two sizes, is reported. Usage for two
     streams on standard input, and for an operand that is not there. In memory are one batch, and
     the files whose partner has not come yet.
@@ -76,9 +78,7 @@ def _called(text: str) -> str:
     return "standard input" if text == "-" else Path(text).name or text
 
 
-def _pictures(
-    matches: Iterator[Match], asked: _sources.Drawn, fit: Callable[[np.ndarray], np.ndarray]
-) -> Iterator[Pair]:
+def _pictures(matches: Iterator[Match], asked: _sources.Drawn, fit: Fit | None) -> Iterator[Pair]:
     while group := list(islice(matches, asked.batch)):
         targets = _decoded([target for _, target, _ in group], asked)
         results = _decoded([result for _, _, result in group], asked)
@@ -97,12 +97,15 @@ def _decoded(samples: Sequence[Sample], asked: _sources.Drawn) -> dict[str, np.n
 
 
 def _fitted(
-    target: np.ndarray, result: np.ndarray, fit: Callable[[np.ndarray], np.ndarray]
+    target: np.ndarray, result: np.ndarray, fit: Fit | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    a, b = fit(in_colour(target)), fit(in_colour(result))
+    a, b = in_colour(target), in_colour(result)
+    if fit is not None:
+        a, b = fit(a), fit(b)
     if a.shape != b.shape:
         sizes = " and ".join(f"{x.shape[1]}x{x.shape[0]}" for x in (a, b))
-        raise SampleError(f"its pictures have {sizes} pixels; --size brings both to one size")
+        flag = "--size" if fit else "prefilter --size"
+        raise SampleError(f"its pictures have {sizes} pixels; {flag} brings both to one size")
     return a, b
 
 

@@ -140,14 +140,19 @@ Steps = Annotated[
 ]
 Lr = Annotated[
     float | None,
-    weight("--lr", "Its learning rate, at the peak of the schedule. Default: the method's own."),
+    weight(
+        "--lr",
+        "Its learning rate, at the peak of the schedule; quick and hybrid in w and w+, which "
+        "descend by L-BFGS: the length of the first step. Default: the method's own.",
+    ),
 ]
 PerceptualName = Annotated[
     Perceptual | None,
     typer.Option(
         "--perceptual",
         help="Perceptual distance. Default: idinvert vgg16; the others LPIPS if its weights "
-        "are there, else the network's own discriminator; the latent records which.",
+        "are there, else the network's own discriminator, dse-finetune and i2s-lreq pyramid; the "
+        "latent records which.",
         show_default=False,
     ),
 ]

@@ -166,8 +166,11 @@ class Setup:
 
     def _default_perceptual(self) -> str:
         from gantools.inversion.distances import default_perceptual
+        from gantools.inversion.methods import METHODS
 
-        return default_perceptual(bool(self.ckpt.config.get("d")))
+        # The discriminator sees whole pictures alone, and some methods look at areas too.
+        whole = not any(METHODS[self.name].areas)
+        return default_perceptual(whole and bool(self.ckpt.config.get("d")))
 
     # ------------------------------------------------------------------------ refusals
 

@@ -37,8 +37,8 @@ AverageOption = Annotated[
     Average,
     typer.Option(
         "--average",
-        help="mean: E[S], as paper 003; logmean: exp E[log S], which spikes of few pictures move "
-        "less, and common faint ones more.",
+        help="mean: E[S], as paper 003; logmean: exp E[log S], as Jung and Keuper: spikes of few "
+        "pictures move it less, common faint ones more. Spectra by different ones do not compare.",
     ),
 ]
 Reference = Annotated[
@@ -97,14 +97,28 @@ def drawn(
 
 
 def is_network(name: str) -> bool:
-    """Whether an operand is a network file of ours."""
+    """Whether an operand is a network file of ours, or the run folder of a training."""
+    return network_file(name) is not None
+
+
+def network_file(name: str) -> str | None:
+    """An operand that is a network file; of a training's run folder the best, or the last."""
     from gantools.io import sample
 
     path = Path(name)
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return sample.kind(file.read(sample.HEAD)) == "network"
+    if path.is_file():
+        with path.open("rb") as file:
+            return name if sample.kind(file.read(sample.HEAD)) == "network" else None
+    found = networks_of_run(path)
+    best = path / "best.safetensors"
+    return str(best if best.is_file() else found[-1]) if found else None
+
+
+def networks_of_run(folder: Path) -> list[Path]:
+    """The networks in the run folder of a training, in order; none of any other operand."""
+    # A network trained with an encoder has it beside it: network-….encoder.safetensors.
+    found = folder.glob("network-*[0-9].safetensors") if folder.is_dir() else ()
+    return sorted(file for file in found if file.is_file())
 
 
 def measured(operand: str | None, asked: _sources.Drawn, average: Average) -> Measured:
@@ -112,13 +126,29 @@ def measured(operand: str | None, asked: _sources.Drawn, average: Average) -> Me
 
     None is the network of --net. Usage where nothing could be measured.
     """
-    operand, asked = network_of(operand, asked)
+    given, (operand, asked) = operand, network_of(operand, asked)
     before = None if operand in (None, "-") else earlier(Path(str(operand)))
     if before is not None:
         return before
     name, profile, story = profiled(operand, asked)
+    if given is not None and operand is None and Path(given).is_dir():
+        name = Path(given).resolve().name  # a run's, where all networks are called best
     found = profile.spectrum(average.value)
     return Measured(name, found, {**story, "count": found.count, "size": size_name(found.size)})
+
+
+def comparable_sets(
+    reference: str, others: Sequence[str | None], asked: _sources.Drawn, average: Average
+) -> list[Measured]:
+    """The reference's spectrum and the others'; Usage at the first that does not compare."""
+    from gantools.spectra.profile import comparable
+
+    sets = [measured(reference, asked, average)]
+    for operand in others:
+        one = measured(operand, asked, average)
+        comparable(one.spectrum, sets[0].spectrum, one.name)
+        sets.append(one)
+    return sets
 
 
 def profiled(operand: str | None, asked: _sources.Drawn) -> tuple[str, Profile, dict[str, Any]]:
@@ -141,10 +171,9 @@ def profiled(operand: str | None, asked: _sources.Drawn) -> tuple[str, Profile, 
 
 
 def network_of(operand: str | None, asked: _sources.Drawn) -> tuple[str | None, _sources.Drawn]:
-    """(None, its network as --net's) for an operand that is a network file; else as they are."""
-    if operand is not None and is_network(operand):
-        return None, replace(asked, net=operand)
-    return operand, asked
+    """(None, its network as --net's) for an operand that is a network; else as they are."""
+    file = None if operand is None else network_file(operand)
+    return (operand, asked) if file is None else (None, replace(asked, net=file))
 
 
 def protocol(average: str) -> dict[str, Any]:
@@ -210,7 +239,7 @@ def spectra_of(pictures: Sequence[np.ndarray], device: str) -> np.ndarray:
 
     with torch.inference_mode():
         x = _pairs.stacked([_pairs.in_colour(p) for p in pictures], device)
-        return reduced(exact(x) / 127.5 - 1).double().cpu().numpy()
+        return reduced(exact(x).div_(127.5).sub_(1)).double().cpu().numpy()
 
 
 def exact(x: Tensor) -> Tensor:

@@ -123,11 +123,11 @@ def _picture(operands: list[str]) -> np.ndarray:
     """The first of the pictures, its middle square of the teaser's size."""
     from gantools.commands.spectrum_toyset import squares
 
-    for key, make in squares(operands, TEASER_SIZE):
+    for picture in squares(operands, TEASER_SIZE):
         try:
-            return make()
+            return picture.make()
         except SampleError as e:
-            report.failed(key, e)
+            report.failed(picture.name, e)
     raise Usage("--which teaser: no picture could be read")
 
 

@@ -165,4 +165,4 @@ class _Lab:
         flags = {name.lstrip("-"): v for name, v in self.config.items() if name.startswith("--")}
         story = {**self.story, **asdict(self.settings), **flags}
         story["psnr"] = "8 bits truncated, mean over pictures, 100 dB where exact"
-        return {**story, "version": __version__}
+        return {**story, "version": f"gantools {__version__}"}

@@ -32,15 +32,16 @@ PresetOption = Annotated[
     typer.Option(
         "--preset",
         help="What --num, --size, --steps, --every and --divisor are where they are not given. "
-        "paper: 10 pictures of 64 pixels, 100,000 steps, the paper's channels; small: 4 of 32 or "
-        "16 pixels, narrow networks, minutes on a CPU.",
+        "paper: 10 pictures of 64 pixels, 100,000 steps, the paper's channels; small: 4 of 32 "
+        "pixels and 1,000 steps (discriminators: 16 and 3,000), narrow networks, minutes on a CPU.",
     ),
 ]
 ToysetOption = Annotated[
     Kind | None,
     typer.Option(
         "--toyset",
-        help="Which drawn pictures, as spectrum toyset makes them. Default: official.",
+        help="Which drawn pictures, as spectrum toyset makes them. Default: official, those of "
+        "the paper's tables.",
         show_default=False,
     ),
 ]
@@ -49,7 +50,8 @@ Numbers = Annotated[
     typer.Option(
         "--num",
         metavar="N,...",
-        help="How many pictures are learned; of several numbers, each configuration with each.",
+        help="How many pictures are learned; of several numbers (1,5,10 or 1-3), each "
+        "configuration with each.",
         show_default=False,
     ),
 ]
@@ -102,9 +104,10 @@ Outputs = Annotated[
         "-o",
         "--output",
         metavar="OUT",
-        help="RUN/: a folder for state, log, table and pictures; the same command again goes on "
-        "from there. x.json, x.tsv, - for the table, x.png, x.svg, x.pdf for the evolution of the "
-        "spectra's errors. Repeatable.",
+        help="RUN/: a folder for state, log, table (results.json) and figures; in its pictures.png "
+        "the real pictures, below them a row for each line of the table. The same command again "
+        "goes on from there. x.json, x.tsv, - for the table, x.png, x.svg, x.pdf for the evolution "
+        "of the spectra's errors. Repeatable.",
         show_default=False,
     ),
 ]
@@ -173,6 +176,9 @@ class Asked:
         found = [name for name in self.output or [] if _is_folder(name)]
         if len(found) > 1:
             raise Usage(f"-o {found[1]}: a second run folder beside {found[0]}")
+        given = {Path(name).resolve() for name in self.pictures or [] if name != "-"}
+        if found and Path(found[0]).resolve() in given:
+            raise Usage(f"-o {found[0]}: the pictures to learn are there; name another run folder")
         return Path(found[0]) if found else None
 
     def files(self) -> list[str]:
@@ -223,15 +229,17 @@ def wanted(asked: Asked, size: int, num: int) -> Wanted:
     kind = asked.toyset or Kind.official
     source = squares(asked.pictures, size) if asked.pictures else draws(kind, size, asked.seed)
     found: list[np.ndarray] = []
-    for key, make in source:
+    for picture in source:
         try:
-            found.append(make())
+            found.append(picture.make())
         except SampleError as e:
-            report.failed(key, e)
+            report.failed(picture.name, e)
         if len(found) == num:
             break
+    if not found:
+        raise Usage("no picture could be read")
     if len(found) < num:
-        raise Usage(f"{len(found)} pictures where --num asks for {num}")
+        raise Usage(f"--num {num}: there are only {len(found)} pictures; name more, or lower it")
     pixels = np.stack(found)
     told: dict[str, Any] = {"pictures": f"toyset {kind.value}"}
     if asked.pictures:

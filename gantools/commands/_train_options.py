@@ -313,7 +313,7 @@ Wavelet = Annotated[
     typer.Option(
         "--wavelet",
         help="Both networks work on the coefficients of a Haar wavelet at half the size, at every "
-        "resolution (SWAGAN); sngan's at the last one alone.",
+        "resolution (SWAGAN); sngan's at the last one alone. pggan needs --no-grow.",
         show_default=False,
     ),
 ]
@@ -326,7 +326,8 @@ SpectralD = Annotated[
         "both losses. log1p: log(1 + S) and a hidden layer, R1 on the sum of both; jk: Jung and "
         "Keuper's, log power from 0 to 1 for each picture, one layer, its own optimiser (with "
         "stylegan2 its own R1 too); jk-nonlinear: theirs with a hidden layer. With --net that of "
-        "the network's file goes on where it is of this form, else it starts fresh.",
+        "the network's file goes on where it is of this form, else it starts fresh. pggan needs "
+        "--no-grow and --loss logistic or hinge, as preset freqbias has them.",
     ),
 ]
 SpectralDropout = Annotated[
@@ -344,7 +345,8 @@ FMining = Annotated[
     typer.Option(
         "--f-mining",
         help="Mining by frequencies (SSD-GAN): a score of each picture's spectrum is averaged with "
-        "the discriminator's, and only weighs the pictures; no gradient passes through it.",
+        "the discriminator's, and only weighs the pictures; no gradient passes through it. pggan "
+        "needs what --spectral-d needs.",
         show_default=False,
     ),
 ]

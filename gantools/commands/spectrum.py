@@ -30,12 +30,22 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+Pictures = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[PICTURES]",
+        help="A folder, a tar or zip archive, - for a stream; latents; or a network file or a run "
+        "folder of train, of whose network --num pictures are made. Without it: that of --net.",
+        show_default=False,
+    ),
+]
 Others = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[OTHER]...",
-        help="What is compared with them, in the same forms, latents, or network files, of which "
-        "--num pictures are made. Without any: the network of --net.",
+        help="What is compared with them, in the same forms, latents, or network files or run "
+        "folders of train, of whose networks --num pictures are made. Without any: the network of "
+        "--net.",
         show_default=False,
     ),
 ]
@@ -51,7 +61,7 @@ Mse = Annotated[
 
 @app.command("profile")
 def profile(
-    pictures: given.Pictures = None,
+    pictures: Pictures = None,
     *,
     average: _spectra.AverageOption = _spectra.Average.mean,
     net: options.Net = None,
@@ -141,7 +151,7 @@ def compare(
 
     $ gantools spectrum compare faces.tar --net faces64 -o spectra.png -o spectra.tsv
 
-    $ gantools spectrum compare photos/ run/network-001000.safetensors generated/ --json
+    $ gantools spectrum compare photos/ run/ other/network-001000.safetensors generated/ --json
 
     $ gantools spectrum compare photos/ reconstructions/ --mse -o shares.png
     """
@@ -169,8 +179,7 @@ def compare(
         if average is not _spectra.Average.mean:
             raise Usage("--average is not for --mse, which adds up all pairs")
         return _shares(reference, (others or [""])[0], asked, json=json, output=output)
-    operands = [reference, *others] if others else [reference, None]
-    sets = [_spectra.measured(name, asked, average) for name in operands]
+    sets = _spectra.comparable_sets(reference, others or [None], asked, average)
     found = _spectra.unique(sets)
     _write(found, sets, json=json, output=output)
 
@@ -224,7 +233,7 @@ def _shares(reference: str, other: str, asked: _sources.Drawn, *, json: bool, ou
     size: tuple[int, int] | None = None
     total: Any = 0.0
     count = 0
-    for key, a, b in _pairs.open_pairs(reference, other, asked, lambda pixels: pixels):
+    for key, a, b in _pairs.open_pairs(reference, other, asked):
         size = size or (a.shape[0], a.shape[1])
         if a.shape[:2] != size:
             report.failed(key, "not of the size of the pairs before it")

@@ -42,8 +42,8 @@ Fake = Annotated[
     str | None,
     typer.Argument(
         metavar="[FAKE]",
-        help="The generated pictures, in the same forms, or latents. Without it: as many of the "
-        "network of --net.",
+        help="The generated pictures, in the same forms, or latents; or a network file or a run "
+        "folder of train, whose network makes as many. Without it: that of --net.",
         show_default=False,
     ),
 ]
@@ -99,8 +99,8 @@ Jpeg = Annotated[
         metavar="Q",
         min=1,
         max=95,
-        help="Pass every picture of both sets through a JPEG of this quality (4:2:0) first: where "
-        "REAL were JPEGs, else it may be that which is seen.",
+        help="Pass every picture of both sets through a JPEG of this quality (4:2:0) first. "
+        "Where REAL were JPEGs, a classifier without it may only see that they were.",
         show_default=False,
     ),
 ]
@@ -173,16 +173,22 @@ def classify(
     $ gantools spectrum classify faces.tar --halves --json
     """
     report.begin("spectrum classify", quiet=quiet)
-    from gantools.io import results
+    from gantools.io import atomic, results
 
     kept = [o for o in output or [] if Path(o).suffix.lower() == ".safetensors"]
     texts = [o for o in output or [] if o not in kept]
+    for output_file in kept:
+        atomic.real_target(Path(output_file))  # before any work
     results.check(texts, plots=model is None)
     training: dict[str, Any] = {"--halves": halves or None, "--fit": fit}
     training |= {"--threshold": threshold}
     training |= {"--classifier": classifier, "--jpeg": jpeg, "--folds": folds}
     training["-o x.safetensors"] = kept or None
     _check(real, fake, model, halves, training)
+    judged = fake if model is None else real
+    own = None if judged is None else _spectra.network_file(judged)
+    if own is not None:  # or of a training's run: what it makes is judged
+        net, real, fake = own, None if model else real, None
     if psi is not None and (fake is not None or halves):
         raise Usage("--psi is for pictures that the network makes, and none is asked for")
     asked = _spectra.drawn(

@@ -72,17 +72,13 @@ def evolution(
         threads=threads,
     )
     order = sorted(range(len(names)), key=times.__getitem__)
-    first = _spectra.measured(reference, asked, average)
-    sets = [_spectra.measured(names[i], asked, average) for i in order]
+    first, *sets = _spectra.comparable_sets(reference, [names[i] for i in order], asked, average)
     _write(first, sets, sorted(times), label, json=json, output=output)
 
 
 def _of_run(name: str) -> list[str]:
     """The snapshots of a run folder; any other operand itself."""
-    path = Path(name)
-    # A network trained with an encoder has it beside it: network-….encoder.safetensors.
-    found = sorted(str(file) for file in path.glob("network-*[0-9].safetensors") if file.is_file())
-    return found if path.is_dir() and found else [name]
+    return [str(file) for file in _spectra.networks_of_run(Path(name))] or [name]
 
 
 def _times(names: list[str], networks: list[bool]) -> tuple[list[float], str]:

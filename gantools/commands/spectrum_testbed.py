@@ -37,8 +37,9 @@ Pictures = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[PICTURE]...",
-        help="Pictures to learn, the first --num: their middle square, reduced to --size (Lanczos)."
-        " Files, folders, archives, - for a stream. Without any: the Toyset of --toyset.",
+        help="Pictures to learn, the first --num: their middle square, reduced to --size "
+        "(Lanczos); smaller ones fail. Files, folders, archives, - for a stream. Without any: the "
+        "Toyset of --toyset.",
         show_default=False,
     ),
 ]
@@ -157,7 +158,9 @@ def discriminator(
     match_params: Annotated[
         bool,
         typer.Option(
-            "--match-params", help="sd and sd-cnn-ft as wide as makes them as large as sd-ft."
+            "--match-params",
+            help="Widen sd and sd-cnn-ft until they have as many parameters as sd-ft, as the "
+            "paper's appendix does.",
         ),
     ] = False,
     mlp_width: Annotated[
@@ -167,7 +170,8 @@ def discriminator(
             metavar="N",
             min=1,
             max=65536,
-            help="Units of each of the MLP's four hidden layers. Default: 28.",
+            help="Units of each of the MLP's four hidden layers. Default: 28, at the paper's size "
+            "as many parameters as the convolutions have.",
             show_default=False,
         ),
     ] = None,
@@ -184,7 +188,8 @@ def discriminator(
             "--tensor-lr",
             metavar="X",
             callback=options.finite,
-            help="Adam's rate for the pictures. Default: 0.01.",
+            help="Adam's rate for the pictures. Default: 0.01, as the authors' code; their text "
+            "has one rate for both.",
             show_default=False,
         ),
     ] = None,
@@ -198,8 +203,10 @@ def discriminator(
     """Let pictures be learned through discriminators: what they lack at the end, D did not teach.
 
     A GAN with a class for each picture, whose generator is a table of pictures. The PSNR is that of
-    their running average, psnr_raw that without. At the equilibrium D's loss is 2 log 2 = 1.386 and
-    R1's penalty 0: a line tells whether it was reached.
+    their running average (the paper's text), psnr_raw that without (its code). At the equilibrium
+    all logits are 0, D's loss is 2 log 2 = 1.386 and R1's penalty 0: equilibrium tells whether it
+    was reached. An untrained D is near it too: only at the end does it say that nothing is left to
+    learn.
 
     $ gantools spectrum testbed discriminator -o evolution.png -o table.json
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from functools import partial
 from itertools import count, islice
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -16,7 +16,13 @@ from gantools.report import SampleError, Usage
 if TYPE_CHECKING:
     import numpy as np
 
-Make = Callable[[], "np.ndarray"]
+
+class Picture(NamedTuple):
+    """One picture: its key, what messages call it, and what makes it or raises SampleError."""
+
+    key: str
+    name: str
+    make: Callable[[], np.ndarray]
 
 
 class Kind(StrEnum):
@@ -32,7 +38,7 @@ Photographs = Annotated[
     typer.Argument(
         metavar="[PHOTOGRAPH]...",
         help="Photographs to take in the place of drawn pictures: their middle square, reduced to "
-        "--size (Lanczos). Files, folders, archives, - for a stream.",
+        "--size (Lanczos); smaller ones fail. Files, folders, archives, - for a stream.",
         show_default=False,
     ),
 ]
@@ -42,7 +48,7 @@ KindOption = Annotated[
         "--kind",
         help="clean: two rings of frequencies, as paper 003 says; official: as its authors' script "
         "draws them, with its folded phases, the same pixels up to a level; pink: 1/f noise. "
-        "Default: clean.",
+        "Default: clean. (The testbeds' is official, as the paper's tables have it.)",
         show_default=False,
     ),
 ]
@@ -75,9 +81,9 @@ def toyset(
 ) -> None:
     """Pictures with known spectra: what a generator or a discriminator is given to learn by heart.
 
-    Every drawn picture has two peaks of equal power, at a random 0.05 to 0.15 and 0.75 to 0.85 of
-    the highest frequency. Photographs have nearly all of theirs at low frequencies, filtered ones
-    at high ones.
+    Those of clean and official have two peaks of equal power, at a random 0.05 to 0.15 and 0.75 to
+    0.85 of the highest frequency. Photographs have nearly all of theirs at low frequencies,
+    filtered ones at high ones.
 
     $ gantools spectrum toyset -o toys/
 
@@ -101,14 +107,14 @@ def toyset(
     history = [{"command": "spectrum toyset", "args": args, "version": __version__}]
     made = squares(photographs, size) if photographs else draws(drawn, size, seed)
     with open_sink(output, own="image", no_clobber=no_clobber) as sink:
-        for key, make in report.progress(islice(made, num), total=num, unit="pictures"):
+        for key, name, make in report.progress(islice(made, num), total=num, unit="pictures"):
             if not sink.wanted(key):
                 continue
             try:
                 pixels = _filtered(make()) if high_pass else make()
                 sink.put_frame(key, pixels, {"key": key, "history": history})
             except SampleError as e:
-                report.failed(key, e)
+                report.failed(name, e)
 
 
 def _filtered(pixels: np.ndarray) -> np.ndarray:
@@ -117,8 +123,8 @@ def _filtered(pixels: np.ndarray) -> np.ndarray:
     return high_passed(pixels)
 
 
-def draws(kind: Kind, size: int, seed: int) -> Iterator[tuple[str, Make]]:
-    """Keys, and what makes the pictures: each of its own generator, `official` of one for all."""
+def draws(kind: Kind, size: int, seed: int) -> Iterator[Picture]:
+    """Drawn pictures without end, each of its own generator, `official` of one for all."""
     import numpy as np
     import torch
 
@@ -130,23 +136,30 @@ def draws(kind: Kind, size: int, seed: int) -> Iterator[tuple[str, Make]]:
         key = f"{kind.value}{i:06d}"
         if kind is Kind.official:
             pixels = next(one_by_one)
-            yield key, partial(np.copy, pixels)
+            yield Picture(key, key, partial(np.copy, pixels))
         else:
             make = draw.clean if kind is Kind.clean else draw.pink
             own = torch.Generator().manual_seed(derive(seed, key))
-            yield key, partial(make, size, own)
+            yield Picture(key, key, partial(make, size, own))
 
 
-def squares(operands: list[str], size: int) -> Iterator[tuple[str, Make]]:
-    """Keys, and what makes the middle squares of photographs."""
+def squares(operands: list[str], size: int) -> Iterator[Picture]:
+    """The middle squares of photographs; one that would have to be enlarged fails."""
     from gantools.io.source import samples
 
     for sample in samples(operands, kinds=("image",)):
-        yield sample.key, partial(_square, sample.data, size)
+        yield Picture(sample.key, sample.name, partial(_square, sample.data, size))
 
 
 def _square(data: bytes, size: int) -> np.ndarray:
     from gantools.faces.centre import centred
     from gantools.io.image import decode
 
-    return centred(decode(data), (size, size))[0]
+    pixels = decode(data)
+    height, width = pixels.shape[:2]
+    if min(height, width) < size:
+        raise SampleError(
+            f"{width}x{height} pixels: too small for {size}x{size}; enlarged it would lack what is "
+            "studied here, high frequencies"
+        )
+    return centred(pixels, (size, size))[0]

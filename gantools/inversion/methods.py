@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from gantools.inversion.noise import Rule
@@ -37,16 +37,19 @@ class Method:
     noise_reg: float = 1e5  # weight of the regulariser of optimised noise maps
     noise_rule: Rule = "official"
     betas: tuple[float, float] = (0.9, 0.999)
-    optimiser: Literal["adam", "lreq"] = "adam"  # lreq: LREQAdam (S4.11)
+    optimiser: Literal["adam", "lreq", "lbfgs"] = "adam"  # lreq: LREQAdam (S4.11)
     init: str | None = None  # where it starts; None: at what a kept encoder sees, else the mean
+    curvature: int = 0  # own samples that tell how the loss bends (inversion.curvature); 0: none
     own_distance: str | None = None  # its own perceptual distance; None: the usual one
     echo: float = 0.0  # weight of MSE(w, E(G(w))) (S4.16)
     latent: float = 0.0  # weight of L_LV while the encoder is tuned (S4.14)
     norm: float = 0.0  # weight of ‖w‖ while it is
+    in_w: Mapping[str, Any] = field(default_factory=dict)  # what differs where w alone is optimised
 
     def for_space(self, space: str, changes: Mapping[str, Any]) -> Method:
         """The settings in a space, with those that are changed."""
         own = {"steps": self.feature_steps} if self.feature_steps and split(space)[1] else {}
+        own |= self.in_w if space in ("w", "w+") else {}
         return replace(self, **(own | dict(changes)))
 
     @property
@@ -65,16 +68,19 @@ L_IMG: dict[str, Any] = {
 }  # fmt: skip
 """The image loss of S4.3 with the weights of its areas in S4.14."""
 
+FRAMED: dict[str, Any] = {"optimiser": "lbfgs", "curvature": 128, "lr": 0.3}
+"""L-BFGS in coordinates of the loss's curvature; lr is the length of its first step."""
+
 METHODS = {
     # gantools' own: as much picture as a minute of two CPU cores gives, near enough to the
     # network's own w that it can be edited.
-    "quick": Method(steps=400, ramp_down=0.5, w_noise=0.0, mse=5.0, prior=0.03),
+    "quick": Method(steps=400, ramp_down=0.5, w_noise=0.0, mse=5.0, prior=0.03, in_w=FRAMED),
     # What an encoder sees (S4.8), pSp's alone (S4.18), that which its network was trained with
     # (S4.17); and what an encoder sees followed by a quarter of quick's steps.
     "encoder": Method(steps=0),
     "psp": Method(steps=0),
     "alae": Method(space="w", steps=0),
-    "hybrid": Method(steps=100, ramp_down=0.5, w_noise=0.0, mse=5.0, prior=0.03),
+    "hybrid": Method(steps=100, ramp_down=0.5, w_noise=0.0, mse=5.0, prior=0.03, in_w=FRAMED),
     # The StyleGAN2 projector (S2.12, second baseline): one w for all layers, and noise maps.
     "stylegan2": Method(space="nw"),
     # Paper 002 (S2.11, S2.12): warm-up of 50 steps, no ramp-down; features need fewer steps.
@@ -132,6 +138,8 @@ def story(method: Method, space: str) -> dict[str, Any]:
     told |= {f"{name}_weight": value for name in EXTRA if (value := getattr(method, name))}
     if any(method.areas):
         told["area_weights"] = list(method.areas)
+    if method.curvature:
+        told["curvature"] = method.curvature
     if method.optimiser != "adam":
         told["optimiser"] = method.optimiser
     if "n" in kind:

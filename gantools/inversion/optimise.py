@@ -6,6 +6,7 @@ not depend on its neighbours (papers.md S2.11, S2.12; formats.md 5.5).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from gantools.inversion import lbfgs, schedule
 from gantools.inversion import noise as noise_maps
-from gantools.inversion import schedule
+from gantools.inversion.curvature import Frame
 from gantools.inversion.image_loss import asked, image_loss
 from gantools.inversion.lreq_adam import LREQAdam
 from gantools.inversion.methods import Method
@@ -56,6 +58,51 @@ def objective(embed: Embed, target: Tensor, method: Method) -> Loss:
         return total
 
     return loss
+
+
+def residuals(embed: Embed, images: Tensor, method: Method) -> list[Tensor]:
+    """Tensors [N, ...] whose squared differences from the target's add up to `objective`.
+
+    Of its terms the perceptual distance and the mean square; the others are no sums of squares.
+    """
+    found = [images * math.sqrt(method.mse / images[0].numel())]
+    if method.perceptual:
+        found += [x * math.sqrt(method.perceptual) for x in embed(images)]
+    return found
+
+
+def descend(
+    frame: Frame,
+    render: Render,
+    loss: Loss,
+    method: Method,
+    *,
+    usual: Usual | None = None,
+    watch: Watch | None = None,
+) -> Projection:
+    """Minimise the loss of render(w) and what `usual` adds by L-BFGS in a frame's coordinates.
+
+    It begins at the frame's origin; method.steps evaluations, the first move method.lr long. The
+    best that was seen is the result. What has noise on it cannot be minimised so.
+    """
+    taken = 0
+
+    def evaluate(u: Tensor) -> tuple[Tensor, Tensor]:
+        nonlocal taken
+        free = u.detach().requires_grad_(True)
+        tensors = frame(free)
+        images = render(tensors)
+        losses = loss(images)
+        if usual is not None:
+            losses = losses + usual(tensors)
+        gradient = torch.autograd.grad(losses.sum(), free)[0]
+        if watch is not None:
+            watch(taken, _detached(tensors), images.detach(), losses.detach())
+        taken += 1
+        return losses.detach(), gradient
+
+    u, losses = lbfgs.minimise(frame.begin(), evaluate, method.steps, method.lr)
+    return Projection(frame(u), losses)
 
 
 def optimise(

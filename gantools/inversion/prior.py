@@ -38,8 +38,11 @@ class Prior:
 
         Just 0 at the mean of p; below 1 for truncated codes, without bound for unusual ones.
         """
-        p = functional.leaky_relu(w, SLOPE)
-        return ((p - self.mean) @ self.whitening).square().mean((1, 2))
+        return self.coordinates(w).square().mean((1, 2))
+
+    def coordinates(self, w: Tensor) -> Tensor:
+        """p of w [N, K, w_dim], whitened: about N(0, 1) for a network's own."""
+        return (functional.leaky_relu(w, SLOPE) - self.mean) @ self.whitening
 
 
 def unusual(z: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from gantools.inversion.canvas import Canvas
 from gantools.inversion.coded import AnyEncoder
 from gantools.inversion.distances import embedding
 from gantools.inversion.dse import DseEncoder
+from gantools.inversion.frames import Frames
 from gantools.inversion.jitter import jitter
 from gantools.inversion.methods import Method
 from gantools.inversion.optimise import (
@@ -35,6 +36,7 @@ from gantools.inversion.optimise import (
     Projection,
     Tensors,
     Watch,
+    descend,
     objective,
     optimise,
 )
@@ -107,12 +109,12 @@ class Projector:
         self.w_std, self.usual = z_space.deviation(self.network), Usual(self.method)
 
     def _start_from_w(self) -> None:
-        g = self.network.g
-        own = start.own_w(g.mapping, g.cfg.z_dim, c_dim=g.cfg.c_dim, device=self.network.device)
+        own = start.own_of(self.network)
         self.mean, self.w_std = start.statistics(own)
         self.starts = start.Starts(self.network, self.init, self.mean, self.seed)
         prior = Prior.of(own) if self.method.prior else None
         self.usual = Usual(self.method, prior, self._targets(own) if self.method.dist else None)
+        self.frames = Frames(self.embed, self.method, own, prior, self.seed)
 
     def _targets(self, own: Tensor) -> dict[str, Distribution]:
         styles = {"w": Distribution.of(own.cpu().numpy())}
@@ -144,10 +146,20 @@ class Projector:
         canvas = self.canvas((target.shape[2], target.shape[3]))
         if starts is None:
             starts = [self.start(canvas, k, x) for k, x in zip(keys, pixels, strict=True)]
+        free = canvas.reduced(self._stacked(starts))
         if self.method.latent:
             result = self._finetuned(canvas, target, watch)
+        elif self.method.optimiser == "lbfgs" and self.method.steps:
+            assert isinstance(canvas, Canvas)
+            result = descend(
+                self.frames.at(canvas, free["w"]),
+                canvas,
+                objective(self.embed, target, self.method),
+                self.method,
+                usual=self.usual,
+                watch=watch,
+            )
         else:
-            free = canvas.reduced(self._stacked(starts))
             result = optimise(
                 free,
                 canvas,

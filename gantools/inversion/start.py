@@ -38,6 +38,12 @@ class Given:
 Init = str | Given  # mean, random, normal, or given
 
 
+def own_of(network: Network) -> Tensor:
+    """`own_w` of a network with w: [10000, w_dim] on its device."""
+    g = network.g
+    return own_w(g.mapping, g.cfg.z_dim, c_dim=g.cfg.c_dim, device=network.device)
+
+
 @torch.no_grad()
 def own_w(
     mapping: Mapping,

@@ -55,25 +55,26 @@ def identity(g_ema: Mapping[str, np.ndarray]) -> str:
 def find(net: str | None) -> Path:
     """The file of --net FILE|NAME, $GANTOOLS_NET, or the network inside the package.
 
-    A file of a name, or a folder with a network, goes before the name, but only where it is asked
-    for: what stands in the current folder never takes the place of the packaged one.
+    A file or folder beats a name, but nothing that lies about takes the place of a name that
+    nobody gave, nor does a folder that holds no network.
     """
     wanted = net or os.environ.get("GANTOOLS_NET")
-    path = Path(wanted) if wanted else None
-    if path is not None and path.is_file():
+    if not wanted:
+        return assets_folder() / f"{PACKAGED}.safetensors"
+    path = Path(wanted)
+    if path.is_file():
         return path
-    if path is not None and (path / "best.safetensors").is_file():  # a run folder
-        return path / "best.safetensors"
-    if path is not None and any((path / name).is_file() for name in FOLDERS):
-        return path
+    if path.is_dir():
+        if (path / "best.safetensors").is_file():  # a run folder
+            return path / "best.safetensors"
+        if any((path / name).is_file() for name in FOLDERS):
+            return path
     for name, file in known():
-        if name == (wanted or PACKAGED):
+        if name == wanted:
             return file
-    if path is not None and path.is_dir():
+    if path.is_dir():
         raise Usage(f"{wanted}: a folder without best.safetensors; name a network file in it")
-    raise Usage(
-        f"{wanted or PACKAGED}: no such network file, nor a name that `gantools model list` shows"
-    )
+    raise Usage(f"{wanted}: no such network file, nor a name that `gantools model list` shows")
 
 
 def known() -> Iterator[tuple[str, Path]]:

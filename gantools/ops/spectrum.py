@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+LARGE = 1 << 22  # pixels
+
 
 def bins(height: int, width: int) -> int:
     """How many bins a picture's spectrum has, DC included: 46 for 64x64."""
@@ -81,10 +83,15 @@ def _sums(images: Tensor, *, duplicated: bool) -> Tensor:
     """Sums over channels and rings; means over rings where `duplicated`.
 
     A CPU's caches hold a quarter of a megapixel: there a few pictures at a time are 3x as fast.
+    Of a large picture one channel is in memory at a time.
     """
-    few = max(1, (1 << 18) // (images.shape[2] * images.shape[3]))
+    pixels = images.shape[2] * images.shape[3]
+    few = max(1, (1 << 18) // pixels)
     if images.device.type == "cpu" and len(images) > few:
-        return torch.cat([_sums_of_few(part, duplicated) for part in images.split(few)])
+        return torch.cat([_sums(part, duplicated=duplicated) for part in images.split(few)])
+    if pixels > LARGE:
+        parts = [_sums_of_few(channel, duplicated) for channel in images.split(1, dim=1)]
+        return torch.stack(parts).sum(0)
     return _sums_of_few(images, duplicated)
 
 

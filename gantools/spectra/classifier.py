@@ -105,7 +105,7 @@ def judged(
     for i in np.unique(fold):
         own = fold == i
         if len(np.unique(generated[~own])) < 2:
-            raise Usage("too few pictures for so many folds")
+            raise Usage("--folds: too few different pictures of a set for so many parts")
         found[own] = train(features[~own], generated[~own], method).scores(features[own]) > 0
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -21,6 +21,8 @@ Row = tuple[str, Sequence[T | None]]
 """A label at the left ("" for none), and the row's panels; None is left empty."""
 
 SIZE = 9  # of the type in a grid
+LINE = 0.15  # inches from one name of a legend to the next
+INSIDE = 3  # lines that leave room for their names among them
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,11 @@ def of_evolutions(rows: Sequence[Row[Evolution]], kind: str, *, label: str = "it
     for axes, panel in _panels(cells, rows):
         mesh = plots.draw_evolution(axes, panel.times, panel.errors, panel.at)
         axes.set_title(plots.plain(panel.title), fontsize=SIZE)
-    if mesh is not None:
-        drawn.colorbar(mesh, ax=cells, ticks=[-1, 0, 1], label=plots.ERROR)
+    if mesh is not None:  # a bar of one row's height, whatever their number
+        drawn.colorbar(
+            mesh, ax=cells, ticks=[-1, 0, 1], label=plots.ERROR, shrink=1 / len(rows),
+            fraction=0.15 / cells.shape[1], pad=0.05 / cells.shape[1], aspect=20,
+        )  # fmt: skip
     drawn.supylabel(label, fontsize=SIZE + 1)
     return encoded(drawn, kind)
 
@@ -78,29 +83,46 @@ def of_profiles(rows: Sequence[Row[Profiles]], kind: str) -> bytes:
     plots.logarithmic([axes for axes, _ in shown], ends)
     for axes, panel in shown:
         axes.set_title(plots.plain(panel.title), fontsize=SIZE)
-        axes.legend(fontsize=SIZE - 2)
+        _name_lines(axes, panel.sets)
+    most = max(len(panel.sets) for _, panel in shown)
+    if most > INSIDE:
+        width, height = drawn.get_size_inches()
+        drawn.set_size_inches(width, height + len(rows) * most * LINE)
     labels = {plots.density_label(own) for _, panel in shown for own in panel.sets.values()}
     drawn.supylabel(labels.pop() if len(labels) == 1 else "spectral density", fontsize=SIZE + 1)
     return encoded(drawn, kind)
 
 
+def _name_lines(axes: Axes, names: Sized) -> None:
+    """Among few lines, else below the panel, where the names hide none."""
+    if len(names) <= INSIDE:
+        axes.legend(fontsize=SIZE - 2)
+    else:
+        axes.legend(fontsize=SIZE - 2, loc="upper center", bbox_to_anchor=(0.5, -0.1))
+
+
 def of_pictures(rows: Sequence[tuple[str, Sequence[np.ndarray]]], kind: str) -> bytes:
     """Rows of pictures, uint8 [H, W, 3] each, with a label at the left of each (Fig 6)."""
     most = max(len(pictures) for _, pictures in rows)
-    words = max(len(label) for label, _ in rows)
+    labels = [plots.plain(label) for label, _ in rows]
     cell = min(max(0.75, max(p.shape[1] for _, own in rows for p in own) / DPI), 2.0)
-    drawn = figure(cell * most + 0.08 * words + 0.15, cell * len(rows) + 0.1)
-    cells = drawn.subplots(len(rows), most, squeeze=False)
+    words = max(map(_width, labels))
+    drawn = figure(cell * most + words + 0.15, cell * len(rows) + 0.1)
+    cells = drawn.subplots(len(rows), 1 + most, squeeze=False, width_ratios=[words, *[cell] * most])
     for axes in cells.flat:
         axes.set_axis_off()
-    for (label, pictures), own in zip(rows, cells, strict=True):
-        for axes, pixels in zip(own, pictures, strict=False):
+    for label, (_, pictures), own in zip(labels, rows, cells, strict=True):
+        own[0].text(1, 0.5, label, fontsize=SIZE, ha="right", va="center")
+        for axes, pixels in zip(own[1:], pictures, strict=False):
             _draw_picture(axes, pixels)
-        own[0].text(
-            -0.12, 0.5, plots.plain(label), fontsize=SIZE, ha="right", va="center",
-            transform=own[0].transAxes,
-        )  # fmt: skip
     return encoded(drawn, kind)
+
+
+def _width(words: str) -> float:
+    """Of a label in a grid, inches; without its backslashes before signs of mathematics."""
+    from matplotlib.textpath import TextPath
+
+    return float(TextPath((0, 0), words or " ", size=SIZE).get_extents().width) / 72 + 0.1
 
 
 def of_cases(cases: Sequence[Case], kind: str) -> bytes:
@@ -160,3 +182,11 @@ def _panels(cells: np.ndarray, rows: Sequence[Row[T]]) -> Iterator[tuple[Axes, T
             axes.set_frame_on(False)  # its row's label stays
             hidden = dict.fromkeys(("left", "bottom", "labelleft", "labelbottom"), False)
             axes.tick_params(which="both", **hidden)
+    for column, own in enumerate(cells.T):  # the lowest that is there has the frequencies
+        last = [i for i, (_, panels) in enumerate(rows) if _is_there(panels, column)]
+        if last:
+            own[last[-1]].tick_params(labelbottom=True)
+
+
+def _is_there(panels: Sequence[T | None], column: int) -> bool:
+    return column < len(panels) and panels[column] is not None

@@ -28,13 +28,14 @@ def of_profiles(sets: Mapping[str, Spectrum], kind: str, errors: Mapping[str, np
     """
     drawn = figure(7, 6.5 if errors else 4.2)
     panels = drawn.subplots(1 + bool(errors), 1, sharex=True, squeeze=False)[:, 0]
-    counted = {f"{name} ({found.count})": found for name, found in sets.items()}
+    counted = {f"{name}, n = {found.count}": found for name, found in sets.items()}
     logarithmic([panels[0]], [draw_profiles(panels[0], counted, dashed=bool(errors))])
     panels[0].set_ylabel(density_label(next(iter(sets.values()))))
-    panels[0].legend(fontsize=8)
+    legend(panels[0], 8)
     for i, (name, error) in enumerate(errors.items(), 1):
         at = sets[name].frequencies[1:]
-        panels[1].plot(at, np.clip(error[1:], -1, 1), color=f"C{i}")
+        panels[1].plot(at, np.clip(error[1:], -1, 1), _style(i), color=f"C{i}")
+    if errors:
         panels[1].axhline(0, color="C0", linestyle="--", linewidth=0.8)
         panels[1].set_ylim(-1.05, 1.05)
         panels[1].set_ylabel(ERROR)
@@ -44,12 +45,16 @@ def of_profiles(sets: Mapping[str, Spectrum], kind: str, errors: Mapping[str, np
 
 
 def draw_profiles(axes: Axes, sets: Mapping[str, Spectrum], *, dashed: bool) -> tuple[float, float]:
-    """Spectra and bands by name; dashed: the first one. What `logarithmic` takes for its ends."""
+    """Spectra and bands by name; dashed: the first one, above all others, which may hide it.
+
+    What `logarithmic` takes for its ends.
+    """
     low, high = np.inf, 0.0
     for i, (name, found) in enumerate(sets.items()):
         at, colour = found.frequencies[1:], f"C{i}"
         values, floor = found.values[1:], _positive(found.values[1:]) / 10
-        axes.plot(at, values, "--" if dashed and not i else "-", color=colour, label=plain(name))
+        style, above = ("--", 2.5) if dashed and not i else (_style(i), 2)
+        axes.plot(at, values, style, color=colour, label=plain(name), zorder=above)
         band = np.maximum(found.low[1:], floor), found.high[1:]
         axes.fill_between(at, *band, color=colour, alpha=0.2, linewidth=0)
         low, high = min(low, floor), max(high, np.nanmax(np.append(found.high[1:], values)))
@@ -68,6 +73,24 @@ def logarithmic(panels: Sequence[Axes], ends: Sequence[tuple[float, float]]) -> 
         axes.set_ylim(low, high * 1.5)
 
 
+def legend(axes: Axes, size: int, inside: int = 5) -> None:
+    """Names of the lines: among them where they are few, else right of the axes.
+
+    There they hide no line, and the axes' figure is made wider for them.
+    """
+    names = [str(line.get_label()) for line in axes.get_legend_handles_labels()[0]]
+    if len(names) <= inside:
+        axes.legend(fontsize=size)
+        return
+    drawn = axes.get_figure(root=True)
+    assert drawn is not None
+    width, height = drawn.get_size_inches()
+    line = size / 72 * 1.6  # inches from one name to the next
+    columns = -(-len(names) // max(int((height - 0.3) / line), 1))
+    drawn.set_size_inches(width + columns * (0.65 + 0.6 * size / 72 * max(map(len, names))), height)
+    drawn.legend(fontsize=size, loc="outside right upper", ncols=columns)
+
+
 def density_label(found: Spectrum) -> str:
     """What is drawn upwards."""
     label = {"mean": "E[S]", "logmean": "exp E[log S]"}[found.average]
@@ -77,6 +100,11 @@ def density_label(found: Spectrum) -> str:
 def plain(name: str) -> str:
     """A name that matplotlib neither takes for mathematics nor leaves out of a legend."""
     return (" " + name if name.startswith("_") else name).replace("$", "\\$")
+
+
+def _style(i: int) -> str:
+    """Of the i-th line: colours come again after ten."""
+    return ("-", ":", "-.")[i // 10 % 3]
 
 
 def _positive(values: np.ndarray) -> float:
@@ -130,12 +158,12 @@ def of_courses(
     drawn = figure(7, 4.5)
     axes = drawn.subplots()
     for i, (name, (steps, values)) in enumerate(courses.items()):
-        style = ("-", "--", ":", "-.")[i // 10 % 4]
         mark = "o" if len(steps) == 1 else ""
-        axes.plot(steps, values, style, marker=mark, color=f"C{i % 10}", label=plain(name))
+        axes.plot(steps, values, _style(i), marker=mark, color=f"C{i}", label=plain(name))
     axes.set_xlabel("iterations")
+    axes.locator_params(axis="x", integer=True)
     axes.set_ylabel(label)
-    axes.legend(fontsize=8)
+    legend(axes, 8)
     return encoded(drawn, kind)
 
 
@@ -194,5 +222,6 @@ def of_features(
     axes.set_xlabel(names[0])
     axes.set_ylabel(names[1])
     axes.legend(fontsize=8)
-    axes.set_title(f"{100 * accuracy:.1f} % told apart ({classifier.method})", fontsize=9)
+    how = f"{100 * accuracy:.1f} % right in cross-validation ({classifier.method})"
+    axes.set_title(f"{how}; line: where its verdict changes", fontsize=9)
     return encoded(drawn, kind)

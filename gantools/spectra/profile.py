@@ -93,16 +93,26 @@ class Profile:
         return Spectrum(values, low, high, self.size, self.count, average)
 
 
+def comparable(other: Spectrum, reference: Spectrum, name: str) -> None:
+    """Usage, of the set that is called `name`, where the two do not compare."""
+    if other.size != reference.size:
+        theirs, ours = ("x".join(map(str, reversed(s.size))) for s in (other, reference))
+        raise Usage(
+            f"{name}: {theirs} pixels, the reference's pictures {ours}: prefilter --size brings "
+            "all to one size"
+        )
+    if other.average != reference.average:
+        raise Usage(
+            f"{name}: a spectrum by --average {other.average}, the reference's by "
+            f"{reference.average}: both need the same"
+        )
+
+
 def relative_error(other: Spectrum, reference: Spectrum) -> np.ndarray:
-    """other / reference - 1 of every bin, [bins]; Usage where the two do not compare.
+    """other / reference - 1 of every bin, [bins], of two that are `comparable`.
 
     The paper's evolution plots show it clipped to [-1, 1], without DC (S3.3).
     """
-    if other.size != reference.size:
-        sizes = " and ".join("x".join(map(str, reversed(s.size))) for s in (reference, other))
-        raise Usage(f"spectra of pictures of {sizes} pixels do not compare")
-    if other.average != reference.average:
-        raise Usage(f"a spectrum by {other.average} does not compare with {reference.average}")
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(other.values == reference.values, 0, other.values / reference.values - 1)
 

@@ -20,7 +20,9 @@ from gantools.spectra.testbed import Bed
 from gantools.spectra.testbed_run import Course
 
 SHOWN = 10  # pictures of each configuration on the sheet
-EQUILIBRIUM = 0.05  # D's loss is as near to 2 log 2, and R1's penalty to 0, where it is reached
+EQUILIBRIUM = (
+    0.05  # where it is reached D's loss is as near to 2 log 2, R1's penalty and logits to 0
+)
 PAPER = ("toyset", "celeba", "appendix")
 SCORES = ("num", "parameters", "psnr", "psnr_raw", "loss", *TOLD, "equilibrium", "power_high")
 
@@ -39,7 +41,7 @@ def entry(bed: Bed, course: Course, paper: Mapping[str, Mapping[str, float]]) ->
     found["power_high"] = high_power(bed.targets, course.spectra[-1])
     if "d_loss" in last:
         away = abs(last["d_loss"] - 2 * math.log(2))
-        found["equilibrium"] = max(away, last["r1"]) < EQUILIBRIUM
+        found["equilibrium"] = max(away, last["r1"], last["logit"]) < EQUILIBRIUM
     found["paper"] = dict(paper.get(name, {}))
     found |= {"steps": course.steps, "course": course.scores}
     found["spectrum"] = course.spectra[-1].tolist()
@@ -82,25 +84,26 @@ def lines(entries: Sequence[Entry]) -> tuple[list[list[Any]], list[str]]:
     return found, [*keys, *(f"paper {key}" for key in known)]
 
 
+def titles(entries: Sequence[Entry]) -> list[str]:
+    """`avg+sd`; where numbers of pictures differ `avg+sd, 5 pictures`."""
+    if len({entry["num"] for entry in entries}) == 1:
+        return [entry["name"] for entry in entries]
+    return [f"{e['name']}, {e['num']} picture{'s' if e['num'] > 1 else ''}" for e in entries]
+
+
 def evolution(entries: Sequence[Entry], at: np.ndarray, columns: int, kind: str) -> bytes:
     """The errors of the spectra over frequency and time, a panel for each configuration."""
-    several = len({entry["num"] for entry in entries}) > 1
     panels = [
-        grids.Evolution(
-            f"{entry['name']}, {entry['num']}" if several else entry["name"],
-            entry["steps"],
-            np.array(entry["relative_error"]),
-            at,
-        )
-        for entry in entries
+        grids.Evolution(name, entry["steps"], np.array(entry["relative_error"]), at)
+        for name, entry in zip(titles(entries), entries, strict=True)
     ]
     return grids.of_evolutions(grids.wrapped(panels, columns), kind)
 
 
 def curves(entries: Sequence[Entry]) -> bytes:
     """A PNG of the PSNR over iterations."""
-    named = {f"{entry['name']}, {entry['num']}": entry for entry in entries}
-    courses = {name: (entry["steps"], entry["course"]["psnr"]) for name, entry in named.items()}
+    named = zip(titles(entries), entries, strict=True)
+    courses = {name: (entry["steps"], entry["course"]["psnr"]) for name, entry in named}
     return plots.of_courses(courses, "PSNR, dB", "png")
 
 

@@ -200,7 +200,8 @@ class _Run:
 def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     flags = [name for name in now if before.get(name) != now[name]]
     if flags:
+        one = len(flags) == 1 and flags[0].startswith("--")
         raise Usage(
-            f"{', '.join(flags)} differ{'s' if len(flags) == 1 else ''} from the run in this "
-            "folder: give the same flags to go on, or another -o (only --steps may change)"
+            f"{', '.join(flags)} differ{'s' if one else ''} from the run in this folder: give the "
+            "same flags to go on, or another -o (only --steps may change)"
         )

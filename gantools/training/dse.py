@@ -22,6 +22,8 @@ from gantools.inversion.dse_blocks import Cbn, rates
 from gantools.inversion.dse_loss import Cosine, Weights
 from gantools.inversion.lreq_adam import LREQAdam
 from gantools.inversion.perceptual import Embed
+from gantools.inversion.prior import Prior
+from gantools.inversion.start import own_of
 from gantools.io import weights as published
 from gantools.io.seeds import derive
 from gantools.networks.network import Network
@@ -46,7 +48,8 @@ class DseTraining(Judged):
 
     tsa: the areas, with their weights (0: left out) and what is done to crops; cam: of gradcam.
     detach: which terms of pictures give the encoder no gradient (S4.13). samples: train on so many
-    alone, 0: on new ones in every step.
+    alone, 0: on new ones in every step. prior_weight: of how unusual w is (inversion.prior), also
+    of photographs, whose w nobody knows.
     """
 
     arch: str = "dse"
@@ -58,6 +61,7 @@ class DseTraining(Judged):
     cos_weight: float = 3.0
     ssim_weight: float = 1.0
     kl_weight: float = 0.0
+    prior_weight: float = 0.0
     cosine: Cosine = "sample"
     width: int | None = None
     blur: bool = True
@@ -100,6 +104,8 @@ class DseTraining(Judged):
         self.shape(network)
         network.check_psi(self.psi, "--psi")
         self.check_critic(network)
+        if self.prior_weight and not network.has_w:
+            raise Usage("--prior-weight: the network has no w, and z has its own distribution")
         if self.tsa == "none":
             return
         if self.perceptual == "discriminator" and self.perceptual_weight:
@@ -169,6 +175,7 @@ class DseTrainer(Trainer[DseTraining, DseEncoder]):
         super().__init__(config, network, encoder, embed, photographs)
         self.areas = areas or config.areas(network)
         self.critic = config.critic(network)
+        self.prior = Prior.of(own_of(network)) if config.prior_weight else None
         self.adam = self._optimiser()
 
     def _optimiser(self) -> Optimizer:
@@ -199,7 +206,7 @@ class DseTrainer(Trainer[DseTraining, DseEncoder]):
             self.adam.step()
 
     def losses(self, sample: Sample, shown: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(L_IMG of the whole and its areas with D's word on it, ε · L_LV), scalars.
+        """(L_IMG of the whole and its areas with D's word on it, ε · L_LV and the prior), scalars.
 
         shown: photographs beside the samples.
 
@@ -220,8 +227,13 @@ class DseTrainer(Trainer[DseTraining, DseEncoder]):
             self.sums.add("adv", believed.detach())
             image = image + c.adv_weight * believed
         self.sums.add("latent", latent.detach())
-        self.sums.add("loss", (image + c.latent_weight * latent).detach())
-        return image, c.latent_weight * latent
+        latent = c.latent_weight * latent
+        if self.prior is not None and coded.w is not None:
+            unusual = self.prior(coded.w).mean()
+            self.sums.add("prior", unusual.detach())
+            latent = latent + c.prior_weight * unusual
+        self.sums.add("loss", (image + latent).detach())
+        return image, latent
 
     def _images(self, true: Tensor, made: Tensor) -> Tensor:
         """L_IMG + μ1 L_IMG(AT1) + μ2 L_IMG(AT2) (S4.6, S4.13)."""

@@ -18,6 +18,7 @@ CURVES = (
     ("Perceptual distance", ("perceptual", "perceptual_real")),
     ("1 - cosine, 1 - SSIM", ("cos", "ssim")),
     ("Divergence", ("kl",)),
+    ("Prior of w", ("prior",)),
     ("Areas", ("at1", "at2")),
     ("1 - cosine of identities", ("identity",)),
     ("Distance from the mean w", ("norm",)),

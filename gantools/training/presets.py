@@ -233,7 +233,7 @@ def _check(config: TrainConfig) -> None:
     if config.upsample not in (None, *UPSAMPLE):
         raise Usage(
             f"--upsample {config.upsample}: a modulated convolution takes bilinear or nearest; "
-            "zeros and reshape are for pggan"
+            "zeros is for pggan and sngan, reshape for pggan"
         )
     if config.wavelet and config.resolution < 16:
         raise Usage("--wavelet needs pictures of 16 pixels or more")

@@ -64,7 +64,7 @@ def check(config: TrainConfig | GrowingConfig) -> None:
     if getattr(config, "loss", "logistic") not in LOSSES:
         wanted.append("--loss logistic (or hinge)")
     if wanted:
-        raise Usage(f"{flag} is for one size and such losses: give {' and '.join(wanted)}")
+        raise Usage(f"{flag} needs {' and '.join(wanted)}")
 
 
 class Critic:
