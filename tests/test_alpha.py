@@ -196,7 +196,7 @@ def test_shapes_of_pictures_that_are_not_square() -> None:
     wide = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
     assert (data.fit(wide, (16, 24)).transpose(1, 2, 0) == wide).all()
     assert data.fit(wide, (8, 12)).shape == (3, 8, 12)
-    with pytest.raises(SampleError, match="smaller than --resolution 32x48"):
+    with pytest.raises(SampleError, match="smaller than the network's pictures, 32x48"):
         data.fit(wide, (32, 48))
     for size in ((16, 16), (24, 16), (16, 20)):
         with pytest.raises(SampleError, match=r"square|shape"):

@@ -405,10 +405,19 @@ def test_model_standing(gt: Any, fixtures: Path, tmp_path: Path) -> None:
     ]
     assert [p.code for p in pictures] == [0, 0]
     assert pictures[0].out != pictures[1].out
+    before = made.read_bytes()
     for args, why in (
+        ((made, "-o", made), "the network itself"),
         ((net, "-o", tmp_path / "y.pkl"), "x.safetensors"),
         ((net, "-o", tmp_path / "no" / "y.safetensors"), "no such folder"),
         ((fixtures / "pggan_tf_unfused.pkl", "-o", tmp_path / "y.safetensors"), "not a BigGAN"),
     ):
         done = gt("model", "standing", *args)
         assert (done.code, why in done.err, done.err.count("\n")) == (2, True, 1), done.err
+    assert made.read_bytes() == before
+    halves = gt("model", "standing", net, "-o", tmp_path / "y.safetensors", "--rows", "3",
+                "--num", "8", "--batch", "4", "--device", "cpu")  # fmt: skip
+    assert halves.code == 0
+    assert files.header(tmp_path / "y.safetensors")["id"] != story["id"]
+    page = gt("model", "standing", "--help").out.decode()
+    assert "another N gives another network" in " ".join(page.split())

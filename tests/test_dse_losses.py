@@ -213,6 +213,19 @@ def test_s4_11_fixture(
         torch.testing.assert_close(x.detach(), wanted, rtol=1e-10, atol=1e-12)
 
 
+def test_s4_11_the_first_step_of_a_scalar_is_adams() -> None:
+    """torch's Adam with β1 = 0, whose ε stands behind the bias correction: ε / √(1 − β2)."""
+    one, other = (nn.Parameter(torch.tensor(0.3, dtype=torch.float64)) for _ in range(2))
+    eps = 1e-3
+    for x in (one, other):
+        x.grad = torch.tensor(-0.07, dtype=torch.float64)
+    LREQAdam([one], 0.0015, 0.99, eps).step()
+    torch.optim.Adam([other], 0.0015, betas=(0.0, 0.99), eps=eps / 0.01**0.5).step()
+    torch.testing.assert_close(one, other, rtol=1e-14, atol=0)
+    closed = 0.3 + 0.0015 * 0.1 * 0.07 / (0.1 * 0.07 + eps)
+    assert float(one.detach()) == pytest.approx(closed, rel=1e-12)
+
+
 def test_s4_11_implicit_and_explicit_equalised_rates_agree() -> None:
     """A weight drawn with a deviation and its rate against one of N(0, 1), multiplied in use."""
     torch.manual_seed(0)

@@ -209,6 +209,24 @@ def test_s4_3_weights_leave_terms_out(tiny_network: Path) -> None:
     assert float(latent.detach()) == pytest.approx(0.01 * found["latent"], rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("flags", "terms"),
+    [
+        (["--tsa", "none"], set()),
+        (["--area-weights", "5,0"], {"at1"}),
+        ([], {"at1", "at2"}),
+    ],
+)
+def test_s4_20_the_areas_of_table_iv(
+    gt: Any, tiny_network: Path, tmp_path: Path, flags: list[str], terms: set[str]
+) -> None:
+    """Without areas, with the wider one, with both; --ssim-weight 0 (Table V) leaves SSIM out."""
+    args = ("train", "encoder", *SMALL, "--net", tiny_network, "-o", tmp_path, "--steps", "1")
+    assert gt(*args, *flags, "--ssim-weight", "0").code == 0
+    line = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    assert {"at1", "at2", "ssim"} & set(line) == terms
+
+
 def test_s4_7_areas_where_a_classifier_looks(tiny_network: Path) -> None:
     """Through its feature maps the encoder gets a gradient; in the released variant none."""
     torch.manual_seed(0)

@@ -23,6 +23,7 @@ from gantools.inversion.encoder import Encoded, Encoder, EncoderConfig
 from gantools.io import encoder as files
 from gantools.io import image, tensorfile
 from gantools.networks.network import open_network
+from gantools.training import encoder_report
 from gantools.training import encoder_state as state
 from gantools.training.encoder import EncoderTrainer, EncoderTraining, begun, decoded, draw
 
@@ -169,6 +170,12 @@ def test_a_run_leaves_an_encoder_a_sheet_and_a_log(
     assert files.read(folder).training["steps"] == 5
     assert "device" not in files.read(folder).training
     assert json.loads((folder / "config.json").read_text())["perceptual"] == "pyramid"
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2 and "5 steps, 10 images in" in page
+    drawn = [name for _, names in encoder_report.CURVES for name in names if name in lines[0]]
+    assert set(drawn) == set(lines[0]) - {"step", "images", "seconds", "samples"}
+    assert all(f">{name}</span>" in page for name in drawn)
+    assert "&quot;pyramid&quot;" in page and str(tmp_path) not in page
     again = gt(*args[:-2], "--steps", "5")
     assert again.code == 0
 

@@ -41,6 +41,23 @@ def test_the_network_says_what_it_is() -> None:
     assert len(ckpt.meta["crop"]["landmarks"]) == 5
 
 
+@pytest.mark.parametrize("wanted", [None, network.PACKAGED])
+def test_what_stands_in_the_current_folder_is_not_taken_for_it(
+    wanted: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a folder of its name, nor a network that nobody asked for by that name."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / network.PACKAGED
+    folder.mkdir()
+    assert network.find(wanted).parent == ASSETS
+    (folder / "best.safetensors").write_bytes(b"a run's")
+    assert network.find(wanted).parent == (ASSETS if wanted is None else Path(network.PACKAGED))
+    (folder / "best.safetensors").unlink()
+    folder.rmdir()
+    folder.write_bytes(b"a file")
+    assert network.find(wanted).parent == (ASSETS if wanted is None else Path())
+
+
 def test_the_encoder_is_this_network_s() -> None:
     """It is found for fw+5, and gives back samples that it has not seen (S2.10)."""
     net = open_network()

@@ -84,6 +84,18 @@ def test_taps_have_the_channels_of_the_published_heads(backbone: perceptual.Back
     assert [e.shape[1] for e in embedding] == channels
 
 
+def test_s4_5_lpips_looks_behind_each_blocks_last_convolution() -> None:
+    """relu1_2, 2_2, 3_3, 4_3, 5_3 of VGG16: a ReLU, and what follows it is the pooling."""
+    from torchvision import models
+
+    with torch.device("meta"):
+        features = models.vgg16(weights=None).features
+    kinds = [type(module).__name__ for module in features]
+    pools = [i for i, kind in enumerate(kinds) if kind == "MaxPool2d"]
+    assert perceptual.TAPS["vgg"] == tuple(i - 1 for i in pools)
+    assert all(kinds[i - 2 : i] == ["Conv2d", "ReLU"] for i in pools)
+
+
 def test_pyramid_closed_forms() -> None:
     """A constant offset costs c² in the low-pass alone; sides are halved down to 4 to 7."""
     x = torch.randn(2, 3, 16, 20, dtype=torch.float64)

@@ -212,7 +212,7 @@ def test_init_from_latents(gt: Run, net: Path, photos: Path, tmp_path: Path) -> 
 
 def test_a_start_that_is_no_latent_is_said_of_init(gt: Run, net: Path, photos: Path) -> None:
     result = quick(gt, net, "--init", photos / "a.png", photos / "b.png")
-    assert result.code == 1 and f"--init {photos / 'a.png'}: not a latent file" in result.err
+    assert result.code == 2 and f"--init {photos / 'a.png'}: not a latent file" in result.err
 
 
 def test_random_start_is_a_w_of_the_network(gt: Run, net: Path, photos: Path) -> None:

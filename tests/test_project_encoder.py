@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,32 @@ def test_the_encoder_is_found_by_its_networks_identity(
     assert (stranger.code, "not for pggan" in stranger.err) == (2, True)
     none = gt(*args, "--init", "mean")
     assert "no encoder, with which --method encoder begins" in none.err
+    typo = gt(*args, "--init", tmp_path / "othr")
+    assert (typo.code, "othr: no such file or folder; --method encoder" in typo.err) == (2, True)
     own = kept_beside(other)
     assert gt(*args, "--init", own).code == 0
+
+
+def test_what_is_no_file_beside_a_network_is_passed_by(
+    gt: Any, pictures: Path, tmp_path: Path
+) -> None:
+    """A named pipe, a folder and a dead link that are called as encoders are; nothing waits."""
+    net = network_file(tmp_path / "net.safetensors", "pggan")
+    os.mkfifo(tmp_path / f"a{files.SUFFIX}")
+    (tmp_path / f"b{files.SUFFIX}").mkdir()
+    (tmp_path / f"c{files.SUFFIX}").symlink_to("nowhere")
+    args = ("project", "--net", net, pictures, "--method", "encoder", "-q")
+    assert "no encoder is kept for net: train one" in gt(*args).err
+    kept_beside(net)
+    assert gt(*args).code == 0
+
+
+def test_an_encoder_is_no_network(gt: Any, nets: dict[str, Path]) -> None:
+    encoder = nets["pggan"].with_name("net.encoder.safetensors")
+    result = gt("generate", "--net", encoder, "--seeds", "0")
+    assert "net.encoder.safetensors: an encoder file, not a network" in result.err
+    result = gt("project", "--net", nets["pggan"], encoder, "--space", "z")
+    assert "an encoder file, not a latent" in result.err
 
 
 @pytest.mark.parametrize(
@@ -127,6 +152,26 @@ def test_what_cannot_be_is_one_line(
     result = gt(*args, *flags)
     assert result.code == 2
     assert why in result.err and len(result.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("family", "flags", "why"),
+    [
+        ("stylegan2", ["encoder", "--space", "z"], "nothing leads back from w to z"),
+        ("stylegan2", ["encoder", "--space", "w"], "changes the picture; --lossy does it"),
+        ("stylegan2", ["hybrid", "--space", "w", "--lossy"], "changes the picture\n"),
+        ("stylegan", ["encoder", "--space", "fw+3"], "is StyleGAN2's"),
+        ("pggan", ["encoder", "--space", "w+"], "has z and no w"),
+    ],
+)
+def test_a_space_that_it_never_reaches_is_refused_before_any_work(
+    gt: Any, nets: dict[str, Path], pictures: Path, family: str, flags: list[str], why: str
+) -> None:
+    """Once, and not for every picture; an optimisation has no use for --lossy."""
+    encoder = nets[family].with_name("net.encoder.safetensors")
+    args = ("project", "--net", nets[family], pictures, "--init", encoder, "-q", "--method")
+    result = gt(*args, *flags)
+    assert (result.code, result.err.count("\n"), why in result.err) == (2, 1, True)
 
 
 def test_class_is_for_an_encoder(gt: Any, nets: dict[str, Path], pictures: Path) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from gantools.evaluation import bootstrap
+from gantools.evaluation.features import resized
 from gantools.inversion import perceptual
 from gantools.ops import similarity
 from gantools.ops.crops import part
@@ -190,6 +191,33 @@ def test_what_has_no_partner_is_named(gt: Callable, folders, tmp_path: Path) -> 
     fitted = gt("metrics", "recon", target, result, "--json", "--size", "16x18", "--crop", "at1")
     assert json.loads(fitted.text)["protocol"]["pairs"] == 6
     assert json.loads(fitted.text)["protocol"]["size"] == "13x16"
+
+
+@pytest.mark.parametrize(
+    ("crop", "rows", "columns"), [("at1", (0, 64), (8, 56)), ("at2", (10, 54), (10, 54))]
+)
+def test_s4_20_a_crop_is_measured_as_the_cut_pictures_are(
+    gt: Callable, tmp_path: Path, crop: str, rows: tuple[int, int], columns: tuple[int, int]
+) -> None:
+    """Cut after both have been brought to one size; what differs outside does not count."""
+    generator = np.random.default_rng(0)
+    for name in ("target", "result"):
+        (tmp_path / name).mkdir(), (tmp_path / f"{name}-cut").mkdir()
+        small = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(small).save(tmp_path / name / "a.png")
+        x = resized(torch.from_numpy(small).permute(2, 0, 1)[None], (64, 64))[0]
+        pixels = x.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+        cut = np.ascontiguousarray(pixels[slice(*rows), slice(*columns)])
+        Image.fromarray(cut).save(tmp_path / f"{name}-cut" / "a.png")
+    operands = [
+        [tmp_path / f"{name}{end}" for name in ("target", "result")] for end in ("", "-cut")
+    ]
+    done = gt("metrics", "recon", *operands[0], "--json", "--size", "64", "--crop", crop)
+    wanted = gt("metrics", "recon", *operands[1], "--json")
+    found, cuts = json.loads(done.text), json.loads(wanted.text)
+    for key in ("psnr", "ssim", "ssim_gauss", "mse", "cosine"):
+        assert found[key] == pytest.approx(cuts[key], rel=1e-9), key
+    assert found["protocol"]["crop"] == crop
 
 
 def test_latents_and_single_files(gt: Callable, tmp_path: Path, tiny_network: Path) -> None:

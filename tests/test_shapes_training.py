@@ -119,9 +119,9 @@ def test_other_sizes_and_wrong_flags(gt: Any, packs: dict[str, Path], tmp_path: 
         (("--resolution", "wide"), "HEIGHTxWIDTH"),
         (("--channels", "5"), "1, 3 or 4"),
         (("--crop", crop), "faces are brought to squares"),
-        (("--resolution", "24x16"), "shape of --resolution 24x16"),
+        (("--resolution", "24x16"), "shape of the network's 24x16"),
         (("--resolution", "16"), "is not square"),
-        (("--resolution", "32x48"), "smaller than --resolution 32x48"),
+        (("--resolution", "32x48"), "smaller than the network's pictures, 32x48"),
     ):
         done = gt(*args, *flags, "-o", tmp_path / "other")
         assert done.code == 2 and why in done.err, done.err

@@ -109,7 +109,7 @@ def test_pictures_fit_or_say_why() -> None:
     assert data.fit(grey, (8, 8)).shape == (3, 8, 8)
     with pytest.raises(SampleError, match="32x24 is not square"):
         data.fit(grey[:24], (8, 8))
-    with pytest.raises(SampleError, match="32x32 is smaller than --resolution 64"):
+    with pytest.raises(SampleError, match="32x32 is smaller than the network's pictures, 64"):
         data.fit(grey, (64, 64))
 
 
@@ -548,7 +548,7 @@ def test_bad_pictures_are_named_and_left_out(gt: Any, tmp_path: Path) -> None:
     assert result.code == 1
     lines = [x for x in result.err.splitlines() if ".png: " in x and "samples" not in x]
     assert len(lines) == 2, result.err
-    assert "tiny.png: 4x4 is smaller than --resolution 8" in result.err
+    assert "tiny.png: 4x4 is smaller than the network's pictures, 8" in result.err
     story = network.header(tmp_path / "run" / "network-000001.safetensors")
     assert story["trained_on"] == "photos: 20 pictures"
 
@@ -705,6 +705,8 @@ def test_report_is_self_contained(faces: Path, tmp_path: Path) -> None:
     svg = report_html.curve("x", [{"images": 1, "a": 2.0}, {"images": 2, "a": None}], ["a"])
     assert svg.count("<polyline") == 1
     assert report_html.curve("x", [{"images": 1}], ["a"]) == ""
+    alone = report_html.curve("x", [{"images": 1, "b": 2.0}], ["a", "b"])
+    assert alone.count("<polyline") == 1 and ">b</span>" in alone and ">a</span>" not in alone
 
 
 # ------------------------------------------------------------------------------ real processes

@@ -29,11 +29,11 @@ OF = {
     "dse": {
         "strategy", "tsa", "area_weights", "resize_crops", "cam", "detach", "cos_weight",
         "ssim_weight", "kl_weight", "prior_weight", "cosine", "blur", "cbn", "psi", "cutoff",
-        "samples", "optimiser", "two_step",
+        "samples", "optimiser", "two_step", "adv_weight", "gamma",
     },
     "psp": {
         "depth", "pretrained", "id_weight", "norm_weight", "own", "psi", "cutoff", "samples",
-        "optimiser",
+        "optimiser", "adv_weight", "gamma",
     },
 }  # fmt: skip
 """What not all kinds have."""
@@ -110,7 +110,8 @@ CosWeight = Annotated[
     weight("--cos-weight", "dse: weight of 1 - cosine of latents and pictures. Default: 3."),
 ]
 SsimWeight = Annotated[
-    float | None, weight("--ssim-weight", "dse: weight of 1 - SSIM of pictures. Default: 1.")
+    float | None,
+    weight("--ssim-weight", "dse: weight of 1 - SSIM of pictures; 0: without it. Default: 1."),
 ]
 KlWeight = Annotated[
     float | None,
@@ -152,16 +153,26 @@ Areas = Annotated[
         "--tsa",
         "KIND",
         "dse: two areas of pictures besides the whole. centre: for aligned ones, such as faces; "
-        "gradcam: where VGG16 looks, for others. Default: centre.",
+        "gradcam: where VGG16 looks, for others; none: the whole alone. Default: centre.",
     ),
 ]
 AreaWeights = Annotated[
     str | None,
-    number("--area-weights", "X,Y", "dse: weights of the wider area and the narrower; 0: none."),
+    number(
+        "--area-weights",
+        "X,Y",
+        "dse: weights of the wider area and the narrower; 5,0 leaves the narrower out. Default: "
+        "that of --strategy.",
+    ),
 ]
 ResizeCrops = Annotated[
     bool | None,
-    number("--resize-crops/--no-resize-crops", "", "dse: centred areas at the picture's size."),
+    number(
+        "--resize-crops/--no-resize-crops",
+        "",
+        "dse: bring centred areas back to the picture's size, as the paper says, or leave them as "
+        "they are, as its code does. Default: leave them.",
+    ),
 ]
 Cam = Annotated[
     CamKind | None,
@@ -177,12 +188,18 @@ DetachTerms = Annotated[
     number(
         "--detach",
         "KIND",
-        "dse: terms of pictures that give no gradient: of none, of the areas (attention), of all.",
+        "dse: terms of pictures that give the encoder no gradient: none of them, those of the "
+        "areas (attention), or all, so that latents alone teach it. Default: that of --strategy.",
     ),
 ]
 Blur = Annotated[
     bool | None,
-    number("--blur/--no-blur", "", "dse: blur before halving, in large pictures in one go."),
+    number(
+        "--blur/--no-blur",
+        "",
+        "dse: blur before halving, from 128 pixels on in one convolution of stride 2. Default: "
+        "that of --strategy.",
+    ),
 ]
 ClassNorms = Annotated[
     Cbn | None,
@@ -236,7 +253,25 @@ TwoStep = Annotated[
     number(
         "--two-step/--one-step",
         "",
-        "dse: one step for pictures, then one for latents, as in the paper's code.",
+        "dse: one step for pictures, then one for latents, as in the paper's code, or one for "
+        "both, as in its Eq. 8. Default: one.",
+    ),
+]
+AdvWeight = Annotated[
+    float | None,
+    weight(
+        "--adv-weight",
+        "dse, psp: weight of what the network's own discriminator, which goes on learning, says of "
+        "the pictures of the latents, as in the training of In-Domain inversion, where it is 0.1. "
+        "Default: 0.",
+    ),
+]
+Gamma = Annotated[
+    float | None,
+    weight(
+        "--gamma",
+        "dse, psp, with --adv-weight: R1 weight of that discriminator, in StyleGAN's convention "
+        "gamma/2 |grad|^2. Default: 10.",
     ),
 ]
 

@@ -21,6 +21,8 @@ def check(arch: str, given: dict[str, Any]) -> None:
         learns = learns and any(given.get(f"{n}_weight", 1) for n in ("mse", "cos", "kl"))
     if not learns and not sees_pictures(arch, given):
         raise Usage("the weights are all 0, or of terms without a gradient: nothing is learned")
+    if given.get("gamma") is not None and not given.get("adv_weight"):
+        raise Usage("--gamma goes with --adv-weight: without it no discriminator learns")
     if given.get("cam") and given.get("tsa") != own.Tsa.gradcam:
         raise Usage("--cam goes with --tsa gradcam")
     if given.get("resize_crops") and given.get("tsa", own.Tsa.centre) != own.Tsa.centre:
@@ -42,7 +44,7 @@ def check_own(given: dict[str, Any], *, photographs: bool) -> None:
 def sees_pictures(arch: str, given: dict[str, Any]) -> bool:
     """Whether pictures give it a gradient."""
     names = ["mse", "perceptual"]
-    if given.get("id_weight"):
+    if given.get("id_weight") or given.get("adv_weight"):
         return True
     if arch == "dse":
         detached = given.get("detach") or (own.Detach.all if given.get("strategy") == 1 else None)

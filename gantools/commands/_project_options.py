@@ -167,7 +167,8 @@ MseWeight = Annotated[
 SsimWeight = Annotated[
     float | None,
     weight(
-        "--ssim-weight", "Weight of 1 - SSIM. Default: dse-finetune and i2s-lreq 1, the others 0."
+        "--ssim-weight",
+        "Weight of 1 - SSIM; 0: without it. Default: dse-finetune and i2s-lreq 1, the others 0.",
     ),
 ]
 PriorWeight = Annotated[

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from gantools.commands import _paste
 from gantools.commands._cropping import Cropper
 from gantools.commands._starts import Start, start_of
-from gantools.io.space import Size, spatial, split
-from gantools.report import Usage
+from gantools.io.space import Size, spatial, split, without_noise
+from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
     from gantools.inversion.coded import AnyEncoder
@@ -133,6 +133,7 @@ class Setup:
             self._encoder = self._start.encoder(self.name)
             self.space = self.wishes.space or self._encoder.space
             self._choose_method()
+            self._check_space(self._encoder)
         self._check_psi()
         self.encoding = self._made_encoding() if self.only_encoded else None
         self.cropper = Cropper(
@@ -181,6 +182,25 @@ class Setup:
         self.label = None if label is None else number_of(label, self.network)
         if label is not None and self.network.has_w:
             raise Usage("--class is for networks of z, whose latents have a class beside it")
+
+    def _check_space(self, encoder: AnyEncoder) -> None:
+        """Usage where what the encoder sees never becomes a latent of the space, or its start."""
+        from gantools.inversion import z_space
+        from gantools.latents import spaces
+        from gantools.latents.source import NetworkSource
+
+        if not self.network.has_w or ("z" in self.space and not self.only_encoded):
+            z_space.check_space(self.network, self.space)
+        whole = self.only_encoded or "n" in encoder.space
+        wanted = self.space if whole else without_noise(self.space)
+        try:
+            path = spaces.way(encoder.space, wanted, NetworkSource(self.network))
+            if not self.only_encoded:
+                spaces.check_kept(path)
+            elif not self.wishes.lossy:
+                spaces.check_kept(path, spaces.LOSSY)
+        except SampleError as e:
+            raise Usage(f"--space {self.space}: {e}") from None
 
     def _check_psi(self) -> None:
         """Usage for --psi where z is not multiplied by it, or where an encoder has one of its own.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gantools.inversion.start import Init
     from gantools.networks.network import Network
 
+DRAWN = ("mean", "random", "normal")
 ANY_BLOCK = 99
 LAYERED = ("dse", "psp")  # encoders of all layers, and of z; the first that is kept is taken
 WHOLE = (*LAYERED, "alae")
@@ -43,7 +44,7 @@ class Start:
         if self.wish is None:
             kept = self._kept_encoder()
             return "mean" if kept is None else Given("encoder", self._encoder(kept))
-        if self.wish in {"mean", "random", "normal"}:
+        if self.wish in DRAWN:
             return self.wish
         place = Path(self.wish)
         if not place.exists():
@@ -53,7 +54,15 @@ class Start:
             )
         if encoder.is_one(place):
             return Given("encoder", self._encoder(place))
-        return Given("latent", lambda key, picture: self._latent(place, key))
+        if place.is_dir():
+            return Given("latent", lambda key, picture: self._of_folder(place, key))
+        try:  # one for all: what is wrong with it is so for every picture
+            data = place.read_bytes()
+            self._latent(place, data, place.stem)
+        except (SampleError, OSError) as e:
+            why = f"--init {place}: {e.strerror}" if isinstance(e, OSError) else str(e)
+            raise Usage(why) from None
+        return Given("latent", lambda key, picture: self._latent(place, data, key))
 
     def usual_method(self, *, told: bool) -> str:
         """hybrid where an encoder of all layers, or of z, is kept for the space, else quick.
@@ -80,8 +89,11 @@ class Start:
         wanted = method if method in TRAINED else None
         if self.wish is not None:
             place = Path(self.wish)
-            if not place.exists() or not encoder.is_one(place):
-                raise Usage(f"--init {self.wish}: no encoder, with which --method {method} begins")
+            if not encoder.is_one(place):
+                there = self.wish in DRAWN or place.exists()
+                what = "no encoder, with which" if there else "no such file or folder;"
+                end = "begins" if there else "begins with an encoder"
+                raise Usage(f"--init {self.wish}: {what} --method {method} {end}")
             arch = encoder.arch(place)
             if wanted not in (None, arch):
                 raise Usage(
@@ -127,12 +139,15 @@ class Start:
     def _encoder(self, place: Path) -> Callable[[str, Tensor], Latent]:
         return start_of(self._loaded(place))
 
-    def _latent(self, place: Path, key: str) -> Latent:
-        path = place / f"{key}.safetensors" if place.is_dir() else place
+    def _of_folder(self, place: Path, key: str) -> Latent:
+        path = place / f"{key}.safetensors"
         if not path.is_file():
             raise SampleError(f"--init: there is no {key}.safetensors in {place}")
+        return self._latent(path, path.read_bytes(), key)
+
+    def _latent(self, path: Path, data: bytes, key: str) -> Latent:
         try:
-            latent = Latent.from_bytes(path.read_bytes(), key)
+            latent = Latent.from_bytes(data, key)
             self.network.check(latent)
         except SampleError as e:
             raise SampleError(f"--init {path}: {e}") from e

@@ -147,36 +147,43 @@ BatchGpu = Annotated[
         min=1,
     ),
 ]
-Mirror = Annotated[
-    bool | None,
-    typer.Option(
-        "--mirror/--no-mirror",
-        help="Show each picture mirrored too. Default: the preset's (those of faces do).",
-        show_default=False,
-    ),
-]
-HoldOut = Annotated[
-    int | None,
-    number(
+
+
+def mirror(default: str) -> Any:
+    """--mirror, with what its help says of the default."""
+    text = f"Show each picture mirrored too. Default: {default}."
+    return typer.Option("--mirror/--no-mirror", help=text, show_default=False)
+
+
+def hold_out(default: str) -> Any:
+    """--hold-out, with what its help says of the default."""
+    return number(
         "--hold-out",
         "N",
         "Never train on pictures or rasters whose number (the last digits of the key) is "
-        "divisible by N; "
-        "0: train on all. --metric needs those held out. Default: 10 with faces64, else 0.",
+        f"divisible by N; 0: train on all. --metric needs those held out. Default: {default}.",
         min=0,
-    ),
-]
-Gamma = Annotated[
-    float | None,
-    number(
+    )
+
+
+def gamma(default: str) -> Any:
+    """--gamma, with what its help says of the default."""
+    return number(
         "--gamma",
         "X",
         "R1 weight, in StyleGAN's convention gamma/2 |grad|^2: twice the lambda of papers "
-        "that write no half. Default: the preset's.",
+        f"that write no half. Default: {default}.",
         min=0.0,
         callback=options.finite,
-    ),
-]
+    )
+
+
+Mirror = Annotated[bool | None, mirror("not")]
+MirrorOfPreset = Annotated[bool | None, mirror("the preset's (those of faces do)")]
+HoldOut = Annotated[int | None, hold_out("0")]
+HoldOutOfPreset = Annotated[int | None, hold_out("10 with faces64, else 0")]
+Gamma = Annotated[float | None, gamma("0, no R1")]
+GammaOfPreset = Annotated[float | None, gamma("the preset's")]
 R1Interval = Annotated[
     int | None,
     number(

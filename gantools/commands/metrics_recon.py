@@ -66,7 +66,7 @@ Size = Annotated[
         "--size",
         metavar="N|HxW",
         help="First bring both pictures to this size (bilinear, antialiased). Without it they "
-        "must be equal. Paper 003 measures at 512.",
+        "must be equal. Paper 004 measures at 512.",
         show_default=False,
     ),
 ]
@@ -111,7 +111,8 @@ def recon(
 ) -> None:
     """How near results are to their targets: PSNR, SSIM, MS-SSIM, LPIPS, MSE, cosine, identity.
 
-    Pictures are paired by key (two single files are a pair). Every measure is a mean over the
+    Pictures are paired by key (two single files are a pair), and have to be framed alike:
+    photographs as `prefilter` crops them. Every measure is a mean over the
     pairs with its 95 % bootstrap interval: psnr in dB of 8 bits that are rounded, psnr_trunc of
     bits cut off (both over the pairs that differ, where any does; identical counts the others),
     ssim with scikit-image's 7x7 window, ssim_gauss with 11x11 Gaussian windows on

@@ -34,9 +34,23 @@ def standing(
     ] = 1,
     num: Annotated[
         int,
-        typer.Option("--num", metavar="N", min=1, help="Pictures for each of them."),
+        typer.Option(
+            "--num",
+            metavar="N",
+            min=1,
+            help="Pictures for each of them, at least: the last batch is a whole one.",
+        ),
     ] = 10_000,
-    batch: options.Batch = 64,
+    batch: Annotated[
+        int,
+        typer.Option(
+            "--batch",
+            metavar="N",
+            min=1,
+            help="Pictures whose moments are taken together; the means of all batches are kept, "
+            "so another N gives another network.",
+        ),
+    ] = 64,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     threads: options.Threads = 0,
@@ -62,6 +76,8 @@ def standing(
     from gantools.networks.biggan_standing import standing as measured
     from gantools.networks.network import numbers, open_network
 
+    if target.exists() and target.samefile(files.find(net)):
+        raise Usage(f"-o {output}: the network itself, which could be trained on no longer")
     opened = open_network(net, device=options.pick_device(device))
     if not opened.truncates_z:
         raise Usage(f"{opened.name}: a {opened.family} network, not a BigGAN")

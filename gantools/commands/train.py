@@ -108,9 +108,9 @@ def stylegan2(
             "Default: normal.",
         ),
     ] = None,
-    mirror: shared.Mirror = None,
-    hold_out: shared.HoldOut = None,
-    gamma: shared.Gamma = None,
+    mirror: shared.MirrorOfPreset = None,
+    hold_out: shared.HoldOutOfPreset = None,
+    gamma: shared.GammaOfPreset = None,
     lr: shared.LearningRate = None,
     aug: Annotated[
         Augment | None,

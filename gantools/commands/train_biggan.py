@@ -42,7 +42,15 @@ def biggan(
             "Default: the preset's, else that of the first picture.",
         ),
     ] = None,
-    images: shared.Images = None,
+    images: Annotated[
+        str | None,
+        shared.number(
+            "--images",
+            "N",
+            "Train until the discriminator has seen so many pictures, such as 300k or 25M. "
+            "Default: 25M, with imagenet 307.2M.",
+        ),
+    ] = None,
     batch: Annotated[
         int | None,
         shared.number(

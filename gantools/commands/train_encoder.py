@@ -173,6 +173,8 @@ def encoder(
     samples: own.Samples = None,
     optimiser: own.OptimiserName = None,
     two_step: own.TwoStep = None,
+    adv_weight: own.AdvWeight = None,
+    gamma: own.Gamma = None,
     depth: own.DepthOf = None,
     pretrained: own.Pretrained = None,
     id_weight: own.IdWeight = None,
@@ -205,7 +207,7 @@ def encoder(
     where it has seen some. The same command again resumes the run exactly, also after a kill -9;
     only --steps, --snapshot and --workers may change. Under torchrun each process has a share of
     every batch, and the run is the same up to rounding. `samples/` shows, row by row, pictures and
-    what is made of their latents.
+    what is made of their latents; `report.html` has them over time, with the log's curves.
 
     \b
     $ gantools train encoder faces/ -o run --first 5 --mirror --hold-out 10
@@ -229,6 +231,7 @@ def encoder(
             "samples": samples, "optimiser": optimiser,
             "two_step": two_step, "depth": depth, "pretrained": pretrained, "id_weight": id_weight,
             "norm_weight": norm_weight, "own": own_samples,
+            "adv_weight": adv_weight, "gamma": gamma,
         },
     )  # fmt: skip
     settings.check(arch.value, given)
@@ -248,14 +251,14 @@ def encoder(
     path = files.find(net)
     ckpt = files.load(path)
     # The discriminator sees whole pictures alone, and paper 004's losses see areas too.
-    may = bool(ckpt.config.get("d")) and arch is not Arch.dse
-    seen = perceptual.value if perceptual else default_perceptual(may)
+    has_d = bool(ckpt.config.get("d"))
+    seen = perceptual.value if perceptual else default_perceptual(has_d and arch is not Arch.dse)
     network = build(
         ckpt,
         path.stem,
         device=options.pick_device(device),
         dtype=dtype.value,
-        discriminator=seen == "discriminator",
+        discriminator=seen == "discriminator" or (bool(adv_weight) and has_d),
     )
     given |= {
         "network": network.story(), "perceptual": seen, "ema_kimg": ema_kimg, "mirror": mirror,

@@ -130,7 +130,9 @@ class Starts:
         noisy = "n" in given.space
         wanted = with_noise(canvas.space) if noisy else without_noise(canvas.space)
         try:
-            made = spaces.convert(given, wanted, NetworkSource(self.network, seed=self.seed))
+            source = NetworkSource(self.network, seed=self.seed)
+            spaces.check_kept(spaces.way(given.space, wanted, source))
+            made = spaces.convert(given, wanted, source)
         except SampleError as e:
             raise SampleError(f"--init: no start for {canvas.space}: {e}") from e
         return made if "n" in canvas.kind else spatial.without_noise(made)

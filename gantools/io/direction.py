@@ -97,7 +97,7 @@ def _parse(data: bytes, stem: str) -> dict[str, Direction]:
 def _ours(data: bytes) -> dict[str, Direction]:
     story = read_story(data)
     if story.get("kind") != "direction":
-        raise ValueError(f"a {story.get('kind', 'safetensors')} file")
+        raise ValueError(tensorfile.called(story))
     if story.get("format") != FORMAT:
         raise ValueError(f"direction format {story.get('format')} is unknown here")
     network, entries = story.get("network") or {}, story["directions"]

@@ -105,7 +105,7 @@ def read(path: Path) -> EncoderFile:
         raise Usage(f"{file.name}: not an encoder file")
     story, tensors = tensorfile.read(file)
     if story.get("kind") != KIND:
-        raise Usage(f"{file.name}: a {story.get('kind', 'safetensors')} file, not an encoder")
+        raise Usage(f"{file.name}: {tensorfile.called(story)}, not an encoder")
     if story.get("format") != FORMAT:
         raise Usage(f"{file.name}: encoder format {story.get('format')} is unknown here")
     config, network = story.get("config"), story.get("network")

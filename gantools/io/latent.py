@@ -12,7 +12,7 @@ import safetensors
 import safetensors.numpy
 
 from gantools import __version__
-from gantools.io import spatial_latent
+from gantools.io import spatial_latent, tensorfile
 from gantools.io.space import spatial, split
 from gantools.report import SampleError
 
@@ -69,7 +69,7 @@ class Latent:
         except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as e:
             raise SampleError(f"not a latent file ({e})") from None
         if story.get("kind") != "latent":
-            raise SampleError(f"a {story.get('kind', 'safetensors')} file, not a latent")
+            raise SampleError(f"{tensorfile.called(story)}, not a latent")
         if story.get("format") != FORMAT:
             raise SampleError(f"latent format {story.get('format')} is newer than this gantools")
         space = story.get("space")

@@ -99,6 +99,8 @@ def assets_folder() -> Path:
 
 def header(path: Path) -> dict[str, Any]:
     """The JSON header of a network file of ours; {} for a foreign one. Reads no tensor."""
+    if not path.is_file():  # a named pipe would be waited for
+        return {}
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -125,7 +127,7 @@ def load(path: Path) -> Checkpoint:
 
         return foreign.read(path)
     if story.get("kind") != "network":
-        raise Usage(f"{path.name}: a {story.get('kind', 'safetensors')} file, not a network")
+        raise Usage(f"{path.name}: {tensorfile.called(story)}, not a network")
     if story.get("format") != FORMAT:
         raise Usage(f"{path.name}: network format {story.get('format')} is unknown here")
     try:

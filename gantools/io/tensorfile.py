@@ -54,6 +54,12 @@ def looks_like(path: Path) -> bool:
     return len(head) == 9 and head[5:8] == b"\0\0\0" and head[8:] == b"{"
 
 
+def called(story: Mapping[str, Any]) -> str:
+    """What a header says that its file is: `a latent file`, `an encoder file`, …"""
+    kind = str(story.get("kind", "safetensors"))
+    return f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind} file"
+
+
 def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """gantools' own metadata ({} without) and the tensors, as views of the privately mapped file.
 

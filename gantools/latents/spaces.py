@@ -120,6 +120,7 @@ def _mean_cell(latent: Latent, source: Source) -> Tensors:
     return {**kept, "w": np.stack([s.mean(axis=(1, 2)) for s in maps])}
 
 
+LOSSY = "; --lossy does it all the same"
 NOISE = "the noise maps"
 LAYERS = "all of the layers but their mean"
 CELLS = "all of the style maps but their mean"
@@ -248,26 +249,36 @@ def why_not(start: str, end: str, last: int) -> str:
     return f"no conversion makes {kind}"
 
 
+def way(start: str, end: str, source: Source) -> tuple[Step, ...]:
+    """The conversions that lead from one space to another; SampleError where none do."""
+    last = source.num_ws if spatial(start) or spatial(end) else 0
+    if last:
+        source.need_blocks()
+    path = chain(start, end, last)
+    if path is None:
+        raise SampleError(f"nothing converts {start} to {end}: {why_not(start, end, last)}")
+    return path
+
+
+def check_kept(path: Sequence[Step], hint: str = "") -> None:
+    """SampleError where conversions change the picture, with what is lost and a hint behind it."""
+    lost = [step.loses for step in path if step.loses]
+    if lost:
+        raise SampleError(
+            f"{path[0].start} to {path[-1].end} loses {' and '.join(lost)}, which changes the "
+            f"picture{hint}"
+        )
+
+
 def convert(latent: Latent, space: str, source: Source, *, lossy: bool = False) -> Latent:
     """The latent in another space: `convert(x)` renders as x does, to rounding.
 
     SampleError where no conversion exists, or where it would lose something and `lossy` is not
     set; the message says what.
     """
-    last = source.num_ws if spatial(space) or spatial(latent.space) else 0
-    if last:
-        source.need_blocks()
-    path = chain(latent.space, space, last)
-    if path is None:
-        raise SampleError(
-            f"nothing converts {latent.space} to {space}: {why_not(latent.space, space, last)}"
-        )
-    lost = [step.loses for step in path if step.loses]
-    if lost and not lossy:
-        raise SampleError(
-            f"{latent.space} to {space} loses {' and '.join(lost)}, which changes the picture; "
-            "--lossy does it all the same"
-        )
+    path = way(latent.space, space, source)
+    if not lossy:
+        check_kept(path, LOSSY)
     for step in path:
         latent = Latent(latent.key, step.end, step.convert(latent, source), latent.header)
     return latent

@@ -137,11 +137,11 @@ def refuse_size(height: int, width: int, size: tuple[int, int]) -> None:
         if size[0] == size[1]:
             raise SampleError(f"{width}x{height} is not square: crop it first (gantools prefilter)")
         raise SampleError(
-            f"{height} high and {width} wide has not the shape of --resolution {wanted} (height x "
+            f"{height} high and {width} wide has not the shape of the network's {wanted} (height x "
             "width): crop it first"
         )
     if height < size[0]:
-        raise SampleError(f"{width}x{height} is smaller than --resolution {wanted}")
+        raise SampleError(f"{width}x{height} is smaller than the network's pictures, {wanted}")
 
 
 def size_of(operands: Sequence[str]) -> tuple[int, int]:

@@ -28,8 +28,9 @@ from gantools.io import weights as published
 from gantools.io.seeds import derive
 from gantools.networks.network import Network
 from gantools.report import Usage
+from gantools.training.encoder_critic import Judged
 from gantools.training.encoder_samples import Sample, draw
-from gantools.training.encoder_trainer import Photographs, Trainer, Training
+from gantools.training.encoder_trainer import Photographs, Trainer
 
 Tsa = Literal["none", "centre", "gradcam"]
 Detach = Literal["none", "attention", "all"]
@@ -42,7 +43,7 @@ STRATEGIES: dict[int, tuple[tuple[float, float], Detach, bool]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class DseTraining(Training):
+class DseTraining(Judged):
     """width: channels at the bottom, None for the network's; psi, cutoff: of the samples.
 
     tsa: the areas, with their weights (0: left out) and what is done to crops; cam: of gradcam.
@@ -89,10 +90,10 @@ class DseTraining(Training):
 
     @property
     def alone(self) -> str | None:
-        """Released forms that look at whole batches (S4.2, S4.7)."""
+        """Released forms that look at whole batches (S4.2, S4.7), and a discriminator."""
         if self.cosine == "batch" and self.cos_weight:
             return "--cos batch"
-        return "--cam dse" if self.tsa == "gradcam" and self.cam == "dse" else None
+        return "--cam dse" if self.tsa == "gradcam" and self.cam == "dse" else super().alone
 
     def shape(self, network: Network) -> DseConfig:
         """The encoder's configuration; Usage for networks that it cannot be for."""
@@ -102,6 +103,7 @@ class DseTraining(Training):
         """Usage for a network that it is not for, and where the weights of VGG16 are missing."""
         self.shape(network)
         network.check_psi(self.psi, "--psi")
+        self.check_critic(network)
         if self.prior_weight and not network.has_w:
             raise Usage("--prior-weight: the network has no w, and z has its own distribution")
         if self.tsa == "none":
@@ -172,6 +174,7 @@ class DseTrainer(Trainer[DseTraining, DseEncoder]):
     ) -> None:
         super().__init__(config, network, encoder, embed, photographs)
         self.areas = areas or config.areas(network)
+        self.critic = config.critic(network)
         self.prior = Prior.of(own_of(network)) if config.prior_weight else None
         self.adam = self._optimiser()
 
@@ -203,7 +206,7 @@ class DseTrainer(Trainer[DseTraining, DseEncoder]):
             self.adam.step()
 
     def losses(self, sample: Sample, shown: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(L_IMG of the whole and its areas, ε · L_LV and the prior), scalars.
+        """(L_IMG of the whole and its areas with D's word on it, ε · L_LV and the prior), scalars.
 
         shown: photographs beside the samples.
 
@@ -217,7 +220,12 @@ class DseTrainer(Trainer[DseTraining, DseEncoder]):
             terms = dse_loss.latent_terms(true, said[: len(true)], c.weights, c.cosine)
             if terms:
                 latent = latent + dse_loss.weighted(terms, c.weights)
-        image = self._images(images, rendered(self.network, self.encoder.config, coded))
+        made = rendered(self.network, self.encoder.config, coded)
+        image = self._images(images, made)
+        if self.critic is not None:
+            believed = self.critic.term(images, made)
+            self.sums.add("adv", believed.detach())
+            image = image + c.adv_weight * believed
         self.sums.add("latent", latent.detach())
         latent = c.latent_weight * latent
         if self.prior is not None and coded.w is not None:

@@ -20,7 +20,7 @@ from gantools.io import atomic
 from gantools.io import encoder as files
 from gantools.networks.network import Network
 from gantools.report import Usage
-from gantools.training import data, distributed, encoder_sheet, folders, reader
+from gantools.training import data, distributed, encoder_report, encoder_sheet, folders, reader
 from gantools.training import encoder_state as state
 from gantools.training.data import Pictures
 from gantools.training.distributed import Ranks
@@ -235,7 +235,7 @@ class _Run:
             raise atomic.failure(self.job.folder / "log.jsonl", e) from None
 
     def _snapshot(self) -> None:
-        """Encoder, sheet, log line and state, in this order.
+        """Encoder, sheet, log line, report and state, in this order.
 
         A kill anywhere between leaves files that the resumed run writes again, the same.
         """
@@ -244,6 +244,8 @@ class _Run:
             self._line({})  # raises
         scores = self._written() if self.ranks.first else {}
         self._line(scores and {**scores, "samples": self._sheet()})
+        if self.ranks.first:
+            encoder_report.write(self.job.folder, self.trainer.config)
         self._save_state()
         if not self.ranks.first:
             return

@@ -45,6 +45,9 @@ def save(folder: Path, trainer: Trainer[Any, Any], seconds: float, log_bytes: in
     tensors = numbers.of_module("encoder", trainer.encoder)
     tensors |= numbers.of_module("ema", trainer.ema)
     tensors |= numbers.of_adam("adam", trainer.encoder, trainer.adam)
+    if (critic := trainer.critic) is not None:
+        tensors |= numbers.of_module("critic", critic.d)
+        tensors |= numbers.of_adam("critic_adam", critic.d, critic.adam)
     tensors |= numbers.of_sums(trainer.sums)
     tensorfile.write(folder / NAME, numbers.arrays(tensors), story)
 
@@ -84,6 +87,9 @@ def restore(trainer: Trainer[Any, Any], saved: Saved) -> None:
     stored.into_module("encoder", trainer.encoder)
     stored.into_module("ema", trainer.ema)
     stored.into_adam("adam", trainer.encoder, trainer.adam, trainer.network.device)
+    if (critic := trainer.critic) is not None:
+        stored.into_module("critic", critic.d)
+        stored.into_adam("critic_adam", critic.d, critic.adam, trainer.network.device)
     stored.into_sums(trainer.sums)
     stored.finish()
     trainer.iteration = saved.iteration

@@ -6,7 +6,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from gantools.report import Usage
 from gantools.training import control, losses
 from gantools.training.distributed import Ranks
 from gantools.training.draws import Sums
+
+if TYPE_CHECKING:
+    from gantools.training.encoder_critic import Critic
 
 Photographs = Callable[[int, int], Tensor]  # position, count -> pictures [count, C, H, W]
 EMA_RAMPUP = 0.05
@@ -103,7 +106,8 @@ class Trainer(Generic[C, E]):
     """The state of a run and `step`, which moves it by one batch; ema is what is written.
 
     photographs: as many as samples are shown beside them in every step, or None; of both this
-    process's share. ranks: those that a batch is divided over (`divide`), one by default.
+    process's share. critic: a discriminator that learns beside it (S4.16), or None. ranks: those
+    that a batch is divided over (`divide`), one by default.
     """
 
     adam: Optimizer
@@ -125,6 +129,7 @@ class Trainer(Generic[C, E]):
         self.sums = Sums(network.device)
         self.iteration = 0
         self.ranks = Ranks()
+        self.critic: Critic | None = None
 
     def divide(self, ranks: Ranks) -> None:
         """Train with other processes, each of which has an equal share of every batch.
@@ -164,6 +169,8 @@ class Trainer(Generic[C, E]):
             range(self.images + share[0], self.images + share[-1] + 1),
             self.photographs(self.images, c.batch) if self.photographs else None,
         )
+        if self.critic is not None:
+            self.sums.add("critic", self.critic.step())
         self.iteration += 1
         beta = control.ema_beta(c.ema_kimg, EMA_RAMPUP, c.batch, self.images)
         control.move_average(self.ema, self.encoder, beta, buffers=True)

@@ -26,15 +26,16 @@ from gantools.io import weights
 from gantools.io.seeds import derive
 from gantools.networks.network import Network
 from gantools.report import Usage
+from gantools.training.encoder_critic import Judged
 from gantools.training.encoder_samples import Sample, draw
-from gantools.training.encoder_trainer import Photographs, Trainer, Training
+from gantools.training.encoder_trainer import Photographs, Trainer
 from gantools.training.ranger import Ranger
 
 ID_WEIGHT = 0.1  # as published, of faces
 
 
 @dataclass(frozen=True, kw_only=True)
-class PspTraining(Training):
+class PspTraining(Judged):
     """id_weight: of 1 - cosine of ArcFace's embeddings; norm_weight: of the length of w - mean w.
 
     width: of the backbone, None for the network's channels; depth: its depth; pretrained: whether
@@ -67,6 +68,7 @@ class PspTraining(Training):
         """Usage for a network that it is not for, and where ArcFace's weights are missing."""
         shape = self.shape(network)
         network.check_psi(self.psi, "--psi")
+        self.check_critic(network)
         if self.pretrained and not fits_arcface(shape):
             raise Usage(
                 f"--pretrained: the weights are those of --depth {DEPTH} --width {WIDTH}, and this "
@@ -128,6 +130,7 @@ class PspTrainer(Trainer[PspTraining, PspEncoder]):
     ) -> None:
         super().__init__(config, network, encoder, embed, photographs)
         self.identity = identity
+        self.critic = config.critic(network)
         self.adam: Optimizer
         if config.optimiser == "adam":
             self.adam = torch.optim.Adam(self.parameters, lr=config.lr, betas=(0.9, 0.999))
@@ -149,7 +152,8 @@ class PspTrainer(Trainer[PspTraining, PspEncoder]):
         """L2 + 0.8 LPIPS + 0.1 (1 - cos of identities) + the length of what is added: a scalar.
 
         Means over samples and photographs [M, C, H, W], at least one of which there is. What the
-        w of samples should be counts with the latents' weight, 0 as published.
+        w of samples should be counts with the latents' weight, 0 as published; so does what a
+        discriminator says (S4.16).
         """
         whole = [part for part in (sample.images if sample else None, shown) if part is not None]
         true = torch.cat(whole).clamp(-1, 1)
@@ -159,6 +163,7 @@ class PspTrainer(Trainer[PspTraining, PspEncoder]):
             "mse": c.mse_weight,
             "perceptual": c.perceptual_weight,
             "identity": c.id_weight,
+            "adv": c.adv_weight,
             "norm": c.norm_weight,
             "latent": c.latent_weight,
         }
@@ -190,6 +195,8 @@ class PspTrainer(Trainer[PspTraining, PspEncoder]):
             with torch.no_grad():
                 person = self.identity(small)
             found["identity"] = 1 - (person * self.identity(said)).sum(1).mean()
+        if self.critic is not None:
+            found["adv"] = self.critic.term(true, made)
         return found
 
     def _made(self, w: Tensor) -> Tensor:

@@ -58,10 +58,9 @@ def write(folder: Path, config: Config) -> None:
         curves.insert(0, (config.metric.upper() + " against held-out pictures", (config.metric,)))
     # The squares behind the pictures are seen where these are transparent.
     body = [
-        f"<h1>{html.escape(folder.resolve().name)}</h1>",
         f"<p>{_summary(lines[-1])}</p>",
         '<h2>Samples</h2><p>Uncurated: the same latents and noise each time.</p><div class="row">',
-        *_grids(folder / "samples", lines, "samples"),
+        *grids(folder / "samples", lines, "samples"),
         "</div>",
         *_reconstructions(folder, lines),
         '<h2>Curves</h2><div class="row">',
@@ -69,26 +68,37 @@ def write(folder: Path, config: Config) -> None:
         "</div>",
         *_throughput(lines, config),
         "<h2>Configuration</h2>",
-        _table(config.to_dict()),
+        table(config.to_dict()),
     ]
+    write_page(folder, body)
+
+
+def write_page(folder: Path, body: Sequence[str]) -> None:
+    """Make report.html of its parts, under the folder's name."""
+    name = html.escape(folder.resolve().name)
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
-        f"<title>{html.escape(folder.resolve().name)}</title><style>{_STYLE}</style></head>"
-        f"<body>{''.join(body)}</body></html>\n"
+        f"<title>{name}</title><style>{_STYLE}</style></head>"
+        f"<body><h1>{name}</h1>{''.join(body)}</body></html>\n"
     )
     atomic.write_bytes(folder / "report.html", page.encode())
 
 
+def taken(seconds: float) -> str:
+    """A time as a sentence has it."""
+    minutes = seconds / 60
+    return f"{minutes:.1f} minutes" if minutes < 100 else f"{minutes / 60:.1f} hours"
+
+
 def _summary(last: dict[str, Any]) -> str:
-    minutes = last["seconds"] / 60
-    taken = f"{minutes:.1f} minutes" if minutes < 100 else f"{minutes / 60:.1f} hours"
-    return f"{last['images']:,} images in {taken}, {last['images_per_second']:g} per second at last"
+    spent, speed = taken(last["seconds"]), last["images_per_second"]
+    return f"{last['images']:,} images in {spent}, {speed:g} per second at last"
 
 
 def _reconstructions(folder: Path, lines: Sequence[dict[str, Any]]) -> list[str]:
     """Of networks that are trained with an encoder (S4.17)."""
-    figures = _grids(folder / "samples", lines, "reconstructions")
+    figures = grids(folder / "samples", lines, "reconstructions")
     if not figures:
         return []
     return [
@@ -99,8 +109,8 @@ def _reconstructions(folder: Path, lines: Sequence[dict[str, Any]]) -> list[str]
     ]
 
 
-def _grids(folder: Path, lines: Sequence[dict[str, Any]], kind: str) -> list[str]:
-    """kind: the entry of the log that names the pictures."""
+def grids(folder: Path, lines: Sequence[dict[str, Any]], kind: str) -> list[str]:
+    """Figures of pictures over the run's time; kind: the entry of the log that names them."""
     shown = [x for x in lines if x.get(kind) and (folder / x[kind]).is_file()]
     count = min(GRIDS, len(shown))
     picked = (
@@ -134,10 +144,11 @@ def _throughput(lines: Sequence[dict[str, Any]], config: Config) -> list[str]:
         f"{height * size // full}x{width * size // full}": round(sum(v) / len(v), 1)
         for size, v in speeds.items()
     }
-    return ["<h2>Images per second by resolution</h2>", _table(means)]
+    return ["<h2>Images per second by resolution</h2>", table(means)]
 
 
-def _table(values: dict[str, Any]) -> str:
+def table(values: dict[str, Any]) -> str:
+    """Names and values, a row for each."""
     rows = (
         f"<tr><td>{html.escape(name)}</td><td>{html.escape(json.dumps(value))}</td></tr>"
         for name, value in values.items()
@@ -169,6 +180,8 @@ def curve(title: str, lines: Sequence[dict[str, Any]], names: Sequence[str]) -> 
 
     drawn, legend = [], []
     for colour, (name, values) in zip(COLOURS, series.items(), strict=False):
+        if not values:
+            continue
         path = " ".join(place(*point) for point in values)
         drawn.append(
             f'<polyline fill="none" stroke="{colour}" stroke-width="1.5" points="{path}"/>'
