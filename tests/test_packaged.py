@@ -75,7 +75,7 @@ def test_the_encoder_is_this_network_s() -> None:
 
 
 def test_hybrid_starts_from_the_encoder_of_the_package(gt: Any, tmp_path: Path) -> None:
-    """Without a flag (S4.8): samples that it has not seen come near in one pass, and in 10 steps."""
+    """Without a flag (S4.8): unseen samples come near in one pass, and nearer in 10 steps."""
     net = open_network()
     path = encoder.kept_for(None, {**net.meta, "id": net.id}, 5, "dse")
     assert path is not None and path.parent == ASSETS
