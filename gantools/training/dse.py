@@ -208,9 +208,8 @@ class DseTrainer(Trainer[DseTraining, DseEncoder]):
     def losses(self, sample: Sample, shown: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(L_IMG of the whole and its areas with D's word on it, ε · L_LV and the prior), scalars.
 
-        shown: photographs beside the samples.
-
-        Of photographs the terms of pictures alone are asked; they are means over all pictures.
+        shown: photographs beside the samples, of which the terms of pictures and the prior are
+        asked; means over all pictures.
         """
         c = self.config
         images = sample.images if shown is None else torch.cat([sample.images, shown])
