@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from gantools.inversion.methods import ENCODED
+
 
 def seconds(pictures: list[Path], method: str, more: list[str]) -> float:
     """Of one command over these pictures."""
@@ -46,11 +48,12 @@ def main() -> None:
     args = parser.parse_args()
     pictures = sorted(path for path in args.pictures.iterdir() if path.is_file())[: args.count]
     net = ["--net", args.net] if args.net else []
+    mean = [] if args.method in ENCODED else ["--init", "mean"]  # not what an encoder sees
     init = ["--init", args.init] if args.init else []
     begin = seconds(pictures[:1], "encoder", net + init)
     fast = (len(pictures) - 1) / (seconds(pictures, "encoder", net + init) - begin)
     chosen = pictures[: args.optimised]
-    slow = len(chosen) / (seconds(chosen, args.method, net) - begin)
+    slow = len(chosen) / (seconds(chosen, args.method, net + mean) - begin)
     print(f"encoder: {fast:.3g} pictures per second, {args.method}: {slow:.3g}; {fast / slow:.0f}x")
 
 

@@ -64,6 +64,7 @@ def project(args: argparse.Namespace, folder: Path, method: str, out: Path) -> f
     argv += ["--net", args.net] if args.net else []
     argv += ["--init", args.init] if args.init and method in WITH_ENCODER else []
     argv += ["--init", args.psp] if args.psp and method == "psp" else []
+    argv += ["--init", "mean"] if method == "quick" else []
     steps = dict(pair.split("=") for pair in args.steps)
     if method not in ("encoder", "psp"):
         argv += ["--perceptual", args.perceptual] if args.perceptual else []
