@@ -32,7 +32,7 @@ def curvature(residuals: Residuals, w: Tensor, generator: torch.Generator) -> Te
         found = residuals(free)
         weights = [torch.randn(r.shape, generator=generator).to(r) for r in found]
         seen = torch.stack([(r * u).sum() for r, u in zip(found, weights, strict=True)]).sum()
-        gradient = torch.autograd.grad(seen, free)[0].double().cpu()
+        gradient = torch.autograd.grad(seen, free)[0].cpu().double()
         total += torch.einsum("nki,nkj->kij", gradient, gradient)
     return 2 * total / len(w)
 
