@@ -7,6 +7,7 @@ trial goes half as far in a direction that has learned from it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 import torch
@@ -28,10 +29,11 @@ def minimise(x: Tensor, evaluate: Evaluate, steps: int, first: float) -> tuple[T
     reach = torch.ones_like(loss)[:, None]
     for _ in range(steps - 1):
         step = -reach * history.times(gradient)
-        tried, slope = evaluate(x + step)
+        trial = x + step
+        tried, slope = evaluate(trial)
         history.add(step, slope - gradient)
         better = (tried < loss)[:, None]
-        x = torch.where(better, x + step, x)
+        x = torch.where(better, trial, x)
         gradient = torch.where(better, slope, gradient)
         loss = torch.where(better[:, 0], tried, loss)
         reach = torch.where(better, torch.ones_like(reach), reach / 2)
@@ -46,7 +48,8 @@ class _History:
     """
 
     def __init__(self, scale: Tensor) -> None:
-        self.pairs: list[tuple[Tensor, Tensor, Tensor]] = []  # s, y [N, D], 1 / s·y [N, 1]
+        # s, y [N, D], 1 / s·y [N, 1]
+        self.pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=HISTORY)
         self.scale = scale  # s·y / y·y of each sample's last pair
 
     def add(self, s: Tensor, y: Tensor) -> None:
@@ -58,7 +61,7 @@ class _History:
         inverse = torch.where(usable, 1 / along, torch.zeros_like(along))
         scale = along / y.square().sum(1, keepdim=True)
         self.scale = torch.where(usable, scale, self.scale)
-        self.pairs = [*self.pairs[1 - HISTORY :], (s, y, inverse)]
+        self.pairs.append((s, y, inverse))
 
     def times(self, gradient: Tensor) -> Tensor:
         """The inverse Hessian times a gradient [N, D]: two loops over the pairs."""

@@ -146,32 +146,10 @@ class Projector:
         canvas = self.canvas((target.shape[2], target.shape[3]))
         if starts is None:
             starts = [self.start(canvas, k, x) for k, x in zip(keys, pixels, strict=True)]
-        free = canvas.reduced(self._stacked(starts))
         if self.method.latent:
             result = self._finetuned(canvas, target, watch)
-        elif self.method.optimiser == "lbfgs" and self.method.steps:
-            assert isinstance(canvas, Canvas)
-            result = descend(
-                self.frames.at(canvas, free["w"]),
-                canvas,
-                objective(self.embed, target, self.method),
-                self.method,
-                usual=self.usual,
-                watch=watch,
-            )
         else:
-            result = optimise(
-                free,
-                canvas,
-                objective(self.embed, target, self.method),
-                self.method,
-                usual=self.usual,
-                beside=self._echo(),
-                hold=self.z_starts.hold if "z" in self.space else None,
-                jitter=jitter(self.network, self.space, self.seed, keys, self.w_std),
-                rates=self._rates(free),
-                watch=watch,
-            )
+            result = self._optimised(keys, canvas, target, self._stacked(starts), watch)
         tensors = canvas.full(result.tensors)
         latents = []
         for i, key in enumerate(keys):
@@ -182,6 +160,33 @@ class Projector:
             latents.append(Latent(key, self.space, own, header))
         self.judge(latents, pixels)
         return latents
+
+    def _optimised(
+        self,
+        keys: Sequence[str],
+        canvas: Canvas | ZCanvas,
+        target: Tensor,
+        starts: Tensors,
+        watch: Watch | None,
+    ) -> Projection:
+        """The latents themselves, by the method's optimiser."""
+        free, loss = canvas.reduced(starts), objective(self.embed, target, self.method)
+        if self.method.optimiser == "lbfgs" and self.method.steps:
+            assert isinstance(canvas, Canvas)
+            frame = self.frames.at(canvas, free["w"])
+            return descend(frame, canvas, loss, self.method, usual=self.usual, watch=watch)
+        return optimise(
+            free,
+            canvas,
+            loss,
+            self.method,
+            usual=self.usual,
+            beside=self._echo(),
+            hold=self.z_starts.hold if "z" in self.space else None,
+            jitter=jitter(self.network, self.space, self.seed, keys, self.w_std),
+            rates=self._rates(free),
+            watch=watch,
+        )
 
     def _finetuned(
         self, canvas: Canvas | ZCanvas, target: Tensor, watch: Watch | None

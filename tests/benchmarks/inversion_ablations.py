@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from inversion_table import distance, gantools
+from inversion_table import distance, gantools, made_pictures, real_pictures
 
 from gantools.io import image, source
 from gantools.ops.crops import part
@@ -69,8 +69,7 @@ def line(args: argparse.Namespace, names: tuple[str, str], true: Path, made: Pat
 def areas(args: argparse.Namespace, root: Path) -> Iterator[str]:
     """Table IV."""
     net = ["--net", args.net] if args.net else []
-    true = root / "true"
-    gantools("generate", *net, "--seeds", f"0-{args.count - 1}", "--psi", 0.7, "-o", f"{true}/")
+    true = made_pictures(args, root / "true")
     encoders = dict(pair.split("=", 1) for pair in args.encoders)
     for name, encoder in encoders.items():
         made = root / f"made-{name}"
@@ -88,11 +87,7 @@ def areas(args: argparse.Namespace, root: Path) -> Iterator[str]:
 def ssim(args: argparse.Namespace, root: Path) -> Iterator[str]:
     """Table V."""
     net = ["--net", args.net] if args.net else []
-    real = root / "real"
-    real.mkdir()
-    found = sorted(path for path in args.pictures.iterdir() if path.is_file())
-    for path in found[: args.count]:
-        (real / path.name).write_bytes(path.read_bytes())
+    real = real_pictures(args, root / "real")
     for steps in args.steps:
         for name, more in (("without", ["--ssim-weight", 0]), ("with", [])):
             latents, made = root / f"{name}-{steps}.tar", root / f"{name}-{steps}"

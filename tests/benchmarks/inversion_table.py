@@ -109,16 +109,20 @@ def shown(found: dict[str, Any], name: str) -> list[str]:
     return ["-" if number is None else f"{number:.4g}" for number in numbers]
 
 
-def prepared(args: argparse.Namespace, root: Path) -> dict[str, Path]:
-    """Folders of made and of real pictures."""
-    made, real = root / "made", root / "real"
+def made_pictures(args: argparse.Namespace, folder: Path) -> Path:
+    """args.count samples of the network."""
     net = ["--net", args.net] if args.net else []
-    gantools("generate", *net, "--seeds", f"0-{args.count - 1}", "--psi", 0.7, "-o", f"{made}/")
-    real.mkdir()
+    gantools("generate", *net, "--seeds", f"0-{args.count - 1}", "--psi", 0.7, "-o", f"{folder}/")
+    return folder
+
+
+def real_pictures(args: argparse.Namespace, folder: Path) -> Path:
+    """The first args.count of args.pictures."""
+    folder.mkdir()
     found = sorted(path for path in args.pictures.iterdir() if path.is_file())
     for path in found[: args.count]:
-        shutil.copy(path, real)
-    return {"made": made, "real": real}
+        shutil.copy(path, folder)
+    return folder
 
 
 def main() -> None:
@@ -140,7 +144,10 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        folders = prepared(args, root)
+        folders = {
+            "made": made_pictures(args, root / "made"),
+            "real": real_pictures(args, root / "real"),
+        }
         first = root / "one"
         first.mkdir()
         shutil.copy(sorted(folders["real"].iterdir())[0], first)
