@@ -6,6 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gantools.ops.bands import band, fits, product
+
+TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+
 
 def laplacian(images: Tensor, count: int) -> list[Tensor]:
     """`count` levels of images [N, C, H, W], finest first: what the next one, enlarged, leaves.
@@ -15,23 +19,36 @@ def laplacian(images: Tensor, count: int) -> list[Tensor]:
     """
     levels = [images]
     for _ in range(count - 1):
-        levels.append(blurred(levels[-1])[:, :, ::2, ::2])
+        levels.append(halved(levels[-1]))
         levels[-2] = levels[-2] - enlarged(levels[-1], levels[-2])
     return levels
 
 
-def blurred(x: Tensor, gain: float = 1) -> Tensor:
-    """x [N, C, H, W] by 1, 4, 6, 4, 1 along both axes, times the gain."""
-    channels = x.shape[1]
-    row = torch.tensor([1.0, 4, 6, 4, 1], device=x.device, dtype=x.dtype) * gain**0.5 / 16
-    kernel = row.expand(channels, 1, 1, 5)
+def blurred(x: Tensor) -> Tensor:
+    """x [N, C, H, W] by 1, 4, 6, 4, 1 over 16 along both axes."""
+    if fits(x):
+        return product(x, _matrix(x, 2), _matrix(x, 3))
+    kernel = x.new_tensor(TAPS).expand(x.shape[1], 1, 1, 5)
     x = functional.pad(x, (2, 2, 2, 2), mode="reflect")
-    x = functional.conv2d(x, kernel, groups=channels)
-    return functional.conv2d(x, kernel.transpose(2, 3), groups=channels)
+    x = functional.conv2d(x, kernel, groups=x.shape[1])
+    return functional.conv2d(x, kernel.transpose(2, 3), groups=x.shape[1])
+
+
+def halved(x: Tensor) -> Tensor:
+    """Every other row and column of x blurred."""
+    if fits(x):
+        return product(x, _matrix(x, 2)[::2], _matrix(x, 3)[::2])
+    return blurred(x)[:, :, ::2, ::2]
 
 
 def enlarged(x: Tensor, like: Tensor) -> Tensor:
     """x at twice its size, which is that of `like`, by zeros between and the same filter."""
+    if fits(like):
+        return product(4 * x, _matrix(like, 2)[:, ::2], _matrix(like, 3)[:, ::2])
     spread = torch.zeros_like(like)
-    spread[:, :, ::2, ::2] = x
-    return blurred(spread, 4)
+    spread[:, :, ::2, ::2] = 4 * x
+    return blurred(spread)
+
+
+def _matrix(x: Tensor, axis: int) -> Tensor:
+    return band(TAPS, x.shape[axis], "reflect", x)

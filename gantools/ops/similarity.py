@@ -8,11 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gantools.ops.bands import band, fits, product
+
 Rounding = Literal["round", "truncate"]
+
+
+def _gaussian(size: int, sigma: float) -> tuple[float, ...]:
+    offset = np.arange(size) - (size - 1) / 2
+    g = np.exp(-(offset**2) / (2 * sigma**2))
+    return tuple((g / g.sum()).tolist())
+
+
+GAUSSIAN = _gaussian(11, 1.5)  # SSIM's window along an axis
 LEVEL_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of MS-SSIM, from the finest on
 
 
@@ -62,11 +74,11 @@ def ssim_gaussian(a: Tensor, b: Tensor, peak: float = 1.0) -> Tensor:
     Differentiable, in the pictures' own dtype. DSE applies it to [-1, 1] with the constants of a
     range of 1: that is the default.
     """
-    offset = torch.arange(-5, 6, device=a.device, dtype=a.dtype)
-    g = torch.exp(-offset.square() / (2 * 1.5**2))
-    g = (g / g.sum()).expand(a.shape[1], 1, 11)
 
     def mean(x: Tensor) -> Tensor:  # the window is a product: rows, then columns
+        if fits(x):
+            return product(x, *(band(GAUSSIAN, n, "zeros", x) for n in x.shape[2:]))
+        g = x.new_tensor(GAUSSIAN).expand(x.shape[1], 1, 11)
         x = functional.conv2d(x, g[:, :, None, :], padding=(0, 5), groups=x.shape[1])
         return functional.conv2d(x, g[:, :, :, None], padding=(5, 0), groups=x.shape[1])
 
@@ -93,9 +105,7 @@ def ms_ssim(a: Tensor, b: Tensor, peak: float = 255.0) -> Tensor:
 # Means over an 11x11 Gaussian, σ 1.5, both shrunk together where the picture is smaller.
 def _gaussian_inside(x: Tensor) -> Callable[[Tensor], Tensor]:
     size = min(11, *x.shape[2:])
-    offset = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
-    g = torch.exp(-offset.square() / (2 * (1.5 * size / 11) ** 2))
-    return _inside((g / g.sum()).tolist())
+    return _inside(_gaussian(size, 1.5 * size / 11))
 
 
 # Weighted means over the square windows that lie inside. Sums of shifted pictures: in float64 far
