@@ -248,7 +248,7 @@ ClassName = Annotated[
         "--class",
         "NAME|N",
         "Class of all pictures, for an encoder of a BigGAN, which is told it, and for "
-        "the space zy, where it then stays. Without it zy has what stands for the class "
+        "the space zy, where it then stays. Without one zy has what stands for the class "
         "optimised beside z.",
     ),
 ]
@@ -257,8 +257,8 @@ Labels = Annotated[
     number(
         "--labels",
         "SOURCE",
-        f"As --class, the class of each picture. {SOURCES} Names are those that the network's file "
-        "has, else numbers from 0. A picture without a class of the network fails.",
+        f"Each picture's own class, as --class is that of all. {SOURCES} Names are those that the "
+        "network's file has, else numbers from 0. A picture without a class of the network fails.",
     ),
 ]
 Psi = Annotated[

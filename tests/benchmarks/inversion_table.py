@@ -131,11 +131,11 @@ def shown(found: dict[str, Any], name: str) -> list[str]:
     return ["-" if number is None else f"{number:.4g}" for number in numbers]
 
 
-def made_pictures(args: argparse.Namespace, folder: Path) -> Path:
-    """args.count samples of the network; with --labels in a folder for each class."""
+def made_pictures(args: argparse.Namespace, folder: Path, *, classes: bool = False) -> Path:
+    """args.count samples of the network; of its classes in turn, in a folder for each."""
     net = ["--net", args.net] if args.net else []
     drawn = ["generate", *net, "--seeds", f"0-{args.count - 1}", "--psi", 0.7]
-    if not args.labels:
+    if not classes:
         gantools(*drawn, "-o", f"{folder}/")
         return folder
     latents = folder.with_name("drawn")
@@ -205,8 +205,11 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        makers = {"made": made_pictures, "real": real_pictures}
-        folders = {kind: makers[kind](args, root / kind) for kind in args.sets}
+        folders = {}
+        if "made" in args.sets:
+            folders["made"] = made_pictures(args, root / "made", classes=bool(args.labels))
+        if "real" in args.sets:
+            folders["real"] = real_pictures(args, root / "real")
         kind = args.sets[0]
         copied(pictures_in(folders[kind])[:1], folders[kind], root / "one")
         args.begin = project(args, kind, root / "one", "encoder", root / "begin")
