@@ -82,7 +82,7 @@ def test_s2_11_projection_from_the_true_latent_stays(network: Network, space: st
     pixels = picture(network, own)
     losses: list[float] = []
     method = replace(STILL, lr=0.005, noise_reg=0)
-    p = projector(network, space, method, init=Given("latent", lambda key, x: own))
+    p = projector(network, space, method, init=Given("latent", lambda key, x, label: own))
     (found,) = p.run(["a"], [pixels], lambda step, t, x, loss: losses.append(loss.item()))
     from_the_mean = projector(network, space, replace(STILL, steps=1)).run(["a"], [pixels])[0]
     assert max(losses) < 0.02 * from_the_mean.header["projection"]["loss"]
@@ -170,7 +170,7 @@ def test_s2_15_a_shifted_picture_has_a_shifted_latent(network: Network) -> None:
     def part(at: int) -> np.ndarray:
         f, r = away["f"][..., at : at + 20], away["r"][..., at // 2 : at // 2 + 10]
         start = Latent("a", "fw+3", {"f": f, "r": r, "w": away["w"]})
-        p = projector(network, "fw+3", STILL, init=Given("latent", lambda key, x: start))
+        p = projector(network, "fw+3", STILL, init=Given("latent", lambda key, x, label: start))
         pixels = shown[:, 2 * at : 2 * at + 40]
         return p.run(["a"], [pixels])[0].tensors["f"]
 
@@ -236,7 +236,7 @@ def test_s2_26_few_cells_and_slower_late_blocks(network: Network) -> None:
     own = truth(network, "fsw+3")
     pixels = picture(network, own)[::-1].copy()
     method = replace(STILL, steps=20, lr=0.1, style_cells=2, style_falloff=0.1)
-    p = projector(network, "fsw+3", method, init=Given("latent", lambda key, x: own))
+    p = projector(network, "fsw+3", method, init=Given("latent", lambda key, x, label: own))
     free = p.canvas((16, 16)).reduced(
         {"s.3": torch.zeros(1, 16, 8, 8), "s.5": torch.zeros(1, 16, 16, 16)}
     )

@@ -235,9 +235,9 @@ def test_projection_from_the_true_latent_stays(network: Network) -> None:
     ws, pixels = pictures_of(network, 1)
     truth = Latent("a", "w", {"w": ws[0, :1].numpy()})
     losses: list[float] = []
-    (found,) = projector(network, "w", init=start.Given("latent", lambda key, picture: truth)).run(
-        ["a"], pixels, lambda step, w, x, loss: losses.append(loss.item())
-    )
+    (found,) = projector(
+        network, "w", init=start.Given("latent", lambda key, picture, label: truth)
+    ).run(["a"], pixels, lambda step, w, x, loss: losses.append(loss.item()))
     mean = projector(network, "w", replace(STILL, steps=1)).run(["a"], pixels)[0]
     assert max(losses) < 0.02 * mean.header["projection"]["loss"]
     assert found.header["projection"]["psnr"] > 45
@@ -341,7 +341,7 @@ def test_pivotal_tuning_moves_the_network_to_the_picture(network: Network) -> No
 def test_spaces_with_noise_need_noise_maps(network: Network) -> None:
     with pytest.raises(SampleError, match="no start for w"):
         rows = Latent("a", "w+", {"w": np.zeros((6, 16), np.float32)})
-        projector(network, "w", init=start.Given("latent", lambda key, picture: rows)).run(
+        projector(network, "w", init=start.Given("latent", lambda key, picture, label: rows)).run(
             ["a"], pictures_of(network, 1)[1]
         )
 

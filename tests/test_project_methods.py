@@ -253,11 +253,10 @@ def test_s4_14_the_encoder_is_tuned_for_each_picture(nets: dict[str, Path], fami
     net = nets["stylegan2" if family == "fw" else family]
     encoder = fw_encoder(net) if family == "fw" else encoder_of(net)
     before = {n: t.clone() for n, t in encoder.state_dict().items()}
-    label = 1 if family == "biggan" else None
+    labels = [1, 2] if family == "biggan" else None
     one = projector(
-        net, "dse-finetune", encoder.space, Given("encoder", lambda key, x: None),  # type: ignore[arg-type,return-value]
+        net, "dse-finetune", encoder.space, Given("encoder", lambda key, x, label: None),  # type: ignore[arg-type,return-value]
         steps=8, changes={"lr": 3e-4 if family == "biggan" else 0.002}, encoder=encoder,
-        label=label,
     )  # fmt: skip
     losses: list[float] = []
     pixels = pictures(one.network.size[0])
@@ -266,13 +265,13 @@ def test_s4_14_the_encoder_is_tuned_for_each_picture(nets: dict[str, Path], fami
     def watch(step: int, tensors: Any, images: Tensor, now: Tensor) -> None:
         losses.append(now.item())
 
-    both = one.run("ab", pixels, watch, blank)
+    both = one.run("ab", pixels, watch, blank, labels)
     assert len(losses) == 16 and min(losses[5:8]) < losses[0]
     assert both[0].header["projection"]["loss"] == pytest.approx(min(losses[4:8]), rel=1e-5)
     assert all(torch.equal(t, before[n]) for n, t in encoder.state_dict().items())
     assert not any(p.requires_grad for p in encoder.parameters())
     assert unchanged(one.network, net)
-    alone = one.run("b", pixels[1:], None, blank[1:])[0]
+    alone = one.run("b", pixels[1:], None, blank[1:], labels and labels[1:])[0]
     for name, value in alone.tensors.items():
         np.testing.assert_array_equal(value, both[1].tensors[name])
 
@@ -352,7 +351,7 @@ def test_s4_10_the_truncated_prior(nets: dict[str, Path]) -> None:
     assert unchanged(one.network, nets["biggan"])
     y = np.eye(3, dtype=np.float32)[0]
     z = np.full(network.g.cfg.z_dim, 0.5, np.float32)
-    given = Given("latent", lambda key, x: Latent(key, "zy", {"z": z, "y": y}, {"psi": 0.4}))
+    given = Given("latent", lambda key, x, label: Latent(key, "zy", {"z": z, "y": y}, {"psi": 0.4}))
     starts = ZStarts(network, given, 0, psi=0.8)
     found = starts(one.canvas((32, 32)), "a", torch.zeros(1, 3, 32, 32))  # type: ignore[arg-type]
     np.testing.assert_allclose(found.tensors["z"], 0.25, rtol=1e-6)

@@ -1,13 +1,15 @@
-"""--class: a class of a conditional network, by its name or its number."""
+"""--class, --labels: classes of a conditional network, by their names or their numbers."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from gantools.report import Usage
+from gantools.report import SampleError, Usage
 
 if TYPE_CHECKING:
+    from gantools.io.classes import Classes
     from gantools.networks.network import Network
 
 SHOWN = 8
@@ -19,14 +21,59 @@ def number_of(text: str, network: Network) -> int:
     Names come first: of classes called 1, 4 and 9 the last is 9 and, as no name, also 2. Usage
     where there is no such class.
     """
+    _need_classes(f"--class {text}", network)
+    number = _known(text, network)
+    if number is None:
+        raise Usage(f"--class {text}: the network has classes {there_are(network, near=text)}")
+    return number
+
+
+def label_of(
+    network: Network, name: str | None, each: Classes | None
+) -> Callable[[str], int] | None:
+    """The number of a picture's class by its key: --class `name`, or its own of --labels, or None.
+
+    For networks of z; Usage for others. What it gives raises SampleError for a picture without a
+    class, or of one that the network has not.
+    """
+    if name is not None:
+        number = number_of(name, network)
+        _need_z("--class", network)
+        return lambda key: number
+    if each is not None:
+        _need_classes("--labels", network)
+        _need_z("--labels", network)
+        return lambda key: _own(key, each, network)
+    return None
+
+
+def _own(key: str, each: Classes, network: Network) -> int:
+    text = each.of(key)
+    if text is None:
+        raise SampleError(f"{each.origin}: no class for {key}")
+    number = _known(text, network)
+    if number is None:
+        known = there_are(network, near=text)
+        raise SampleError(f"{each.origin}: class {text}, and the network has classes {known}")
+    return number
+
+
+def _need_classes(flag: str, network: Network) -> None:
+    if not network.g.cfg.c_dim:
+        raise Usage(f"{flag}: the network has no classes: it is unconditional")
+
+
+def _need_z(flag: str, network: Network) -> None:
+    if network.has_w:
+        raise Usage(f"{flag} is for networks of z, whose latents have a class beside it")
+
+
+def _known(text: str, network: Network) -> int | None:
+    """The number of a class by its name, or else by itself; None where there is no such class."""
     count, names = network.g.cfg.c_dim, names_of(network)
-    if not count:
-        raise Usage(f"--class {text}: the network has no classes: it is unconditional")
     if text in names:
         return names.index(text)
-    if text.isascii() and text.isdigit() and int(text) < count:
-        return int(text)
-    raise Usage(f"--class {text}: the network has classes {there_are(network, near=text)}")
+    return int(text) if text.isascii() and text.isdigit() and int(text) < count else None
 
 
 def there_are(network: Network, near: str = "") -> str:

@@ -102,7 +102,7 @@ def _encoded(setup: Setup, items: Sequence[Item]) -> list[Latent]:
     assert setup.encoding is not None
     keys, pixels = [item.key for item in items], [item.pixels for item in items]
     try:
-        return setup.encoding.latents(keys, pixels)
+        return setup.encoding.latents(keys, pixels, _labels(items))
     except SampleError as e:
         for item in items:
             report.failed(item.name, e)
@@ -127,7 +127,13 @@ def _optimised(setup: Setup, items: Sequence[Item], film: Film) -> list[Latent]:
                 film.frame(shown, now if now.shape[3] == 3 else now.repeat(3, 3))
 
         starts = [item.start for item in items if item.start is not None]
-        return setup.projector.run([item.key for item in items], targets, watch, starts)
+        keys = [item.key for item in items]
+        return setup.projector.run(keys, targets, watch, starts, _labels(items))
+
+
+def _labels(items: Sequence[Item]) -> list[int] | None:
+    """Their classes, where pictures have them."""
+    return [item.label for item in items if item.label is not None] or None
 
 
 def rendered(setup: Setup, latent: Latent) -> np.ndarray:

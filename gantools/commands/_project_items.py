@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Item:
     """One picture on its way: pixels [H,W,3] of the network's size, its place in the photograph.
 
-    [H,W,4], straight, where the network's pictures have alpha.
+    [H,W,4], straight, where the network's pictures have alpha. label: the number of its class,
+    which all pictures of a run have, or none.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Item:
     crop: dict[str, Any]
     start: Latent | None  # of the optimisation
     photo: np.ndarray | None  # kept for --paste alone
+    label: int | None = None
 
 
 def wanted(
@@ -59,7 +61,8 @@ def prepared(setup: Setup, sample: Sample) -> Item | Latent:
 
 
 def framed(setup: Setup, sample: Sample) -> Item:
-    """A photograph brought to the framing of the run; SampleError where that cannot be."""
+    """A photograph brought to the framing of the run, and its class; SampleError without one."""
+    label = None if setup.label_of is None else setup.label_of(sample.key)
     photo = image.decode_channels(sample.data, setup.network.channels)
     pixels, quad = setup.cropper(photo)
     height, width = pixels.shape[:2]
@@ -69,7 +72,7 @@ def framed(setup: Setup, sample: Sample) -> Item:
         "source": [photo.shape[1], photo.shape[0]],
     }
     kept = photo if setup.wishes.paste is not None else None
-    return Item(sample.key, sample.name, pixels, crop, None, kept)
+    return Item(sample.key, sample.name, pixels, crop, None, kept, label)
 
 
 def started(setup: Setup, item: Item) -> Item:
@@ -79,7 +82,7 @@ def started(setup: Setup, item: Item) -> Item:
         setup.encoding.check((height, width))
         return item
     canvas = setup.projector.canvas((height, width))
-    return replace(item, start=setup.projector.start(canvas, item.key, item.pixels))
+    return replace(item, start=setup.projector.start(canvas, item.key, item.pixels, item.label))
 
 
 def _converted(setup: Setup, latent: Latent) -> Latent:

@@ -9,7 +9,7 @@ import typer
 
 from gantools import options
 from gantools.commands._encoder_options import weight
-from gantools.commands._train_options import number
+from gantools.commands._train_options import SOURCES, number
 from gantools.io import space
 
 
@@ -247,9 +247,18 @@ ClassName = Annotated[
     number(
         "--class",
         "NAME|N",
-        "Class of the pictures, for an encoder of a BigGAN, which is told it, and for "
-        "the space zy, where it then stays. Without it zy has what stands for the class "
+        "Class of all pictures, for an encoder of a BigGAN, which is told it, and for "
+        "the space zy, where it then stays. Without one zy has what stands for the class "
         "optimised beside z.",
+    ),
+]
+Labels = Annotated[
+    str | None,
+    number(
+        "--labels",
+        "SOURCE",
+        f"Each picture's own class, as --class is that of all. {SOURCES} Names are those that the "
+        "network's file has, else numbers from 0. A picture without a class of the network fails.",
     ),
 ]
 Psi = Annotated[

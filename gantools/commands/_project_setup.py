@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gantools.commands import _paste
+from gantools.commands._classes import label_of
 from gantools.commands._cropping import Cropper
 from gantools.commands._starts import Start, start_of
 from gantools.io.space import Size, spatial, split, without_noise
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from gantools.inversion.methods import Method
     from gantools.inversion.project import Projector
     from gantools.inversion.start import Init
+    from gantools.io.classes import Classes
     from gantools.io.network import Checkpoint
     from gantools.networks.network import Network
 
@@ -47,7 +49,8 @@ class Wishes:
     batch: int
     paste: float | None  # the scale of --paste
     tune: tuple[str, int, float] | None  # file, steps, learning rate
-    label: str | None = None  # the pictures' class, of an encoder that is told it
+    label: str | None = None  # the class of all pictures, by name or number
+    labels: Classes | None = None  # or each one's own
     filmed: bool = False  # --progress-video
     psi: float | None = None  # BigGAN's truncation
 
@@ -118,11 +121,14 @@ class Setup:
         self.perceptual = self.wishes.perceptual or own or self._default_perceptual()
         seen = self.perceptual == "discriminator" and not self.only_encoded
         self.network = self.given.network(discriminator=seen)
-        self._check_class()
+        self.label_of = label_of(self.network, self.wishes.label, self.wishes.labels)
         device = self.given.device
-        self._start = Start(self.wishes.init, self.network, self.path, self.wishes.space, device)
+        told = self.label_of is not None
+        self._start = Start(
+            self.wishes.init, self.network, self.path, self.wishes.space, device, told
+        )
         if self.wishes.method is None:
-            self.name = self._start.usual_method(told=self.label is not None)
+            self.name = self._start.usual_method()
         encoded = self.name in ENCODED
         if not encoded and not self.network.has_w:
             self._project_to_z()
@@ -173,15 +179,6 @@ class Setup:
         return default_perceptual(whole and bool(self.ckpt.config.get("d")))
 
     # ------------------------------------------------------------------------ refusals
-
-    def _check_class(self) -> None:
-        """Usage for --class where nothing asks for it."""
-        from gantools.commands._classes import number_of
-
-        label = self.wishes.label
-        self.label = None if label is None else number_of(label, self.network)
-        if label is not None and self.network.has_w:
-            raise Usage("--class is for networks of z, whose latents have a class beside it")
 
     def _check_space(self, encoder: AnyEncoder) -> None:
         """Usage where what the encoder sees never becomes a latent of the space, or its start."""
@@ -262,7 +259,6 @@ class Setup:
             self.network,
             self._encoder,
             self.space,
-            self.label,
             self.wishes.lossy,
             self.wishes.seed,
             self.name,
@@ -282,16 +278,14 @@ class Setup:
             self._init(),
             self.wishes.seed,
             self._encoder,
-            self.label,
             self.wishes.psi,
         )
 
     def _init(self) -> Init:
-        from gantools.inversion import coded, start
+        from gantools.inversion import start
 
         if self._encoder is not None:
-            condition = coded.told(self.network, self._encoder, self.label)
-            return start.Given("encoder", start_of(self._encoder, condition))
+            return start.Given("encoder", start_of(self.network, self._encoder))
         if self.wishes.init is None and "z" in self.space:
             return "random"
         if self.wishes.init is None and self.method.init is not None:

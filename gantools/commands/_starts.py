@@ -35,6 +35,7 @@ class Start:
     path: Path  # of the network's file
     space: str | None  # None: the encoder's own
     device: str
+    told: bool  # whether pictures' classes are known, for an encoder that is told them
 
     def init(self) -> Init:
         """For a Projector; Usage where the wish is nothing of the kind."""
@@ -55,20 +56,20 @@ class Start:
         if encoder.is_one(place):
             return Given("encoder", self._encoder(place))
         if place.is_dir():
-            return Given("latent", lambda key, picture: self._of_folder(place, key))
+            return Given("latent", lambda key, *_: self._of_folder(place, key))
         try:  # one for all: what is wrong with it is so for every picture
             data = place.read_bytes()
             self._latent(place, data, place.stem)
         except (SampleError, OSError) as e:
             why = f"--init {place}: {e.strerror}" if isinstance(e, OSError) else str(e)
             raise Usage(why) from None
-        return Given("latent", lambda key, picture: self._latent(place, data, key))
+        return Given("latent", lambda key, *_: self._latent(place, data, key))
 
-    def usual_method(self, *, told: bool) -> str:
+    def usual_method(self) -> str:
         """hybrid where an encoder of all layers, or of z, is kept for the space, else quick.
 
-        told: whether a class is given; an encoder that is told the class waits for it. Quick starts
-        from those of features and of w alone.
+        An encoder that is told the class waits for one. Quick starts from those of features and of
+        w alone.
         """
         from gantools.io import encoder, network
 
@@ -76,7 +77,7 @@ class Start:
         if kept is None or encoder.arch(kept) not in LAYERED:
             return "quick"
         condition = network.header(kept)["config"].get("condition")
-        return "quick" if condition and not told else "hybrid"
+        return "quick" if condition and not self.told else "hybrid"
 
     def encoder(self, method: str) -> AnyEncoder:
         """That of --init, or else the one that is kept; Usage where there is none.
@@ -130,14 +131,15 @@ class Start:
         return found
 
     def _loaded(self, place: Path) -> AnyEncoder:
-        from gantools.inversion import encoder_files
+        from gantools.inversion import coded, encoder_files
 
         found = encoder_files.load(place, self.device)
         found.check(self.network)
+        coded.check_told(self.network, found, labelled=self.told)
         return found
 
-    def _encoder(self, place: Path) -> Callable[[str, Tensor], Latent]:
-        return start_of(self._loaded(place))
+    def _encoder(self, place: Path) -> Callable[[str, Tensor, int | None], Latent]:
+        return start_of(self.network, self._loaded(place))
 
     def _of_folder(self, place: Path, key: str) -> Latent:
         path = place / f"{key}.safetensors"
@@ -154,18 +156,15 @@ class Start:
         return latent
 
 
-def start_of(
-    encoder: AnyEncoder, condition: Tensor | None = None
-) -> Callable[[str, Tensor], Latent]:
-    """The latent of a key and a picture [1, C, H, W], for a Projector.
-
-    condition [1, embedded]: of an encoder that is told the class.
-    """
+def start_of(network: Network, encoder: AnyEncoder) -> Callable[[str, Tensor, int | None], Latent]:
+    """The latent of a key, a picture [1, C, H, W] and its class, for a Projector."""
+    from gantools.inversion import coded
     from gantools.inversion.dse import DseEncoder
 
-    def of(key: str, picture: Tensor) -> Latent:
+    def of(key: str, picture: Tensor, label: int | None) -> Latent:
+        condition = coded.told(network, encoder, None if label is None else [label])
         try:
-            if condition is not None and isinstance(encoder, DseEncoder):
+            if isinstance(encoder, DseEncoder):
                 return encoder.latents([key], picture, condition)[0]
             return encoder.latents([key], picture)[0]
         except ValueError as e:

@@ -260,14 +260,17 @@ Features = Annotated[
         "inception.",
     ),
 ]
+SOURCES = (
+    "folders: the first folder of a picture's key is its class; dataset: the labels in the "
+    "dataset.json of the zip or folder; else a CSV file, keys first and --label-column, or MNIST's "
+    "file of labels."
+)
 Labels = Annotated[
     str | None,
     number(
         "--labels",
         "SOURCE",
-        "Train a conditional network. folders: the first folder of a picture's key is its class; "
-        "dataset: the labels in the dataset.json of the zip or folder; else a CSV file, keys first "
-        "and --label-column, or MNIST's file of labels. Pictures without a class are left out.",
+        f"Train a conditional network. {SOURCES} Pictures without a class are left out.",
     ),
 ]
 LabelColumn = Annotated[
@@ -415,9 +418,14 @@ def shape_of(
 
 def labels_name(labels: str | None, column: str | None) -> str | None:
     """--labels as a run remembers it: without the file's folder."""
+    check_column(labels, column)
+    return None if labels is None else Path(labels).name
+
+
+def check_column(labels: str | None, column: str | None) -> None:
+    """Usage for --label-column without --labels."""
     if labels is None and column is not None:
         raise Usage("--label-column: a column of which file? Give --labels FILE.csv")
-    return None if labels is None else Path(labels).name
 
 
 def framing_of(path: str | None) -> dict[str, Any] | None:

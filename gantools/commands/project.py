@@ -5,6 +5,7 @@ from __future__ import annotations
 from gantools import options, report
 from gantools.commands import _project_options as own
 from gantools.commands._paste import NO_PICTURES, Scale
+from gantools.commands._train_options import LabelColumn, check_column
 
 
 def project(
@@ -26,6 +27,8 @@ def project(
     style_falloff: own.StyleFalloff = None,
     init: own.Init = None,
     label: own.ClassName = None,
+    labels: own.Labels = None,
+    label_column: LabelColumn = None,
     psi: own.Psi = None,
     size: own.PictureSize = None,
     align: own.AlignMode = own.Align.auto,
@@ -72,6 +75,8 @@ def project(
 
     $ gantools project ship.png --net classes.safetensors --class ship -o ship.safetensors
 
+    $ gantools project cifar/ --net classes.safetensors --labels folders -o latents/
+
     $ gantools project photo.jpg --paste --scale 2 -o back.png
     """
     report.begin("project", quiet=quiet)
@@ -85,8 +90,12 @@ def project(
         raise report.Usage(f"--method {method}: several stand on a sheet: give --figure methods")
     if tsa is not None and figure is not own.Figure.areas:
         raise report.Usage("--tsa goes with --figure areas")
+    if label is not None and labels is not None:
+        raise report.Usage("--class is for all pictures, --labels for each one's own: give one")
+    check_column(labels, label_column)
     from gantools.commands import _film, _project
     from gantools.commands._project_setup import Given, Wishes
+    from gantools.io import classes
     from gantools.io.sink import open_sink
     from gantools.io.source import samples
 
@@ -117,6 +126,7 @@ def project(
         batch=batch,
         paste=scale if paste else None,
         label=label,
+        labels=None if labels is None else classes.read(labels, label_column, operands or ["-"]),
         filmed=progress_video is not None,
         psi=psi,
         tune=(tune, tune_steps or 350, 3e-4 if tune_lr is None else tune_lr) if tune else None,

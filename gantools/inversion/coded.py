@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +28,7 @@ class Said:
 
 
 def coded(encoder: AnyEncoder, pictures: Tensor, condition: Tensor | None = None) -> Said:
-    """Of pictures [N, C, H, W]; condition [1 or N, embedded] where the encoder is told the class.
+    """Of pictures [N, C, H, W]; condition [N, embedded] where the encoder is told their classes.
 
     z is as latents keep it: before it is multiplied by psi. ValueError as in the encoder.
     """
@@ -40,8 +40,6 @@ def coded(encoder: AnyEncoder, pictures: Tensor, condition: Tensor | None = None
         return Said({"w": encoder(pictures)}, None)
     if isinstance(encoder, AlaeEncoder):
         return Said({"w": encoder(pictures)[:, None]}, None)
-    if condition is not None:
-        condition = condition.expand(len(pictures), -1)
     made = encoder(pictures, condition)
     if made.w is not None:
         return Said({"w": made.w}, made.features)
@@ -51,20 +49,29 @@ def coded(encoder: AnyEncoder, pictures: Tensor, condition: Tensor | None = None
     return Said(tensors, made.features)
 
 
-def told(network: Network, encoder: AnyEncoder, label: int | None) -> Tensor | None:
-    """What an encoder is told of the class `label`, [1, embedded]; None where it is told nothing.
+def check_told(network: Network, encoder: AnyEncoder, *, labelled: bool) -> None:
+    """Usage where the encoder needs the pictures' classes and has none, or the other way round."""
+    asks = isinstance(encoder, DseEncoder) and bool(encoder.config.condition)
+    if labelled and not asks:
+        raise Usage(f"--class and --labels: the encoder of {network.name} is told no class")
+    if asks and not labelled:
+        raise Usage(
+            f"the encoder of {network.name} is told the class of a picture: give --class, or "
+            "--labels for each one's own"
+        )
 
-    Usage where it needs a class and there is none, or the other way round.
+
+def told(network: Network, encoder: AnyEncoder, labels: Sequence[int] | None) -> Tensor | None:
+    """What an encoder is told of N pictures' classes, [N, embedded]; None where it is told nothing.
+
+    Usage as in `check_told`.
     """
-    if not (isinstance(encoder, DseEncoder) and encoder.config.condition):
-        if label is not None:
-            raise Usage(f"--class: the encoder of {network.name} is told no class")
+    check_told(network, encoder, labelled=labels is not None)
+    if labels is None:
         return None
-    if label is None:
-        raise Usage(f"the encoder of {network.name} is told the class of a picture: give --class")
-    one = torch.eye(network.g.cfg.c_dim, device=network.device)[label]
+    each = torch.eye(network.g.cfg.c_dim, device=network.device)[list(labels)]
     with torch.no_grad():
-        found: Tensor = network.g.embedded(one[None])
+        found: Tensor = network.g.embedded(each)
     return found
 
 

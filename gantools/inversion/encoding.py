@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from gantools.inversion import coded, encoder_files, quality
 from gantools.inversion.coded import AnyEncoder
@@ -25,7 +25,7 @@ from gantools.report import SampleError
 
 @dataclass
 class Encoding:
-    """One run's encoder. label: the pictures' class, for an encoder that is told it; Usage else.
+    """One run's encoder, and what becomes of its latents.
 
     space: of the latents, to which what it gives is converted; lossy: even where that changes it.
     method: what the latents say of how they were found.
@@ -34,32 +34,35 @@ class Encoding:
     network: Network
     encoder: AnyEncoder
     space: str
-    label: int | None = None
     lossy: bool = False
     seed: int = 0
     method: str = "encoder"
-
-    def __post_init__(self) -> None:
-        self._condition = coded.told(self.network, self.encoder, self.label)
 
     def check(self, size: Size) -> None:
         """SampleError for pictures of a (height, width) that it does not take."""
         if not isinstance(self.encoder, Encoder) and size != self.network.size:
             raise SampleError(f"the encoder takes pictures of {self.network.size} alone")
 
-    def latents(self, keys: Sequence[str], pixels: Sequence[np.ndarray]) -> list[Latent]:
+    def latents(
+        self,
+        keys: Sequence[str],
+        pixels: Sequence[np.ndarray],
+        labels: Sequence[int] | None = None,
+    ) -> list[Latent]:
         """Of uint8 pictures [H, W, 3 or 4] of one size, with psnr and ssim of what they render as.
 
-        SampleError where a latent does not convert to the space. On the CPU pictures are encoded
-        one after another: a latent then does not depend on its batch, to the bit.
+        labels: their classes, for an encoder that is told them; Usage where it is not, or needs
+        them. SampleError where a latent does not convert to the space. On the CPU pictures are
+        encoded one after another: a latent then does not depend on its batch, to the bit.
         """
         target = to_tensor(pixels, self.network)
+        condition = coded.told(self.network, self.encoder, labels)
         step = 1 if target.device.type == "cpu" else len(target)
-        made = [
-            latent
-            for start in range(0, len(target), step)
-            for latent in self._encoded(keys[start : start + step], target[start : start + step])
-        ]
+        made = []
+        for first in range(0, len(target), step):
+            part = slice(first, first + step)
+            rows = None if condition is None else condition[part]
+            made += self._encoded(keys[part], target[part], rows)
         source = NetworkSource(self.network, seed=self.seed)
         found = [spaces.convert(x, self.space, source, lossy=self.lossy) for x in made]
         wanted, shown = to_uint8(target), to_uint8(images(self.network, found))
@@ -72,10 +75,9 @@ class Encoding:
             }
         return found
 
-    def _encoded(self, keys: Sequence[str], pictures: torch.Tensor) -> list[Latent]:
-        if not isinstance(self.encoder, DseEncoder):
-            return self.encoder.latents(keys, pictures)
-        condition = self._condition
-        if condition is not None:
-            condition = condition.expand(len(pictures), -1)
-        return self.encoder.latents(keys, pictures, condition)
+    def _encoded(
+        self, keys: Sequence[str], pictures: Tensor, condition: Tensor | None
+    ) -> list[Latent]:
+        if isinstance(self.encoder, DseEncoder):
+            return self.encoder.latents(keys, pictures, condition)
+        return self.encoder.latents(keys, pictures)

@@ -72,9 +72,9 @@ def to_tensor(pixels: Sequence[np.ndarray], network: Network) -> Tensor:
 class Projector:
     """Everything that a run's projections share. Usage where the network has no such space.
 
-    encoder: of methods that have one in their loop. label: the pictures' class, for an encoder that
-    is told it, else the one of all latents in (z, y). psi: BigGAN's truncation, with the batch
-    statistics of which z is rendered (S4.10); None: the encoder's, else 1.
+    encoder: of methods that have one in their loop. psi: BigGAN's truncation, with the batch
+    statistics of which z is rendered (S4.10); None: the encoder's, else 1. Where labels, the
+    pictures' classes, are given, an encoder is told them, and else latents in (z, y) keep them.
     """
 
     network: Network
@@ -85,16 +85,12 @@ class Projector:
     init: start.Init = "mean"
     seed: int = 0
     encoder: AnyEncoder | None = None
-    label: int | None = None
     psi: float | None = None
 
     def __post_init__(self) -> None:
         checks.check_space(self.network, self.space, self.name, self.method, self.encoder)
         checks.check_areas(self.network, self.name, self.method, self.perceptual)
         self.embed = embedding(self.perceptual, self.network)
-        self.condition = None
-        if self.encoder:
-            self.condition = coded.told(self.network, self.encoder, self.label)
         if "z" in self.space:
             self._start_from_z()
         else:
@@ -104,8 +100,8 @@ class Projector:
         told = isinstance(self.encoder, DseEncoder) and self.network.truncates_z
         own = self.encoder.config.psi if told else 1.0  # type: ignore[union-attr]
         truncation = own if self.psi is None else self.psi
-        label = None if self.encoder else self.label
-        self.z_starts = ZStarts(self.network, self.init, self.seed, label, truncation)
+        coded_too = self.encoder is not None
+        self.z_starts = ZStarts(self.network, self.init, self.seed, truncation, coded_too)
         self.w_std, self.usual = z_space.deviation(self.network), Usual(self.method)
 
     def _start_from_w(self) -> None:
@@ -127,11 +123,13 @@ class Projector:
             return ZCanvas(self.network, self.space, size, self.z_starts.psi)
         return Canvas(self.network, self.space, size, self.method.style_cells)
 
-    def start(self, canvas: Canvas | ZCanvas, key: str, pixels: np.ndarray) -> Latent:
+    def start(
+        self, canvas: Canvas | ZCanvas, key: str, pixels: np.ndarray, label: int | None = None
+    ) -> Latent:
         """Where a picture's projection starts; SampleError where what is given does not fit."""
         picture = to_tensor([pixels], self.network)
         if isinstance(canvas, ZCanvas):
-            return self.z_starts(canvas, key, picture)
+            return self.z_starts(canvas, key, picture, label)
         return self.starts(canvas, key, picture)
 
     def run(
@@ -140,16 +138,22 @@ class Projector:
         pixels: Sequence[np.ndarray],
         watch: Watch | None = None,
         starts: Sequence[Latent] | None = None,
+        labels: Sequence[int] | None = None,
     ) -> list[Latent]:
-        """Project pictures uint8 [H,W,3 or 4] of one size, all at once; starts as from `start`."""
+        """Project pictures uint8 [H,W,3 or 4] of one size, all at once; starts as from `start`.
+
+        labels: the class of each. Usage where the encoder needs them, or is told none.
+        """
         target = to_tensor(pixels, self.network)
         canvas = self.canvas((target.shape[2], target.shape[3]))
         if starts is None:
-            starts = [self.start(canvas, k, x) for k, x in zip(keys, pixels, strict=True)]
+            known: Sequence[int | None] = labels or [None] * len(keys)
+            each = zip(keys, pixels, known, strict=True)
+            starts = [self.start(canvas, *one) for one in each]
         if self.method.latent:
-            result = self._finetuned(canvas, target, watch)
+            result = self._finetuned(canvas, target, labels, watch)
         else:
-            result = self._optimised(keys, canvas, target, self._stacked(starts), watch)
+            result = self._optimised(keys, canvas, target, self._stacked(starts), labels, watch)
         tensors = canvas.full(result.tensors)
         latents = []
         for i, key in enumerate(keys):
@@ -167,6 +171,7 @@ class Projector:
         canvas: Canvas | ZCanvas,
         target: Tensor,
         starts: Tensors,
+        labels: Sequence[int] | None,
         watch: Watch | None,
     ) -> Projection:
         """The latents themselves, by the method's optimiser."""
@@ -181,18 +186,24 @@ class Projector:
             loss,
             self.method,
             usual=self.usual,
-            beside=self._echo(),
+            beside=self._echo(labels),
             hold=self.z_starts.hold if "z" in self.space else None,
             jitter=jitter(self.network, self.space, self.seed, keys, self.w_std),
-            rates=self._rates(free),
+            rates=self._rates(free, labelled=labels is not None),
             watch=watch,
         )
 
     def _finetuned(
-        self, canvas: Canvas | ZCanvas, target: Tensor, watch: Watch | None
+        self,
+        canvas: Canvas | ZCanvas,
+        target: Tensor,
+        labels: Sequence[int] | None,
+        watch: Watch | None,
     ) -> Projection:
         """Each picture by an encoder of its own (S4.14)."""
         assert self.encoder is not None
+        condition = coded.told(self.network, self.encoder, labels)
+        rows = [None] * len(target) if condition is None else condition.split(1)
         found = [
             finetune.finetune(
                 self.encoder,
@@ -200,20 +211,21 @@ class Projector:
                 canvas,
                 objective(self.embed, one, self.method),
                 self.method,
-                condition=self.condition,
+                condition=row,
                 watch=watch,
             )
-            for one in target.split(1)
+            for one, row in zip(target.split(1), rows, strict=True)
         ]
         names = found[0].tensors
         tensors = {name: torch.cat([one.tensors[name] for one in found]) for name in names}
         return Projection(tensors, torch.cat([one.loss for one in found]))
 
-    def _echo(self) -> Beside | None:
+    def _echo(self, labels: Sequence[int] | None) -> Beside | None:
         if not self.method.echo:
             return None
         assert self.encoder is not None
-        return coded.echo(self.encoder, self.method.echo, self.condition)
+        condition = coded.told(self.network, self.encoder, labels)
+        return coded.echo(self.encoder, self.method.echo, condition)
 
     @torch.no_grad()
     def judge(self, latents: Sequence[Latent], pixels: Sequence[np.ndarray]) -> None:
@@ -272,10 +284,10 @@ class Projector:
         story |= {"method": self.name, "perceptual": self.perceptual, "init": init}
         return story | ({"prior": z_space.prior_of(self.network)} if "z" in self.space else {})
 
-    def _rates(self, tensors: Tensors) -> Mapping[str, float]:
+    def _rates(self, tensors: Tensors, *, labelled: bool) -> Mapping[str, float]:
         """Style maps learn the slower the later their block (S2.26); a given class does not."""
         if "z" in self.space:
-            return self.z_starts.rates()
+            return self.z_starts.rates(labelled=labelled)
         blocks = {name: int(name[2:]) for name in tensors if name.startswith("s.")}
         return {
             n: self.method.style_falloff ** (j - min(blocks.values())) for n, j in blocks.items()

@@ -26,13 +26,14 @@ Mapping = Callable[[Tensor, Tensor | None], Tensor]  # z [N,z_dim], label -> ws 
 
 @dataclass(frozen=True)
 class Given:
-    """Starts from elsewhere: what they are, for the header, and the latent of a key and picture.
+    """Starts from elsewhere: what they are, for the header, and the latent of a picture.
 
-    The picture is [1,C,H,W] in [-1,1]. SampleError where there is none for the key.
+    Of its key, the picture [1,C,H,W] in [-1,1], and its class where that is known. SampleError
+    where there is none for the key.
     """
 
     name: str
-    of: Callable[[str, Tensor], Latent]
+    of: Callable[[str, Tensor, int | None], Latent]
 
 
 Init = str | Given  # mean, random, normal, or given
@@ -103,7 +104,7 @@ class Starts:
     def __call__(self, canvas: Canvas, key: str, picture: Tensor) -> Latent:
         """The latent of the picture [1,C,H,W] to start from; SampleError where it does not fit."""
         if isinstance(self.init, Given):
-            given = self.init.of(key, picture)
+            given = self.init.of(key, picture, None)
         elif self.network.starts_from_features:
             given = self._with_features(canvas, key)
         else:

@@ -90,15 +90,17 @@ class ZCanvas:
 class ZStarts:
     """A start for each picture, by its key: z = 0, one drawn for (seed, key), or what is given.
 
-    label: the class of all pictures; without one what stands for it is optimised too: its embedding
-    from that of a class drawn for the key (`mean`: of the mean of all), its shares from equal ones.
+    A picture's class, where it is known, stays; else what stands for it is optimised too: its
+    embedding from that of a class drawn for the key (`mean`: of the mean of all), its shares from
+    equal ones. coded: an encoder is part of the method; it is told the class, and what it says of
+    that is optimised.
     """
 
     network: Network
     init: Init
     seed: int
-    label: int | None = None
     psi: float = 1.0
+    coded: bool = False
 
     def __post_init__(self) -> None:
         if self.init == "mean" and getattr(self.network.g.cfg, "latent_norm", False):
@@ -107,10 +109,16 @@ class ZStarts:
                 "has none: take random"
             )
 
-    def __call__(self, canvas: ZCanvas, key: str, picture: Tensor) -> Latent:
-        """The latent of the picture [1, C, H, W] to start from; SampleError where it is none."""
+    def __call__(
+        self, canvas: ZCanvas, key: str, picture: Tensor, label: int | None = None
+    ) -> Latent:
+        """The latent of the picture [1, C, H, W] to start from; SampleError where it is none.
+
+        label: its class, where that is known.
+        """
+        stays = None if self.coded else label
         if isinstance(self.init, Given):
-            return self._given(canvas, self.init.of(key, picture))
+            return self._given(canvas, self.init.of(key, picture, label), stays)
         cfg = self.network.g.cfg
         z = np.zeros(cfg.z_dim, np.float32)
         if self.init != "mean":
@@ -118,26 +126,27 @@ class ZStarts:
             z = truncated(z) if self.network.truncates_z else z
         tensors = {"z": z}
         if cfg.c_dim:
-            tensors["y"] = self._class(key)
+            tensors["y"] = self._class(key, stays)
         return Latent(key, canvas.space, tensors)
 
-    def _given(self, canvas: ZCanvas, given: Latent) -> Latent:
+    def _given(self, canvas: ZCanvas, given: Latent, label: int | None) -> Latent:
         if "z" not in given.tensors or given.spatial:
             raise SampleError(f"--init: no start for {canvas.space}: a {given.space} latent")
         tensors = {"z": given.tensors["z"] * (given.truncation[0] / self.psi)}
         if self.network.truncates_z:
             tensors["z"] = tensors["z"].clip(-TRUNCATED_AT, TRUNCATED_AT)
         if self.network.g.cfg.c_dim:
-            if self.label is None:
+            if label is None:
                 check_class(self.network, given)
-            known = self.label is None
-            tensors["y"] = self._free(given.tensors["y"]) if known else self._class(given.key)
+                tensors["y"] = self._free(given.tensors["y"])
+            else:
+                tensors["y"] = self._class(given.key, label)
         return Latent(given.key, canvas.space, tensors)
 
-    def _class(self, key: str) -> np.ndarray:
+    def _class(self, key: str, label: int | None) -> np.ndarray:
         count: int = self.network.g.cfg.c_dim
-        if self.label is not None:
-            return np.eye(count, dtype=np.float32)[self.label]
+        if label is not None:
+            return np.eye(count, dtype=np.float32)[label]
         if self.init == "mean" or not _embeds(self.network):
             return self._free(np.full(count, 1 / count, np.float32))
         drawn = derive(self.seed, key, "class") % count
@@ -152,9 +161,9 @@ class ZStarts:
         found: np.ndarray = self.network.g.embedded(label[None])[0].cpu().numpy()
         return found
 
-    def rates(self) -> Mapping[str, float]:
-        """A given class does not learn."""
-        return {} if self.label is None else {"y": 0.0}
+    def rates(self, *, labelled: bool) -> Mapping[str, float]:
+        """Classes that are known do not learn."""
+        return {"y": 0.0} if labelled and not self.coded else {}
 
     def hold(self, tensors: Tensors) -> None:
         """Bring z back to -2 … 2 where it is cut off there, and shares of classes to a sum of 1."""

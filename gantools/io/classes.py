@@ -101,12 +101,11 @@ def _dataset(operands: Sequence[str]) -> Classes:
         found, classes = _numbers(_json(operand), f"{operand}: dataset.json")
         numbers.update(found)
         count = max(count, classes)
-    names = ordered(map(str, range(count)), "--labels dataset")
 
     def of(key: str) -> str | None:
-        return names[numbers[key]] if key in numbers else None
+        return str(numbers[key]) if key in numbers else None
 
-    return Classes(of, names, "--labels dataset")
+    return Classes(of, [str(n) for n in range(count)], "--labels dataset")
 
 
 def _json(operand: str) -> Any:

@@ -229,6 +229,8 @@ class _Found:
     """The classes of the pictures that are kept, by name; of none where there are no classes."""
 
     def __init__(self, classes: Classes | None) -> None:
+        if classes is not None and classes.names is not None:
+            ordered(classes.names, classes.origin)  # too few are told before pictures are read
         self.classes = classes
         self.seen: set[str] = set()
         self.names: dict[bool, list[str]] = {False: [], True: []}  # by held

@@ -2,14 +2,18 @@
 
     python tests/benchmarks/inversion_table.py PICTURES [--net FILE] [--init ENCODER]
         [--psp ENCODER] [--count 8] [--methods encoder psp idinvert dse-finetune ...]
-        [--steps METHOD=N ...] [-o table.tsv]
+        [--sets made real] [--labels SOURCE [--label-column NAME]] [--steps METHOD=N ...]
+        [-o table.tsv]
 
-PICTURES is a folder of pictures that are framed as the network's; as many of its own samples are
-inverted too. Measures are those of `metrics recon` at 512 pixels, where they can be had with LPIPS,
-and the perceptual distance that --distance names at the network's size. Seconds are those of a
-picture, without what a command takes to start (`-`: less than a tenth of it for all). The paper's
-numbers stand beside: of other networks, 1024x1024, and 3,000 pictures. --steps shortens a method,
-which is then no longer its row. --psp is the encoder of --method psp.
+PICTURES is a folder of pictures that are framed as the network's; of those in folders below it as
+many are taken from each. As many of the network's own samples are inverted too (--sets: only the
+ones or the others). --labels: the pictures' classes, for a network that has them, as `project`
+takes them; its samples are then of all classes in turn. Measures are those of `metrics recon` at
+512 pixels, where they can be had with LPIPS, and the perceptual distance that --distance names at
+the network's size. Seconds are those of a picture, without what a command takes to start (`-`:
+less than a tenth of it for all). The paper's numbers stand beside: of other networks, 1024x1024,
+and 3,000 pictures. --steps shortens a method, which is then no longer its row. --psp is the encoder
+of --method psp.
 """
 
 from __future__ import annotations
@@ -21,16 +25,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from gantools.commands import _classes
 from gantools.inversion import perceptual
 from gantools.inversion.distances import default_perceptual, embedding
 from gantools.inversion.project import to_tensor
-from gantools.io import image, source
+from gantools.io import image, sample, source
+from gantools.io.latent import Latent
 from gantools.networks.network import open_network
 
 COLUMNS = ("psnr", "ssim", "mse_e2", "lpips", "cosine")
@@ -58,9 +67,20 @@ def gantools(*argv: object) -> str:
     return done.stdout
 
 
-def project(args: argparse.Namespace, folder: Path, method: str, out: Path) -> float:
+def labelled(args: argparse.Namespace, kind: str) -> list[str]:
+    """The flags for the classes of made or of real pictures."""
+    if not args.labels:
+        return []
+    if kind == "made":
+        return ["--labels", "folders"]
+    column = ["--label-column", args.label_column] if args.label_column else []
+    return ["--labels", args.labels, *column]
+
+
+def project(args: argparse.Namespace, kind: str, folder: Path, method: str, out: Path) -> float:
     """Seconds of one command over a folder; latents in `out`."""
     argv: list[object] = ["project", folder, "--method", method, "--align", "never", "-q"]
+    argv += labelled(args, kind)
     argv += ["--net", args.net] if args.net else []
     argv += ["--init", args.init] if args.init and method in WITH_ENCODER else []
     argv += ["--init", args.psp] if args.psp and method == "psp" else []
@@ -80,18 +100,20 @@ def distance(args: argparse.Namespace, targets: Path, results: Path) -> tuple[st
     name = args.distance or default_perceptual(True)
     embed = embedding(name, network)
     found = []
-    made = {s.key.rpartition("/")[2]: s.data for s in source.samples([str(results)])}
-    for sample in source.samples([str(targets)]):
-        both = [image.decode(sample.data), image.decode(made[sample.key.rpartition("/")[2]])]
+    made = {one.key: one.data for one in source.samples([str(results)])}
+    for one in source.samples([str(targets)], kinds=("image",)):
+        both = [image.decode(one.data), image.decode(made[one.key])]
         true, said = to_tensor(both, network).split(1)
         with torch.no_grad():
             found.append(perceptual.distance(embed(true), embed(said)).item())
     return name, float(np.mean(found))
 
 
-def row(args: argparse.Namespace, targets: Path, method: str, out: Path) -> dict[str, Any]:
+def row(
+    args: argparse.Namespace, kind: str, targets: Path, method: str, out: Path
+) -> dict[str, Any]:
     """One line of the table."""
-    seconds = project(args, targets, method, out)
+    seconds = project(args, kind, targets, method, out)
     pictures = out.with_name(out.name + "-pictures")
     net = ["--net", args.net] if args.net else []
     gantools("generate", out, *net, "-o", f"{pictures}/")
@@ -109,20 +131,56 @@ def shown(found: dict[str, Any], name: str) -> list[str]:
     return ["-" if number is None else f"{number:.4g}" for number in numbers]
 
 
-def made_pictures(args: argparse.Namespace, folder: Path) -> Path:
-    """args.count samples of the network."""
+def made_pictures(args: argparse.Namespace, folder: Path, *, classes: bool = False) -> Path:
+    """args.count samples of the network; of its classes in turn, in a folder for each."""
     net = ["--net", args.net] if args.net else []
-    gantools("generate", *net, "--seeds", f"0-{args.count - 1}", "--psi", 0.7, "-o", f"{folder}/")
+    drawn = ["generate", *net, "--seeds", f"0-{args.count - 1}", "--psi", 0.7]
+    if not classes:
+        gantools(*drawn, "-o", f"{folder}/")
+        return folder
+    latents = folder.with_name("drawn")
+    gantools(*drawn, "--class", 0, "--space", "z", "-o", f"{latents}/")
+    in_turn(args, latents, folder.with_name("latents"))
+    gantools("generate", *net, folder.with_name("latents"), "-o", f"{folder}/")
     return folder
+
+
+def in_turn(args: argparse.Namespace, drawn: Path, out: Path) -> None:
+    """Latents of one class as latents of all in turn, in the folders of their classes."""
+    network = open_network(args.net)
+    count = network.g.cfg.c_dim
+    names = _classes.names_of(network) or [str(n) for n in range(count)]
+    for i, path in enumerate(sorted(drawn.iterdir())):
+        latent = Latent.from_bytes(path.read_bytes(), path.stem)
+        one = np.eye(count, dtype=np.float32)[i % count]
+        own = replace(latent, tensors={**latent.tensors, "y": one})
+        place = out / names[i % count] / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(own.to_bytes())
 
 
 def real_pictures(args: argparse.Namespace, folder: Path) -> Path:
-    """The first args.count of args.pictures."""
-    folder.mkdir()
-    found = sorted(path for path in args.pictures.iterdir() if path.is_file())
-    for path in found[: args.count]:
-        shutil.copy(path, folder)
+    """args.count of args.pictures: the first of each folder, then the second."""
+    found = pictures_in(args.pictures)
+    by_folder = [list(group) for _, group in groupby(found, lambda path: path.parent)]
+    mixed = [path for each in zip_longest(*by_folder) for path in each if path is not None]
+    copied(mixed[: args.count], args.pictures, folder)
     return folder
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Its picture files and those of the folders below it, sorted."""
+    every = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in every if path.suffix.lower() in sample.IMAGE_SUFFIXES)
+
+
+def copied(pictures: Sequence[Path], above: Path, to: Path) -> None:
+    """Copies, in the folders where they stand below `above`, and the dataset.json there."""
+    labels = [path for path in [above / "dataset.json"] if path.exists()]
+    for path in [*pictures, *labels]:
+        place = to / path.relative_to(above)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
 
 
 def main() -> None:
@@ -137,6 +195,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=8)
     default = ["encoder", "hybrid", "quick", "i2s", "idinvert", "dse-finetune"]
     parser.add_argument("--methods", nargs="+", default=default)
+    parser.add_argument("--sets", nargs="+", choices=["made", "real"], default=["made", "real"])
+    parser.add_argument("--labels", metavar="SOURCE", help="classes of PICTURES, as in project")
+    parser.add_argument("--label-column", metavar="NAME")
     parser.add_argument("--steps", nargs="*", default=[], metavar="METHOD=N")
     parser.add_argument("--perceptual", help="distance of the methods that optimise")
     parser.add_argument("--distance", help="distance that is measured")
@@ -144,21 +205,21 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        folders = {
-            "made": made_pictures(args, root / "made"),
-            "real": real_pictures(args, root / "real"),
-        }
-        first = root / "one"
-        first.mkdir()
-        shutil.copy(sorted(folders["real"].iterdir())[0], first)
-        args.begin = project(args, first, "encoder", root / "begin")
+        folders = {}
+        if "made" in args.sets:
+            folders["made"] = made_pictures(args, root / "made", classes=bool(args.labels))
+        if "real" in args.sets:
+            folders["real"] = real_pictures(args, root / "real")
+        kind = args.sets[0]
+        copied(pictures_in(folders[kind])[:1], folders[kind], root / "one")
+        args.begin = project(args, kind, root / "one", "encoder", root / "begin")
         name = args.distance or default_perceptual(True)
         head = ["set", "method", *COLUMNS, name, "seconds", "paper's", *COLUMNS]
         lines = ["\t".join(head)]
         print(lines[0], flush=True)
-        for kind, folder in folders.items():
+        for kind in args.sets:
             for method in args.methods:
-                found = row(args, folder, method, root / f"{kind}-{method}")
+                found = row(args, kind, folders[kind], method, root / f"{kind}-{method}")
                 own, numbers = PAPER.get((kind, method), ("-", ()))
                 beside = [f"{number:g}" for number in numbers] or ["-"] * len(COLUMNS)
                 lines.append("\t".join([kind, method, *shown(found, name), own, *beside]))
