@@ -134,7 +134,10 @@ def shown(found: dict[str, Any], name: str) -> list[str]:
 def made_pictures(args: argparse.Namespace, folder: Path, *, classes: bool = False) -> Path:
     """args.count samples of the network; of its classes in turn, in a folder for each."""
     net = ["--net", args.net] if args.net else []
-    drawn = ["generate", *net, "--seeds", f"0-{args.count - 1}", "--psi", 0.7]
+    network = open_network(args.net)
+    psi = ["--psi", 0.4 if network.truncates_z else 0.7]  # as encoders were trained (S4.12)
+    drawn: list[object] = ["generate", *net, "--seeds", f"0-{args.count - 1}"]
+    drawn += psi if network.has_w or network.truncates_z else []
     if not classes:
         gantools(*drawn, "-o", f"{folder}/")
         return folder
