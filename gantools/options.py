@@ -6,7 +6,7 @@ import math
 import os
 import re
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -117,6 +117,16 @@ Labels = Annotated[
         show_default=False,
     ),
 ]
+
+
+def number(flag: str, metavar: str | None, help: str, **limits: Any) -> Any:
+    """An option without a default of its own."""
+    return typer.Option(flag, metavar=metavar, help=help, show_default=False, **limits)
+
+
+def weight(flag: str, text: str) -> Any:
+    """An option of a loss's weight."""
+    return number(flag, "X", text, min=0.0, callback=finite)
 
 
 def finite(value: float | None) -> float | None:

@@ -7,7 +7,6 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from gantools import options
-from gantools.commands._train_options import number
 from gantools.report import Usage
 
 BOTH: dict[str, dict[str, Any]] = {
@@ -100,22 +99,21 @@ class Depth(StrEnum):
     hundred = "100"
 
 
-def weight(flag: str, text: str) -> Any:
-    """An option of a loss's weight."""
-    return number(flag, "X", text, min=0.0, callback=options.finite)
-
-
 CosWeight = Annotated[
     float | None,
-    weight("--cos-weight", "dse: weight of 1 - cosine of latents and pictures. Default: 3."),
+    options.weight(
+        "--cos-weight", "dse: weight of 1 - cosine of latents and pictures. Default: 3."
+    ),
 ]
 SsimWeight = Annotated[
     float | None,
-    weight("--ssim-weight", "dse: weight of 1 - SSIM of pictures; 0: without it. Default: 1."),
+    options.weight(
+        "--ssim-weight", "dse: weight of 1 - SSIM of pictures; 0: without it. Default: 1."
+    ),
 ]
 KlWeight = Annotated[
     float | None,
-    weight(
+    options.weight(
         "--kl-weight",
         "dse: weight of the divergence of latents and pictures, as softmaxes. Default: 0, as in "
         "the paper's code; 1 is its text.",
@@ -123,7 +121,7 @@ KlWeight = Annotated[
 ]
 PriorWeight = Annotated[
     float | None,
-    weight(
+    options.weight(
         "--prior-weight",
         "dse: weight of how unusual the styles are, of photographs too, as `project "
         "--prior-weight` asks: such latents edit better and are a better start of hybrid. Default: "
@@ -132,13 +130,13 @@ PriorWeight = Annotated[
 ]
 Cos = Annotated[
     Cosine | None,
-    number(
+    options.number(
         "--cos", "KIND", "dse: the cosine of each sample, or of the whole batch. Default: sample."
     ),
 ]
 Strategy = Annotated[
     int | None,
-    number(
+    options.number(
         "--strategy",
         "N",
         "dse: what the others are by default. 2: --area-weights 5,9 --detach none --blur; 1: "
@@ -149,7 +147,7 @@ Strategy = Annotated[
 ]
 Areas = Annotated[
     Tsa | None,
-    number(
+    options.number(
         "--tsa",
         "KIND",
         "dse: two areas of pictures besides the whole. centre: for aligned ones, such as faces; "
@@ -158,7 +156,7 @@ Areas = Annotated[
 ]
 AreaWeights = Annotated[
     str | None,
-    number(
+    options.number(
         "--area-weights",
         "X,Y",
         "dse: weights of the wider area and the narrower; 5,0 leaves the narrower out. Default: "
@@ -167,7 +165,7 @@ AreaWeights = Annotated[
 ]
 ResizeCrops = Annotated[
     bool | None,
-    number(
+    options.number(
         "--resize-crops/--no-resize-crops",
         "",
         "dse: bring centred areas back to the picture's size, as the paper says, or leave them as "
@@ -176,7 +174,7 @@ ResizeCrops = Annotated[
 ]
 Cam = Annotated[
     CamKind | None,
-    number(
+    options.number(
         "--cam",
         "KIND",
         "dse: the heat maps of gradcam. gradcam, gradcam++: as published; dse: as in the paper's "
@@ -185,7 +183,7 @@ Cam = Annotated[
 ]
 DetachTerms = Annotated[
     Detach | None,
-    number(
+    options.number(
         "--detach",
         "KIND",
         "dse: terms of pictures that give the encoder no gradient: none of them, those of the "
@@ -194,7 +192,7 @@ DetachTerms = Annotated[
 ]
 Blur = Annotated[
     bool | None,
-    number(
+    options.number(
         "--blur/--no-blur",
         "",
         "dse: blur before halving, from 128 pixels on in one convolution of stride 2. Default: "
@@ -203,7 +201,7 @@ Blur = Annotated[
 ]
 ClassNorms = Annotated[
     Cbn | None,
-    number(
+    options.number(
         "--cbn",
         "KIND",
         "dse, BigGAN: batch norms of the class normalise by the batch, or are affine alone as in "
@@ -212,7 +210,7 @@ ClassNorms = Annotated[
 ]
 Psi = Annotated[
     float | None,
-    number(
+    options.number(
         "--psi",
         "X",
         "dse, psp: truncation of the samples. Default: 0.7 for styles, BigGAN 0.4.",
@@ -222,7 +220,7 @@ Psi = Annotated[
 ]
 Cutoff = Annotated[
     int | None,
-    number(
+    options.number(
         "--cutoff",
         "N",
         "dse, psp: truncate only layers below N. Default: 8; of StyleGAN half of the layers.",
@@ -231,7 +229,7 @@ Cutoff = Annotated[
 ]
 Samples = Annotated[
     int | None,
-    number(
+    options.number(
         "--samples",
         "N",
         "dse, psp: train on N samples over and over, as paper 004's code on 30000. Default: on new "
@@ -241,7 +239,7 @@ Samples = Annotated[
 ]
 OptimiserName = Annotated[
     Optimiser | None,
-    number(
+    options.number(
         "--optimiser",
         "NAME",
         "dse: lreq (the paper's LREQAdam) or adam; psp: ranger (rectified Adam with Lookahead) or "
@@ -250,7 +248,7 @@ OptimiserName = Annotated[
 ]
 TwoStep = Annotated[
     bool | None,
-    number(
+    options.number(
         "--two-step/--one-step",
         "",
         "dse: one step for pictures, then one for latents, as in the paper's code, or one for "
@@ -259,7 +257,7 @@ TwoStep = Annotated[
 ]
 AdvWeight = Annotated[
     float | None,
-    weight(
+    options.weight(
         "--adv-weight",
         "dse, psp: weight of what the network's own discriminator, which goes on learning, says of "
         "the pictures of the latents, as in the training of In-Domain inversion, where it is 0.1. "
@@ -268,7 +266,7 @@ AdvWeight = Annotated[
 ]
 Gamma = Annotated[
     float | None,
-    weight(
+    options.weight(
         "--gamma",
         "dse, psp, with --adv-weight: R1 weight of that discriminator, in StyleGAN's convention "
         "gamma/2 |grad|^2. Default: 10.",
@@ -277,7 +275,7 @@ Gamma = Annotated[
 
 DepthOf = Annotated[
     Depth | None,
-    number(
+    options.number(
         "--depth",
         "N",
         "psp: layers of its backbone: 50 (IR-SE50, as published), 100, or 10, 18, 34, which are "
@@ -286,7 +284,7 @@ DepthOf = Annotated[
 ]
 Pretrained = Annotated[
     bool | None,
-    number(
+    options.number(
         "--pretrained/--no-pretrained",
         "",
         "psp: begin with ArcFace's weights (model fetch ir-se50). Default: where they are there "
@@ -295,7 +293,7 @@ Pretrained = Annotated[
 ]
 IdWeight = Annotated[
     float | None,
-    weight(
+    options.weight(
         "--id-weight",
         "psp: weight of 1 - cosine of what ArcFace sees in the middle of faces framed as FFHQ's. "
         "Default: 0.1 for a network of faces where its weights are there, else 0.",
@@ -303,14 +301,14 @@ IdWeight = Annotated[
 ]
 NormWeight = Annotated[
     float | None,
-    weight(
+    options.weight(
         "--norm-weight",
         "psp: weight of the distance of w from the mean w. Default: 0; published: 0 to 0.005.",
     ),
 ]
 Own = Annotated[
     bool | None,
-    number(
+    options.number(
         "--own/--no-own",
         "",
         "psp: the network's own samples beside photographs, as many. Default: photographs alone.",

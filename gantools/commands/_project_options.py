@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from gantools import options
-from gantools.commands._encoder_options import weight
-from gantools.commands._train_options import SOURCES, number
+from gantools.commands._label_options import SOURCES
 from gantools.io import space
 
 
@@ -97,7 +96,7 @@ class Align(StrEnum):
 
 Space = Annotated[
     str | None,
-    number(
+    options.number(
         "--space",
         "SPACE",
         "w: one style for all layers; w+: one per layer; nw, nw+: with noise maps. "
@@ -112,7 +111,7 @@ Space = Annotated[
 ]
 MethodName = Annotated[
     str | None,
-    number(
+    options.number(
         "--method",
         "NAME",
         "quick: ours, seconds; encoder: one pass of an encoder (--init), of any network that has "
@@ -129,7 +128,7 @@ MethodName = Annotated[
 ]
 Steps = Annotated[
     int | None,
-    number(
+    options.number(
         "--steps",
         "N",
         "Steps of the optimiser; 0 gives the start, such as an encoder's. Default: quick "
@@ -140,7 +139,7 @@ Steps = Annotated[
 ]
 Lr = Annotated[
     float | None,
-    weight(
+    options.weight(
         "--lr",
         "Its learning rate, at the peak of the schedule; quick and hybrid in w and w+, which "
         "descend by L-BFGS: the length of the first step. Default: the method's own.",
@@ -158,22 +157,22 @@ PerceptualName = Annotated[
 ]
 PerceptualWeight = Annotated[
     float | None,
-    weight("--perceptual-weight", "Its weight."),
+    options.weight("--perceptual-weight", "Its weight."),
 ]
 MseWeight = Annotated[
     float | None,
-    weight("--mse-weight", "Weight of the mean squared difference of pixels in [-1,1]."),
+    options.weight("--mse-weight", "Weight of the mean squared difference of pixels in [-1,1]."),
 ]
 SsimWeight = Annotated[
     float | None,
-    weight(
+    options.weight(
         "--ssim-weight",
         "Weight of 1 - SSIM; 0: without it. Default: dse-finetune and i2s-lreq 1, the others 0.",
     ),
 ]
 PriorWeight = Annotated[
     float | None,
-    weight(
+    options.weight(
         "--prior-weight",
         "Weight of the prior of w: higher keeps to what the mapping network makes, which "
         "edits better; 0 lets w go anywhere, which copies better. Of z: of the normal "
@@ -183,7 +182,7 @@ PriorWeight = Annotated[
 ]
 DistWeight = Annotated[
     float | None,
-    weight(
+    options.weight(
         "--dist-weight",
         "Weight of the distribution of the numbers of w, of F and of R: mean square "
         "between the sorted numbers and the quantiles of the network's own (`metrics w1` "
@@ -192,15 +191,17 @@ DistWeight = Annotated[
 ]
 NoiseReg = Annotated[
     float | None,
-    weight("--noise-reg", "Weight of the noise regulariser in spaces with noise maps."),
+    options.weight("--noise-reg", "Weight of the noise regulariser in spaces with noise maps."),
 ]
 StyleSmooth = Annotated[
     float | None,
-    weight("--style-smooth", "Style maps: weight of what a blur takes from them. Default: 0."),
+    options.weight(
+        "--style-smooth", "Style maps: weight of what a blur takes from them. Default: 0."
+    ),
 ]
 StyleRadius = Annotated[
     float | None,
-    number(
+    options.number(
         "--style-radius",
         "SHARE",
         "Style maps: deviation of that blur, in sides of the map. Default: 0.1.",
@@ -211,7 +212,7 @@ StyleRadius = Annotated[
 ]
 StyleCells = Annotated[
     int | None,
-    number(
+    options.number(
         "--style-cells",
         "N",
         "Style maps: optimise at most N cells a side, enlarged to the block's size. Default: all.",
@@ -220,7 +221,7 @@ StyleCells = Annotated[
 ]
 StyleFalloff = Annotated[
     float | None,
-    number(
+    options.number(
         "--style-falloff",
         "X",
         "Style maps: learning rate of a block's map, as a share of that of the block "
@@ -232,7 +233,7 @@ StyleFalloff = Annotated[
 ]
 Init = Annotated[
     str | None,
-    number(
+    options.number(
         "--init",
         "mean|random|normal|LATENT|FOLDER|ENCODER",
         "Where it starts: the mean w, a random one, N(0, 1) in every layer, a latent that "
@@ -244,7 +245,7 @@ Init = Annotated[
 ]
 ClassName = Annotated[
     str | None,
-    number(
+    options.number(
         "--class",
         "NAME|N",
         "Class of all pictures, for an encoder of a BigGAN, which is told it, and for "
@@ -254,7 +255,7 @@ ClassName = Annotated[
 ]
 Labels = Annotated[
     str | None,
-    number(
+    options.number(
         "--labels",
         "SOURCE",
         f"Each picture's own class, as --class is that of all. {SOURCES} Names are those that the "
@@ -263,7 +264,7 @@ Labels = Annotated[
 ]
 Psi = Annotated[
     float | None,
-    weight(
+    options.weight(
         "--psi",
         "BigGAN: the truncation at which z is looked for, with its own statistics; the latent "
         "records it. Default: that of the encoder where a method begins with one, else 1.",
@@ -271,7 +272,7 @@ Psi = Annotated[
 ]
 PictureSize = Annotated[
     str | None,
-    number(
+    options.number(
         "--size",
         "own|faces|HxW",
         "Spaces with features: the whole picture, not aligned. own: at its own size; "
@@ -297,7 +298,7 @@ Paste = Annotated[
 ]
 Tune = Annotated[
     str | None,
-    number(
+    options.number(
         "--tune",
         "OUT.safetensors",
         "Pivotal tuning: also write a personal copy of the network that renders the "
@@ -306,7 +307,7 @@ Tune = Annotated[
 ]
 TuneSteps = Annotated[
     int | None,
-    number(
+    options.number(
         "--tune-steps",
         "N",
         "Times that it sees each picture. Default: 350.",
@@ -315,11 +316,11 @@ TuneSteps = Annotated[
 ]
 TuneLr = Annotated[
     float | None,
-    weight("--tune-lr", "Its learning rate. Default: 0.0003."),
+    options.weight("--tune-lr", "Its learning rate. Default: 0.0003."),
 ]
 ProgressVideo = Annotated[
     str | None,
-    number(
+    options.number(
         "--progress-video",
         "X.mp4",
         "A video of the optimisation: the target beside the current picture.",
@@ -335,7 +336,7 @@ Lossy = Annotated[
 ]
 FigureName = Annotated[
     Figure | None,
-    number(
+    options.number(
         "--figure",
         None,
         "A sheet as in paper 004: a column for each photograph, its own row above those of what "
@@ -346,7 +347,7 @@ FigureName = Annotated[
 ]
 TsaName = Annotated[
     Tsa | None,
-    number(
+    options.number(
         "--tsa",
         None,
         "--figure areas: the crops of centre, or where VGG16 looks, and the picture with that "

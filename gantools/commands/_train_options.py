@@ -19,37 +19,6 @@ class Metric(StrEnum):
     kid = "kid"
 
 
-class Upsampling(StrEnum):
-    """ops.resample.UPSAMPLINGS."""
-
-    bilinear = "bilinear"
-    nearest = "nearest"
-    zeros = "zeros"
-    reshape = "reshape"
-
-
-class Downsampling(StrEnum):
-    """ops.resample.DOWNSAMPLINGS."""
-
-    avg = "avg"
-    blurpool = "blurpool"
-    stride = "stride"
-
-
-class SpectralForm(StrEnum):
-    """training.spectral.FORMS."""
-
-    log1p = "log1p"
-    jk = "jk"
-    jk_nonlinear = "jk-nonlinear"
-
-
-class SpectralRegulariser(StrEnum):
-    """What pulls the generator's spectra."""
-
-    durall = "durall"
-
-
 Data = Annotated[
     list[str],
     typer.Argument(
@@ -110,11 +79,6 @@ Stream = Annotated[
 ]
 
 
-def number(flag: str, metavar: str | None, help: str, **limits: Any) -> Any:
-    """An option without a default of its own."""
-    return typer.Option(flag, metavar=metavar, help=help, show_default=False, **limits)
-
-
 def known_channels(value: int | None) -> int | None:
     """Callback of --channels."""
     if value not in (None, 1, 3, 4):
@@ -124,7 +88,7 @@ def known_channels(value: int | None) -> int | None:
 
 Resolution = Annotated[
     str | None,
-    number(
+    options.number(
         "--resolution",
         "N|HxW",
         "Size of the network's pictures in pixels: a side, or height x width such as 64x96. Both "
@@ -134,11 +98,11 @@ Resolution = Annotated[
 ]
 Batch = Annotated[
     int | None,
-    number("--batch", "N", "Pictures per step. Default: the preset's.", min=1),
+    options.number("--batch", "N", "Pictures per step. Default: the preset's.", min=1),
 ]
 BatchGpu = Annotated[
     int | None,
-    number(
+    options.number(
         "--batch-gpu",
         "N",
         "At most so many of a step's pictures at once in each process; the gradients of the parts "
@@ -157,7 +121,7 @@ def mirror(default: str) -> Any:
 
 def hold_out(default: str) -> Any:
     """--hold-out, with what its help says of the default."""
-    return number(
+    return options.number(
         "--hold-out",
         "N",
         "Never train on pictures or rasters whose number (the last digits of the key) is "
@@ -168,7 +132,7 @@ def hold_out(default: str) -> Any:
 
 def gamma(default: str) -> Any:
     """--gamma, with what its help says of the default."""
-    return number(
+    return options.number(
         "--gamma",
         "X",
         "R1 weight, in StyleGAN's convention gamma/2 |grad|^2: twice the lambda of papers "
@@ -186,7 +150,7 @@ Gamma = Annotated[float | None, gamma("0, no R1")]
 GammaOfPreset = Annotated[float | None, gamma("the preset's")]
 R1Interval = Annotated[
     int | None,
-    number(
+    options.number(
         "--r1-interval",
         "N",
         "Ask R1 in every Nth step, N times as strong: StyleGAN2's lazy regularisation, which saves "
@@ -196,7 +160,7 @@ R1Interval = Annotated[
 ]
 Mixing = Annotated[
     float | None,
-    number(
+    options.number(
         "--mixing",
         "P",
         "Share of the fakes whose upper layers have the style of another z. Default: 0.9.",
@@ -206,7 +170,7 @@ Mixing = Annotated[
 ]
 LearningRate = Annotated[
     float | None,
-    number(
+    options.number(
         "--lr",
         "X",
         "Adam's learning rate. Default: the preset's.",
@@ -216,7 +180,7 @@ LearningRate = Annotated[
 ]
 EmaKimg = Annotated[
     float | None,
-    number(
+    options.number(
         "--ema-kimg",
         "X",
         "Half-life of the generator's moving average, in thousands of pictures. Default: the "
@@ -227,11 +191,13 @@ EmaKimg = Annotated[
 ]
 MapDepth = Annotated[
     int | None,
-    number("--map-depth", "N", "Layers of the mapping network. Default: the preset's.", min=1),
+    options.number(
+        "--map-depth", "N", "Layers of the mapping network. Default: the preset's.", min=1
+    ),
 ]
 ChannelBase = Annotated[
     int | None,
-    number(
+    options.number(
         "--channel-base",
         "N",
         "N / r channels in the layers of r x r pixels, up to --channel-max. Default: the preset's.",
@@ -240,11 +206,11 @@ ChannelBase = Annotated[
 ]
 ChannelMax = Annotated[
     int | None,
-    number("--channel-max", "N", "At most so many channels. Default: the preset's.", min=1),
+    options.number("--channel-max", "N", "At most so many channels. Default: the preset's.", min=1),
 ]
 MetricOption = Annotated[
     Metric | None,
-    number(
+    options.number(
         "--metric",
         "fid|kid",
         "Measure each snapshot against the pictures of --hold-out, and keep the best as "
@@ -253,37 +219,16 @@ MetricOption = Annotated[
 ]
 Features = Annotated[
     str | None,
-    number(
+    options.number(
         "--features",
         "NAME",
         "Network whose features --metric compares: inception, mobilenet or vgg16. Default: "
         "inception.",
     ),
 ]
-SOURCES = (
-    "folders: the first folder of a picture's key is its class; dataset: the labels in the "
-    "dataset.json of the zip or folder; else a CSV file, keys first and --label-column, or MNIST's "
-    "file of labels."
-)
-Labels = Annotated[
-    str | None,
-    number(
-        "--labels",
-        "SOURCE",
-        f"Train a conditional network. {SOURCES} Pictures without a class are left out.",
-    ),
-]
-LabelColumn = Annotated[
-    str | None,
-    number(
-        "--label-column",
-        "NAME",
-        "Column of the CSV file of --labels with the classes. Default: its only one.",
-    ),
-]
 Channels = Annotated[
     int | None,
-    number(
+    options.number(
         "--channels",
         "1|3|4",
         "1: greyscale, the pictures are converted. 4: with alpha, and opaque where a picture has "
@@ -292,83 +237,13 @@ Channels = Annotated[
         callback=known_channels,
     ),
 ]
-Upsample = Annotated[
-    Upsampling | None,
-    number(
-        "--upsample",
-        "WAY",
-        "How the generator doubles: bilinear, nearest, zeros between the samples, or reshape, from "
-        "four times the channels. stylegan2 has the first two, sngan the first three. Default: "
-        "nearest for pggan, else bilinear.",
-    ),
-]
-Downsample = Annotated[
-    Downsampling | None,
-    number(
-        "--downsample",
-        "WAY",
-        "How the discriminator halves: avg, the mean of 2x2; blurpool, behind a blur by 1, 3, 1; "
-        "stride, every other sample. Default: avg; for stylegan2 a filter of 1, 3, 3, 1.",
-    ),
-]
-Wavelet = Annotated[
-    bool | None,
-    typer.Option(
-        "--wavelet",
-        help="Both networks work on the coefficients of a Haar wavelet at half the size, at every "
-        "resolution (SWAGAN); sngan's at the last one alone. pggan needs --no-grow.",
-        show_default=False,
-    ),
-]
-SpectralD = Annotated[
-    SpectralForm | None,
-    number(
-        "--spectral-d",
-        "log1p|jk|jk-nonlinear",
-        "A second discriminator that sees the pictures' reduced spectra, with half the weight in "
-        "both losses. log1p: log(1 + S) and a hidden layer, R1 on the sum of both; jk: Jung and "
-        "Keuper's, log power from 0 to 1 for each picture, one layer, its own optimiser (with "
-        "stylegan2 its own R1 too); jk-nonlinear: theirs with a hidden layer. With --net that of "
-        "the network's file goes on where it is of this form, else it starts fresh. pggan needs "
-        "--no-grow and --loss logistic or hinge, as preset freqbias has them.",
-    ),
-]
-SpectralDropout = Annotated[
-    float | None,
-    number(
-        "--spectral-dropout",
-        "P",
-        "Of --spectral-d: the probability with which it does not see a frequency of a picture; "
-        "Jung and Keuper's option is 0.5. Default: 0.",
-        callback=options.finite,
-    ),
-]
-FMining = Annotated[
-    bool | None,
-    typer.Option(
-        "--f-mining",
-        help="Mining by frequencies (SSD-GAN): a score of each picture's spectrum is averaged with "
-        "the discriminator's, and only weighs the pictures; no gradient passes through it. pggan "
-        "needs what --spectral-d needs.",
-        show_default=False,
-    ),
-]
-SpecReg = Annotated[
-    SpectralRegulariser | None,
-    number(
-        "--spec-reg",
-        "durall",
-        "Durall et al.'s regulariser as published: the cross-entropy of real and generated spectra "
-        "times 1e-5 makes the generator's loss larger, without a gradient of its own.",
-    ),
-]
 Licence = Annotated[
     str | None,
-    number("--licence", "TEXT", "Licence of the weights, written into the network files."),
+    options.number("--licence", "TEXT", "Licence of the weights, written into the network files."),
 ]
 Crop = Annotated[
     str | None,
-    number(
+    options.number(
         "--crop",
         "FILE",
         'JSON with the square pictures\' mean landmarks, {"landmarks": [[x, y], ...]} as fractions '
@@ -414,18 +289,6 @@ def shape_of(
     if family == "sngan" and size == (48, 48):  # it has a network of its own
         return {"resolution": 48}
     return shape.of(*size, what)
-
-
-def labels_name(labels: str | None, column: str | None) -> str | None:
-    """--labels as a run remembers it: without the file's folder."""
-    check_column(labels, column)
-    return None if labels is None else Path(labels).name
-
-
-def check_column(labels: str | None, column: str | None) -> None:
-    """Usage for --label-column without --labels."""
-    if labels is None and column is not None:
-        raise Usage("--label-column: a column of which file? Give --labels FILE.csv")
 
 
 def framing_of(path: str | None) -> dict[str, Any] | None:

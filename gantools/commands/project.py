@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gantools import options, report
 from gantools.commands import _project_options as own
+from gantools.commands._label_options import LabelColumn, check_column
 from gantools.commands._paste import NO_PICTURES, Scale
-from gantools.commands._train_options import LabelColumn, check_column
 
 
 def project(

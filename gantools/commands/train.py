@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from gantools import options, report
+from gantools.commands import _frequency_options as frequency
+from gantools.commands import _label_options as classes
 from gantools.commands import _train_options as shared
 from gantools.commands import train_alae, train_biggan, train_growing, train_sngan
 
@@ -62,7 +64,7 @@ def stylegan2(
     batch: shared.Batch = None,
     gpus: Annotated[
         int | None,
-        shared.number(
+        options.number(
             "--gpus",
             "N",
             "With --preset auto: the batch and its groups for so many GPUs, as NVIDIA's --gpus has "
@@ -75,7 +77,7 @@ def stylegan2(
     net: shared.Start = None,
     freeze_d: Annotated[
         int | None,
-        shared.number(
+        options.number(
             "--freeze-d",
             "N",
             "With --net: the first N layers of its discriminator stay as they are (FreezeD). From "
@@ -83,12 +85,12 @@ def stylegan2(
             min=0,
         ),
     ] = None,
-    labels: shared.Labels = None,
-    label_column: shared.LabelColumn = None,
+    labels: classes.Labels = None,
+    label_column: classes.LabelColumn = None,
     channels: shared.Channels = None,
     fnz: Annotated[
         int | None,
-        shared.number(
+        options.number(
             "--fnz",
             "I",
             "Instead of a constant and the blocks before block I (from 1, model info lists them), "
@@ -100,7 +102,7 @@ def stylegan2(
     ] = None,
     noise_blur: Annotated[
         str | None,
-        shared.number(
+        options.number(
             "--noise-blur",
             "KIND",
             "What --fnz draws: normal, N(0, 1) in each cell; blurred, N(0, 1) that is smoother "
@@ -114,7 +116,7 @@ def stylegan2(
     lr: shared.LearningRate = None,
     aug: Annotated[
         Augment | None,
-        shared.number(
+        options.number(
             "--aug",
             "ada|none",
             "ada: flip, move, turn and recolour what the discriminator sees, more often the more "
@@ -124,7 +126,7 @@ def stylegan2(
     ] = None,
     ada_target: Annotated[
         float | None,
-        shared.number(
+        options.number(
             "--ada-target",
             "X",
             "Mean sign of the discriminator's output for real pictures that --aug ada keeps to. "
@@ -136,13 +138,13 @@ def stylegan2(
     map_depth: shared.MapDepth = None,
     channel_base: shared.ChannelBase = None,
     channel_max: shared.ChannelMax = None,
-    upsample: shared.Upsample = None,
-    downsample: shared.Downsample = None,
-    wavelet: shared.Wavelet = None,
-    spectral_d: shared.SpectralD = None,
-    spectral_dropout: shared.SpectralDropout = None,
-    f_mining: shared.FMining = None,
-    spec_reg: shared.SpecReg = None,
+    upsample: frequency.Upsample = None,
+    downsample: frequency.Downsample = None,
+    wavelet: frequency.Wavelet = None,
+    spectral_d: frequency.SpectralD = None,
+    spectral_dropout: frequency.SpectralDropout = None,
+    f_mining: frequency.FMining = None,
+    spec_reg: frequency.SpecReg = None,
     metric: shared.MetricOption = None,
     features: shared.Features = None,
     licence: shared.Licence = None,
@@ -181,7 +183,7 @@ def stylegan2(
         "gamma": gamma, "lr": lr, "aug": aug, "ada_target": ada_target, "ema_kimg": ema_kimg,
         "map_depth": map_depth, "channel_base": channel_base, "channel_max": channel_max,
         "metric": metric, "features": features, "dtype": dtype.value, "freeze_d": freeze_d,
-        "labels": shared.labels_name(labels, label_column), "label_column": label_column,
+        "labels": classes.labels_name(labels, label_column), "label_column": label_column,
         "channels": channels, "fnz": fnz, "noise_blur": noise_blur,
         "spectral_d": spectral_d, "spectral_dropout": spectral_dropout,
         "f_mining": f_mining, "spec_reg": spec_reg,

@@ -27,7 +27,7 @@ def alae(
     ] = None,
     batch: Annotated[
         int | None,
-        shared.number(
+        options.number(
             "--batch",
             "N",
             "Pictures per step at every resolution. Default: the published table, 128 up to 16x16 "
@@ -44,7 +44,7 @@ def alae(
     ] = False,
     hold_out: Annotated[
         int | None,
-        shared.number(
+        options.number(
             "--hold-out",
             "N",
             "Never train on pictures or rasters whose number (the last digits of the key) is "
@@ -56,19 +56,19 @@ def alae(
     grow: Growing = None,
     stable: Annotated[
         str | None,
-        shared.number(
+        options.number(
             "--stable", "N", "Pictures shown at each resolution before the next. Default: 480k."
         ),
     ] = None,
     fade: Annotated[
         str | None,
-        shared.number(
+        options.number(
             "--fade", "N", "Pictures shown while a resolution is faded in. Default: 480k."
         ),
     ] = None,
     gamma: Annotated[
         float | None,
-        shared.number(
+        options.number(
             "--gamma",
             "X",
             "Weight of R1, of D(E(x)) by the picture, in StyleGAN's convention gamma/2 |grad|^2. "
@@ -80,7 +80,7 @@ def alae(
     mixing: shared.Mixing = None,
     lr: Annotated[
         float | None,
-        shared.number(
+        options.number(
             "--lr",
             "X",
             "Adam's learning rate. Default: 0.0015, from 256x256 on 0.002, from 512x512 0.003.",
@@ -90,7 +90,7 @@ def alae(
     ] = None,
     ema_kimg: Annotated[
         float | None,
-        shared.number(
+        options.number(
             "--ema-kimg",
             "X",
             "Half-life of the moving averages of generator and encoder, in thousands of pictures; "
@@ -101,15 +101,15 @@ def alae(
     ] = None,
     map_depth: Annotated[
         int | None,
-        shared.number("--map-depth", "N", "Layers of the mapping network. Default: 8.", min=1),
+        options.number("--map-depth", "N", "Layers of the mapping network. Default: 8.", min=1),
     ] = None,
     latent_dim: Annotated[
         int | None,
-        shared.number("--latent-dim", "N", "Numbers in z and in w. Default: 512.", min=1),
+        options.number("--latent-dim", "N", "Numbers in z and in w. Default: 512.", min=1),
     ] = None,
     channel_base: Annotated[
         int | None,
-        shared.number(
+        options.number(
             "--channel-base",
             "N",
             "N / r channels in the layers of r x r pixels, up to --channel-max, of generator and "
@@ -119,7 +119,7 @@ def alae(
     ] = None,
     channel_max: Annotated[
         int | None,
-        shared.number("--channel-max", "N", "At most so many channels. Default: 512.", min=1),
+        options.number("--channel-max", "N", "At most so many channels. Default: 512.", min=1),
     ] = None,
     metric: shared.MetricOption = None,
     features: shared.Features = None,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gantools import options, report
+from gantools.commands import _label_options as classes
 from gantools.commands import _train_options as shared
 from gantools.commands.train_growing import Asked, kimg, start
 
@@ -34,7 +35,7 @@ def biggan(
     ] = Preset.auto,
     resolution: Annotated[
         str | None,
-        shared.number(
+        options.number(
             "--resolution",
             "N|HxW",
             "Size of the network's pictures in pixels: a side of 32, 64, 128, 256 or 512; or "
@@ -44,7 +45,7 @@ def biggan(
     ] = None,
     images: Annotated[
         str | None,
-        shared.number(
+        options.number(
             "--images",
             "N",
             "Train until the discriminator has seen so many pictures, such as 300k or 25M. "
@@ -53,13 +54,13 @@ def biggan(
     ] = None,
     batch: Annotated[
         int | None,
-        shared.number(
+        options.number(
             "--batch", "N", "Pictures per step. Default: 64, with the presets 50 and 2048.", min=1
         ),
     ] = None,
     accumulate: Annotated[
         int | None,
-        shared.number(
+        options.number(
             "--accumulate",
             "N",
             "Compute every batch in so many parts, whose gradients are summed: less memory. Each "
@@ -71,14 +72,14 @@ def biggan(
     snapshot: shared.Snapshot = "200k",
     seed: options.Seed = 0,
     net: shared.Start = None,
-    labels: shared.Labels = None,
-    label_column: shared.LabelColumn = None,
+    labels: classes.Labels = None,
+    label_column: classes.LabelColumn = None,
     channels: shared.Channels = None,
     mirror: shared.Mirror = None,
     hold_out: shared.HoldOut = None,
     d_steps: Annotated[
         int | None,
-        shared.number(
+        options.number(
             "--d-steps",
             "N",
             "Steps of the discriminator for one of the generator. Default: 1, with cifar10 4.",
@@ -88,7 +89,7 @@ def biggan(
     gamma: shared.Gamma = None,
     lr: Annotated[
         float | None,
-        shared.number(
+        options.number(
             "--lr",
             "X",
             "Adam's learning rate of the generator. Default: 0.0001, with cifar10 0.0002.",
@@ -98,7 +99,7 @@ def biggan(
     ] = None,
     d_lr: Annotated[
         float | None,
-        shared.number(
+        options.number(
             "--d-lr",
             "X",
             "That of the discriminator. Default: 0.0004, with cifar10 0.0002.",
@@ -108,7 +109,7 @@ def biggan(
     ] = None,
     ema_kimg: Annotated[
         float | None,
-        shared.number(
+        options.number(
             "--ema-kimg",
             "X",
             "Half-life of the generator's moving average, in thousands of pictures that the "
@@ -119,7 +120,7 @@ def biggan(
     ] = None,
     ema_start: Annotated[
         str | None,
-        shared.number(
+        options.number(
             "--ema-start",
             "N",
             "Begin the average after so many pictures; before, it is the generator as it is. "
@@ -128,7 +129,7 @@ def biggan(
     ] = None,
     latent_dim: Annotated[
         int | None,
-        shared.number(
+        options.number(
             "--latent-dim",
             "N",
             "Numbers in z; what is left of equal parts for all layers is not used. Default: 120, "
@@ -147,7 +148,7 @@ def biggan(
     ] = None,
     embed_dim: Annotated[
         int | None,
-        shared.number(
+        options.number(
             "--embed-dim",
             "N",
             "Numbers that stand for a class in all blocks of the generator; 0: each batch norm "
@@ -157,7 +158,7 @@ def biggan(
     ] = None,
     ch: Annotated[
         int | None,
-        shared.number(
+        options.number(
             "--ch",
             "N",
             "Unit of the channels, of which layers have 1 to 16. Default: 96, with cifar10 64.",
@@ -166,7 +167,7 @@ def biggan(
     ] = None,
     attention: Annotated[
         int | None,
-        shared.number(
+        options.number(
             "--attention",
             "N",
             "Self-attention in both networks where pictures have a side of N; 0: none. Default: "
@@ -213,7 +214,7 @@ def biggan(
         "ema_kimg": ema_kimg, "ema_start_kimg": kimg(ema_start, "--ema-start"),
         "latent_dim": latent_dim, "hier": hier, "embed_dim": embed_dim, "ch": ch,
         "attention": attention, "deep": deep, "metric": metric, "features": features,
-        "dtype": dtype.value, "labels": shared.labels_name(labels, label_column),
+        "dtype": dtype.value, "labels": classes.labels_name(labels, label_column),
         "label_column": label_column, "channels": channels,
     }  # fmt: skip
     options.set_threads(threads)

@@ -57,7 +57,7 @@ def encoder(
     ] = Arch.fw,
     first: Annotated[
         int | None,
-        shared.number(
+        options.number(
             "--first",
             "I",
             "fw: the block whose features it gives, 1-based as in the names of spaces: 5 is fw+5. "
@@ -67,7 +67,7 @@ def encoder(
     ] = None,
     backbone: Annotated[
         Backbone | None,
-        shared.number(
+        options.number(
             "--backbone",
             "NAME",
             "fw: what sees the picture. small: a CNN of gantools' own; efficientnet-b0: with the "
@@ -77,7 +77,7 @@ def encoder(
     ] = None,
     width: Annotated[
         int | None,
-        shared.number(
+        options.number(
             "--width",
             "N",
             "fw: channels of the small backbone at half of the picture's size, four times as "
@@ -103,17 +103,17 @@ def encoder(
     ] = "1k",
     batch: Annotated[
         int | None,
-        shared.number("--batch", "N", "Samples per step. Default: fw 12, dse and psp 8.", min=2),
+        options.number("--batch", "N", "Samples per step. Default: fw 12, dse and psp 8.", min=2),
     ] = None,
     lr: Annotated[
         float | None,
-        own.weight(
+        options.weight(
             "--lr", "The optimiser's learning rate. Default: fw 0.0002, dse 0.0015, psp 0.0001."
         ),
     ] = None,
     latent_weight: Annotated[
         float | None,
-        own.weight(
+        options.weight(
             "--latent-weight",
             "fw: weight of the squared errors of features, picture so far and styles; default: 1. "
             "dse: of all terms of latents; default: 0.01. psp: of the squared error of samples' "
@@ -122,7 +122,7 @@ def encoder(
     ] = None,
     mse_weight: Annotated[
         float | None,
-        own.weight(
+        options.weight(
             "--mse-weight",
             "Weight of the squared error of the picture, dse: and of latents. Default: fw and psp "
             "1, dse 5.",
@@ -130,14 +130,14 @@ def encoder(
     ] = None,
     perceptual_weight: Annotated[
         float | None,
-        own.weight(
+        options.weight(
             "--perceptual-weight",
             "Weight of the perceptual distance of the picture. Default: fw 1, dse 2, psp 0.8.",
         ),
     ] = None,
     perceptual: Annotated[
         Perceptual | None,
-        shared.number(
+        options.number(
             "--perceptual",
             "NAME",
             "Perceptual distance. Default: LPIPS if its weights are there, else fw and psp the "

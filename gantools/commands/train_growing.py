@@ -9,6 +9,8 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from gantools import options, report
+from gantools.commands import _frequency_options as frequency
+from gantools.commands import _label_options as classes
 from gantools.commands import _train_options as shared
 from gantools.report import Usage
 
@@ -63,7 +65,7 @@ class LabelMode(StrEnum):
 
 LossOption = Annotated[
     Loss | None,
-    shared.number(
+    options.number(
         "--loss",
         "wgan-gp|lsgan|logistic|hinge|gan-cls",
         "What the two networks play for. gan-cls: logistic, and the discriminator is also shown "
@@ -73,7 +75,7 @@ LossOption = Annotated[
 ]
 LabelModeOption = Annotated[
     LabelMode | None,
-    shared.number(
+    options.number(
         "--label-mode",
         "acgan|projection|logits",
         "What the discriminator does with the classes of --labels. acgan: it names them, beside "
@@ -102,13 +104,13 @@ Simultaneous = Annotated[
 ]
 Stable = Annotated[
     str | None,
-    shared.number(
+    options.number(
         "--stable", "N", "Pictures shown at each resolution before the next. Default: the preset's."
     ),
 ]
 Gpus = Annotated[
     int | None,
-    shared.number(
+    options.number(
         "--gpus",
         "1|2|4|8",
         "Which of the published tables of minibatches and learning rates: that for so many GPUs. "
@@ -118,13 +120,13 @@ Gpus = Annotated[
 ]
 Fade = Annotated[
     str | None,
-    shared.number(
+    options.number(
         "--fade", "N", "Pictures shown while a resolution is faded in. Default: the preset's."
     ),
 ]
 BatchOption = Annotated[
     int | None,
-    shared.number(
+    options.number(
         "--batch",
         "N",
         "Pictures per step at every resolution. Default: the published table (--gpus), for one GPU "
@@ -134,7 +136,7 @@ BatchOption = Annotated[
 ]
 DChannelBase = Annotated[
     int | None,
-    shared.number(
+    options.number(
         "--d-channel-base",
         "N",
         "The discriminator's own --channel-base, to make it narrower or wider than the generator. "
@@ -144,7 +146,7 @@ DChannelBase = Annotated[
 ]
 LatentDim = Annotated[
     int | None,
-    shared.number("--latent-dim", "N", "Numbers in z (and w). Default: the preset's.", min=1),
+    options.number("--latent-dim", "N", "Numbers in z (and w). Default: the preset's.", min=1),
 ]
 
 
@@ -170,8 +172,8 @@ def pggan(
     snapshot: shared.Snapshot = "200k",
     seed: options.Seed = 0,
     net: shared.Start = None,
-    labels: shared.Labels = None,
-    label_column: shared.LabelColumn = None,
+    labels: classes.Labels = None,
+    label_column: classes.LabelColumn = None,
     label_mode: LabelModeOption = None,
     channels: shared.Channels = None,
     mirror: shared.MirrorOfPreset = None,
@@ -186,7 +188,7 @@ def pggan(
     r1_interval: shared.R1Interval = None,
     gp_target: Annotated[
         float | None,
-        shared.number(
+        options.number(
             "--gp-target",
             "X",
             "wgan-gp: the length that gradients are drawn to. Default: 1, with cifar10 750.",
@@ -200,13 +202,13 @@ def pggan(
     channel_base: shared.ChannelBase = None,
     d_channel_base: DChannelBase = None,
     channel_max: shared.ChannelMax = None,
-    upsample: shared.Upsample = None,
-    downsample: shared.Downsample = None,
-    wavelet: shared.Wavelet = None,
-    spectral_d: shared.SpectralD = None,
-    spectral_dropout: shared.SpectralDropout = None,
-    f_mining: shared.FMining = None,
-    spec_reg: shared.SpecReg = None,
+    upsample: frequency.Upsample = None,
+    downsample: frequency.Downsample = None,
+    wavelet: frequency.Wavelet = None,
+    spectral_d: frequency.SpectralD = None,
+    spectral_dropout: frequency.SpectralDropout = None,
+    f_mining: frequency.FMining = None,
+    spec_reg: frequency.SpecReg = None,
     metric: shared.MetricOption = None,
     features: shared.Features = None,
     licence: shared.Licence = None,
@@ -239,7 +241,7 @@ def pggan(
         "latent_dim": latent_dim, "channel_base": channel_base,
         "d_channel_base": d_channel_base, "channel_max": channel_max,
         "metric": metric, "features": features, "dtype": dtype.value,
-        "labels": shared.labels_name(labels, label_column), "label_column": label_column,
+        "labels": classes.labels_name(labels, label_column), "label_column": label_column,
         "label_mode": label_mode, "channels": channels, "spectral_d": spectral_d,
         "spectral_dropout": spectral_dropout, "f_mining": f_mining, "spec_reg": spec_reg,
         "upsample": upsample, "downsample": downsample, "wavelet": wavelet,
@@ -269,8 +271,8 @@ def stylegan(
     snapshot: shared.Snapshot = "200k",
     seed: options.Seed = 0,
     net: shared.Start = None,
-    labels: shared.Labels = None,
-    label_column: shared.LabelColumn = None,
+    labels: classes.Labels = None,
+    label_column: classes.LabelColumn = None,
     label_mode: LabelModeOption = None,
     channels: shared.Channels = None,
     mirror: shared.MirrorOfPreset = None,
@@ -322,7 +324,7 @@ def stylegan(
         "map_depth": map_depth, "latent_dim": latent_dim, "channel_base": channel_base,
         "d_channel_base": d_channel_base, "channel_max": channel_max, "metric": metric,
         "features": features, "dtype": dtype.value,
-        "labels": shared.labels_name(labels, label_column), "label_column": label_column,
+        "labels": classes.labels_name(labels, label_column), "label_column": label_column,
         "label_mode": label_mode, "channels": channels,
     }  # fmt: skip
     options.set_threads(threads)

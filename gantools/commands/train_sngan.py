@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from gantools import options, report
+from gantools.commands import _frequency_options as frequency
+from gantools.commands import _label_options as classes
 from gantools.commands import _train_options as shared
 from gantools.commands.train_growing import Asked, kimg, start
 
@@ -33,7 +35,7 @@ def sngan(
     ] = Preset.auto,
     resolution: Annotated[
         str | None,
-        shared.number(
+        options.number(
             "--resolution",
             "N|HxW",
             "Size of the network's pictures in pixels: a side of 32, 48, 64 or 128; or height x "
@@ -43,7 +45,7 @@ def sngan(
     ] = None,
     images: Annotated[
         str | None,
-        shared.number(
+        options.number(
             "--images",
             "N",
             "Stop when the discriminator has seen so many pictures, such as 300k or 12M; the "
@@ -52,7 +54,7 @@ def sngan(
     ] = None,
     decay: Annotated[
         str | None,
-        shared.number(
+        options.number(
             "--decay",
             "N",
             "Length of the run: the learning rate falls in a straight line and is 0 after so many "
@@ -62,19 +64,19 @@ def sngan(
     ] = None,
     batch: Annotated[
         int | None,
-        shared.number("--batch", "N", "Pictures per step. Default: 64.", min=1),
+        options.number("--batch", "N", "Pictures per step. Default: 64.", min=1),
     ] = None,
     snapshot: shared.Snapshot = "200k",
     seed: options.Seed = 0,
     net: shared.Start = None,
-    labels: shared.Labels = None,
-    label_column: shared.LabelColumn = None,
+    labels: classes.Labels = None,
+    label_column: classes.LabelColumn = None,
     channels: shared.Channels = None,
     mirror: shared.Mirror = None,
     hold_out: shared.HoldOut = None,
     d_steps: Annotated[
         int | None,
-        shared.number(
+        options.number(
             "--d-steps",
             "N",
             "Steps of the discriminator for one of the generator. Default: 5, with lsun 2.",
@@ -85,7 +87,7 @@ def sngan(
     lr: shared.LearningRate = None,
     ema_kimg: Annotated[
         float | None,
-        shared.number(
+        options.number(
             "--ema-kimg",
             "X",
             "Half-life of the generator's moving average, in thousands of pictures that the "
@@ -96,11 +98,11 @@ def sngan(
     ] = None,
     latent_dim: Annotated[
         int | None,
-        shared.number("--latent-dim", "N", "Numbers in z. Default: 128.", min=1),
+        options.number("--latent-dim", "N", "Numbers in z. Default: 128.", min=1),
     ] = None,
     channel_max: Annotated[
         int | None,
-        shared.number(
+        options.number(
             "--channel-max",
             "N",
             "At most so many channels in every layer. Default: the paper's, up to 256 at 32x32 "
@@ -108,13 +110,13 @@ def sngan(
             min=1,
         ),
     ] = None,
-    upsample: shared.Upsample = None,
-    downsample: shared.Downsample = None,
-    wavelet: shared.Wavelet = None,
-    spectral_d: shared.SpectralD = None,
-    spectral_dropout: shared.SpectralDropout = None,
-    f_mining: shared.FMining = None,
-    spec_reg: shared.SpecReg = None,
+    upsample: frequency.Upsample = None,
+    downsample: frequency.Downsample = None,
+    wavelet: frequency.Wavelet = None,
+    spectral_d: frequency.SpectralD = None,
+    spectral_dropout: frequency.SpectralDropout = None,
+    f_mining: frequency.FMining = None,
+    spec_reg: frequency.SpecReg = None,
     metric: shared.MetricOption = None,
     features: shared.Features = None,
     licence: shared.Licence = None,
@@ -141,7 +143,7 @@ def sngan(
         "decay_kimg": kimg(decay, "--decay"), "d_steps": d_steps, "gamma": gamma, "lr": lr,
         "ema_kimg": ema_kimg, "latent_dim": latent_dim, "channel_max": channel_max,
         "metric": metric, "features": features, "dtype": dtype.value,
-        "labels": shared.labels_name(labels, label_column), "label_column": label_column,
+        "labels": classes.labels_name(labels, label_column), "label_column": label_column,
         "channels": channels, "spectral_d": spectral_d,
         "spectral_dropout": spectral_dropout, "f_mining": f_mining, "spec_reg": spec_reg,
         "upsample": upsample, "downsample": downsample, "wavelet": wavelet,
