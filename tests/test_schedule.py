@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from gantools.commands import train_biggan, train_growing, train_sngan
+from gantools.commands import train_biggan, train_pggan, train_sngan, train_stylegan
 from gantools.networks import pggan, pggan_discriminator
 from gantools.report import Usage
 from gantools.training import ablations, control, growing_presets, losses, schedule
@@ -318,7 +318,7 @@ def test_there_is_no_table(name: str, given: dict[str, Any], why: str) -> None:
 def test_every_preset_can_be_named_and_builds() -> None:
     """The choices of the command line are those there are; each makes a schedule and networks."""
     offered = {
-        "pggan": train_growing.PgganPreset, "stylegan": train_growing.StyleganPreset,
+        "pggan": train_pggan.Preset, "stylegan": train_stylegan.Preset,
         "sngan": train_sngan.Preset, "biggan": train_biggan.Preset,
     }  # fmt: skip
     for family, choices in offered.items():

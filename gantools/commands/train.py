@@ -12,7 +12,7 @@ from gantools import options, report
 from gantools.commands import _frequency_options as frequency
 from gantools.commands import _label_options as classes
 from gantools.commands import _train_options as shared
-from gantools.commands import train_alae, train_biggan, train_growing, train_sngan
+from gantools.commands import train_alae, train_biggan, train_pggan, train_sngan, train_stylegan
 
 app = typer.Typer(
     help="Train networks from pictures, and directions from labels.",
@@ -21,8 +21,8 @@ app = typer.Typer(
 )
 
 
-app.command("pggan")(train_growing.pggan)
-app.command("stylegan")(train_growing.stylegan)
+app.command("pggan")(train_pggan.pggan)
+app.command("stylegan")(train_stylegan.stylegan)
 app.command("sngan")(train_sngan.sngan)
 app.command("biggan")(train_biggan.biggan)
 app.command("alae")(train_alae.alae)

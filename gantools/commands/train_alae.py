@@ -8,7 +8,8 @@ import typer
 
 from gantools import options, report
 from gantools.commands import _train_options as shared
-from gantools.commands.train_growing import Asked, Growing, kimg, start
+from gantools.commands._growing_options import Growing
+from gantools.commands._train_start import Asked, kimg, start
 
 
 def alae(

@@ -11,7 +11,7 @@ from gantools import options, report
 from gantools.commands import _frequency_options as frequency
 from gantools.commands import _label_options as classes
 from gantools.commands import _train_options as shared
-from gantools.commands.train_growing import Asked, kimg, start
+from gantools.commands._train_start import Asked, kimg, start
 
 
 class Preset(StrEnum):
