@@ -34,10 +34,12 @@ from gantools.training import (
     presets,
     refusals,
     report_html,
+    rounds,
     run,
     snapshots,
     state,
 )
+from gantools.training.job import Job
 from gantools.training.loop import Trainer
 from gantools.training.order import Order
 from gantools.training.presets import TrainConfig
@@ -631,12 +633,12 @@ def test_best_snapshot_is_kept_s0_15(
 ) -> None:
     """best.safetensors is the snapshot with the smallest score, ties to the earliest."""
     scores = iter([5.0, 3.0, 3.0, 4.0])
-    monkeypatch.setattr(run, "measure", lambda *_: lambda _g, _lod: next(scores))
+    monkeypatch.setattr(rounds, "measure", lambda *_: lambda _g, _lod: next(scores))
     monkeypatch.setattr(refusals.features, "weights_of", lambda _: None)
     made = config(metric="kid", batch=32, hold_out=7)
     folder = tmp_path / "run"
     report.reset()
-    run.train(run.Job([str(faces)], folder, 4000, 1000, 2), made)
+    run.train(Job([str(faces)], folder, 4000, 1000, 2), made)
     best, second = folder / "best.safetensors", folder / "network-000002.safetensors"
     assert best.read_bytes() == second.read_bytes()
     saved = state.read(folder)
@@ -695,7 +697,7 @@ def test_report_is_self_contained(faces: Path, tmp_path: Path) -> None:
     """No link, script or picture outside the file; curves and grids inside."""
     folder = tmp_path / "a <run>"
     report.reset()
-    run.train(run.Job([str(faces)], folder, 3000, 1000, 2), config(batch=32))
+    run.train(Job([str(faces)], folder, 3000, 1000, 2), config(batch=32))
     page = (folder / "report.html").read_text()
     assert page.count('src="data:image/png;base64,') == 3
     assert not re.search(r"(?:src|href)=\"(?!data:)|<script|url\(|http", page)

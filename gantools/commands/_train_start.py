@@ -44,6 +44,7 @@ def start(
     total, every = shared.amounts(asked.images or "1", asked.snapshot)
 
     from gantools.training import growing_presets, run
+    from gantools.training.job import Job
 
     known = growing_presets.has_resolution(family, preset)
     size = shared.shape_of(resolution, asked.data, asked.crop, preset=known, family=family)
@@ -58,7 +59,7 @@ def start(
             f"--images {asked.images}: the learning rate is 0 from {longest:,} pictures on; a run "
             "is as long as --decay says"
         )
-    job = run.Job(
+    job = Job(
         asked.data, Path(asked.output), total, every, asked.workers, False, asked.net,
         asked.licence, framing, asked.labels, asked.label_column, asked.batch_gpu,
         asked.stream,

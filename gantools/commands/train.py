@@ -192,6 +192,7 @@ def stylegan2(
     framing = shared.framing_of(crop)
 
     from gantools.training import presets, run
+    from gantools.training.job import Job
 
     options.set_threads(threads)
     given = shared.wishes(given, device, net)
@@ -200,7 +201,7 @@ def stylegan2(
     config = presets.resolve(preset.value, size.pop("resolution", None), {**given, **size})
     if images is None:
         total = presets.total_images(preset.value)
-    job = run.Job(
+    job = Job(
         data, Path(output), total, every, workers, compile, net, licence, framing, labels,
         label_column, batch_gpu, stream,
     )  # fmt: skip

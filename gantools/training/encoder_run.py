@@ -29,7 +29,7 @@ from gantools.training.encoder_trainer import Trainer, Training, check_shares
 from gantools.training.folders import Interruption
 from gantools.training.memory import keep_memory
 from gantools.training.reader import Reader
-from gantools.training.run import STATE_SECONDS, TOGETHER, write_json
+from gantools.training.rounds import STATE_SECONDS, TOGETHER, write_json
 
 TICK = 100  # steps between two lines of log.jsonl
 HELD = 64  # pictures held out that are looked at
