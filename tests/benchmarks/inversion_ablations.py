@@ -2,7 +2,7 @@
 
     python tests/benchmarks/inversion_ablations.py areas [--net FILE] none=RUN at1=RUN at1+at2=RUN
         [--count 1500] [-o table.tsv]
-    python tests/benchmarks/inversion_ablations.py ssim PICTURES --init ENCODER [--net FILE]
+    python tests/benchmarks/inversion_ablations.py ssim PICTURES [--init ENCODER] [--net FILE]
         [--steps 1500 3500] [--count 500] [-o table.tsv]
 
 areas: encoders that were trained with `--tsa none`, `--area-weights 5,0` and `5,9` invert COUNT
@@ -87,13 +87,14 @@ def areas(args: argparse.Namespace, root: Path) -> Iterator[str]:
 def ssim(args: argparse.Namespace, root: Path) -> Iterator[str]:
     """Table V."""
     net = ["--net", args.net] if args.net else []
+    init = ["--init", args.init] if args.init else []
     real = real_pictures(args, root / "real")
     for steps in args.steps:
         for name, more in (("without", ["--ssim-weight", 0]), ("with", [])):
             latents, made = root / f"{name}-{steps}.tar", root / f"{name}-{steps}"
             gantools(
-                "project", real, *net, "--method", "dse-finetune", "--init", args.init,
-                "--align", "never", "-q", "--steps", steps, *more, "-o", latents,
+                "project", real, *net, *init, "--method", "dse-finetune", "--align", "never",
+                "-q", "--steps", steps, *more, "-o", latents,
             )  # fmt: skip
             gantools("generate", latents, *net, "-o", f"{made}/")
             yield line(args, (name, str(steps)), real, made)
