@@ -96,8 +96,8 @@ def project(args: argparse.Namespace, kind: str, folder: Path, method: str, out:
 
 def distance(args: argparse.Namespace, targets: Path, results: Path) -> tuple[str, float]:
     """Its name, and the mean between pictures of equal names at the network's size."""
-    network = open_network(args.net, discriminator=True)
     name = args.distance or default_perceptual(True)
+    network = open_network(args.net, discriminator=name == "discriminator")
     embed = embedding(name, network)
     found = []
     made = {one.key: one.data for one in source.samples([str(results)])}
