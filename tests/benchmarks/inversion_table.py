@@ -41,6 +41,7 @@ from gantools.inversion.project import to_tensor
 from gantools.io import image, sample, source
 from gantools.io.latent import Latent
 from gantools.networks.network import open_network
+from gantools.training import data
 
 COLUMNS = ("psnr", "ssim", "mse_e2", "lpips", "cosine")
 PAPER = {  # PSNR, SSIM, MSE in hundreds, LPIPS, cosine
@@ -94,6 +95,7 @@ def project(args: argparse.Namespace, kind: str, folder: Path, method: str, out:
     return time.perf_counter() - start
 
 
+@torch.no_grad()
 def distance(args: argparse.Namespace, targets: Path, results: Path) -> tuple[str, float]:
     """Its name, and the mean between pictures of equal names at the network's size."""
     name = args.distance or default_perceptual(True)
@@ -102,10 +104,11 @@ def distance(args: argparse.Namespace, targets: Path, results: Path) -> tuple[st
     found = []
     made = {one.key: one.data for one in source.samples([str(results)])}
     for one in source.samples([str(targets)], kinds=("image",)):
-        both = [image.decode(one.data), image.decode(made[one.key])]
-        true, said = to_tensor(both, network).split(1)
-        with torch.no_grad():
-            found.append(perceptual.distance(embed(true), embed(said)).item())
+        said = image.decode(made[one.key])
+        true = data.fit(image.decode(one.data), (said.shape[0], said.shape[1]), said.shape[2])
+        both = [true, said]
+        seen = [embed(x) for x in to_tensor(both, network).split(1)]
+        found.append(perceptual.distance(*seen).item())
     return name, float(np.mean(found))
 
 
