@@ -105,9 +105,8 @@ def distance(args: argparse.Namespace, targets: Path, results: Path) -> tuple[st
     made = {one.key: one.data for one in source.samples([str(results)])}
     for one in source.samples([str(targets)], kinds=("image",)):
         said = image.decode(made[one.key])
-        true = data.fit(image.decode(one.data), (said.shape[0], said.shape[1]), said.shape[2])
-        both = [true, said]
-        seen = [embed(x) for x in to_tensor(both, network).split(1)]
+        true = data.fit(image.decode(one.data), network.size).transpose(1, 2, 0)
+        seen = [embed(x) for x in to_tensor([true, said], network).split(1)]
         found.append(perceptual.distance(*seen).item())
     return name, float(np.mean(found))
 
