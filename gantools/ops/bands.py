@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 Border = Literal["zeros", "reflect"]
 LARGEST = 256  # pixels a side up to which a matrix is the faster one
@@ -46,6 +47,17 @@ def _band(
             matrix[:, -1 - beyond] += wide[:, reach + length - 1 + beyond]
     with torch.inference_mode(False):  # it is kept, and may meet gradients next
         return torch.from_numpy(matrix).to(device, dtype)
+
+
+def filtered(x: Tensor, taps: tuple[float, ...], border: Border) -> Tensor:
+    """x [N, C, H, W] by the taps along both axes, as `band` has the border; of any size."""
+    if fits(x):
+        return product(x, *(band(taps, n, border, x) for n in x.shape[2:]))
+    kernel = x.new_tensor(taps).expand(x.shape[1], 1, 1, len(taps))
+    mode = "constant" if border == "zeros" else border
+    x = functional.pad(x, [len(taps) // 2] * 4, mode=mode)
+    x = functional.conv2d(x, kernel, groups=x.shape[1])
+    return functional.conv2d(x, kernel.transpose(2, 3), groups=x.shape[1])
 
 
 def product(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from gantools.ops.bands import band, fits, product
+from gantools.ops.bands import band, filtered, fits, product
 
 TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
@@ -26,12 +25,7 @@ def laplacian(images: Tensor, count: int) -> list[Tensor]:
 
 def blurred(x: Tensor) -> Tensor:
     """x [N, C, H, W] by 1, 4, 6, 4, 1 over 16 along both axes."""
-    if fits(x):
-        return product(x, _matrix(x, 2), _matrix(x, 3))
-    kernel = x.new_tensor(TAPS).expand(x.shape[1], 1, 1, 5)
-    x = functional.pad(x, (2, 2, 2, 2), mode="reflect")
-    x = functional.conv2d(x, kernel, groups=x.shape[1])
-    return functional.conv2d(x, kernel.transpose(2, 3), groups=x.shape[1])
+    return filtered(x, TAPS, "reflect")
 
 
 def halved(x: Tensor) -> Tensor:

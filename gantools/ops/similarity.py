@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gantools.ops.bands import band, fits, product
+from gantools.ops.bands import filtered
 
 Rounding = Literal["round", "truncate"]
 
@@ -75,12 +75,8 @@ def ssim_gaussian(a: Tensor, b: Tensor, peak: float = 1.0) -> Tensor:
     range of 1: that is the default.
     """
 
-    def mean(x: Tensor) -> Tensor:  # the window is a product: rows, then columns
-        if fits(x):
-            return product(x, *(band(GAUSSIAN, n, "zeros", x) for n in x.shape[2:]))
-        g = x.new_tensor(GAUSSIAN).expand(x.shape[1], 1, 11)
-        x = functional.conv2d(x, g[:, :, None, :], padding=(0, 5), groups=x.shape[1])
-        return functional.conv2d(x, g[:, :, :, None], padding=(5, 0), groups=x.shape[1])
+    def mean(x: Tensor) -> Tensor:
+        return filtered(x, GAUSSIAN, "zeros")
 
     return _ssim(a, b, mean, peak, 1.0).flatten(1).mean(1)
 
