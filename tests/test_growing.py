@@ -348,12 +348,12 @@ def test_weights_that_are_not_equalised_are_he_s() -> None:
 def test_pixel_norm() -> None:
     """S1.5: the root mean square over channels is 1 in every pixel; float16 does not overflow."""
     x = torch.randn(2, 9, 4, 4)
-    torch.testing.assert_close(growing.pixel_norm(x).square().mean(dim=1), torch.ones(2, 4, 4))
+    torch.testing.assert_close(growing.feature_norm(x).square().mean(dim=1), torch.ones(2, 4, 4))
     large = (x * 3000).half()
-    found = growing.pixel_norm(large)
+    found = growing.feature_norm(large)
     assert found.dtype is torch.float16
-    torch.testing.assert_close(found.float(), growing.pixel_norm(x), atol=2e-3, rtol=2e-3)
-    assert torch.equal(growing.pixel_norm(torch.zeros(1, 4, 2, 2)), torch.zeros(1, 4, 2, 2))
+    torch.testing.assert_close(found.float(), growing.feature_norm(x), atol=2e-3, rtol=2e-3)
+    assert torch.equal(growing.feature_norm(torch.zeros(1, 4, 2, 2)), torch.zeros(1, 4, 2, 2))
 
 
 def test_z_is_on_the_hypersphere() -> None:
@@ -372,7 +372,7 @@ def test_stylegan_mapping() -> None:
     g, _ = tiny("stylegan")
     z = torch.randn(2, 7)
     torch.testing.assert_close(g.mapping(z * 7), g.mapping(z), rtol=1e-5, atol=1e-6)
-    x = growing.pixel_norm(z)
+    x = growing.feature_norm(z)
     for i in range(2):
         layer = g.mapping.get_submodule(f"fc{i}")
         gain = math.sqrt(2 / layer.weight.shape[1]) * 0.01

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gantools.ops import convolve, resample
 from gantools.ops.modulate import demodulation, modulated_conv
+from gantools.ops.pixel_norm import pixel_norm
 from gantools.ops.pixels import to_uint8
 
 
@@ -197,3 +198,24 @@ def test_pixels_of_a_picture() -> None:
     np.testing.assert_array_equal(to_uint8(every / 127.5 - 1)[0, :, :, 0], every[0, 0].numpy())
     ends = torch.tensor([-9.0, -1, 0, 1, 9]).view(1, 1, 1, 5)
     assert to_uint8(ends).ravel().tolist() == [0, 0, 128, 255, 255]
+
+
+def test_pixel_norm_is_differentiated_as_it_is_written() -> None:
+    """S1.5: first and second derivatives, also where eps counts."""
+
+    def written(x: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 0.3)
+
+    x = torch.randn(2, 5, 2, 3, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(2, 5, 2, 3, dtype=torch.float64)
+
+    def derivatives(y: Tensor) -> list[Tensor]:
+        (first,) = torch.autograd.grad((y * weights).sum(), x, create_graph=True)
+        return [y, first, *torch.autograd.grad(first.pow(3).sum(), x)]
+
+    found = pixel_norm(x, 0.3)
+    for own, wanted in zip(derivatives(found), derivatives(written(x)), strict=True):
+        torch.testing.assert_close(own, wanted)
+    with torch.no_grad():
+        assert torch.equal(pixel_norm(x, 0.3), found)
+    assert torch.autograd.gradgradcheck(lambda x: pixel_norm(x, 0.3), x)

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantools.networks import layers
 from gantools.networks.layers import SQRT2
+from gantools.ops.convolve import conv2d
+from gantools.ops.pixel_norm import pixel_norm
 from gantools.ops.resample import Upsampling, box_down, conv_box_down, nearest_up, up, up_conv
 
 
@@ -50,11 +51,9 @@ def shrunk(images: Tensor, size: tuple[int, int]) -> Tensor:
     return images if times == 1 else F.avg_pool2d(images, times)
 
 
-def pixel_norm(x: Tensor) -> Tensor:
-    """Every pixel's channels over their root mean square (S1.5); float16's eps is larger."""
-    if x.dtype.itemsize > 2:
-        return layers.normalize_2nd_moment(x)
-    return layers.normalize_2nd_moment(x.float(), eps=1e-4).to(x.dtype)
+def feature_norm(x: Tensor) -> Tensor:
+    """PixelNorm of features of any dtype (S1.5); of 16 bits' the eps is larger."""
+    return pixel_norm(x) if x.dtype.itemsize > 2 else pixel_norm(x.float(), eps=1e-4).to(x.dtype)
 
 
 def dtype_at(size: int, top: int, dtype: torch.dtype | None, full: torch.dtype) -> torch.dtype:
@@ -109,9 +108,9 @@ class Conv(Weight):
         pad = weight.shape[-1] // 2
         if self.mirrored and pad:
             x = up(x, self.resized) if self.resized and self.resized != "down" else x
-            return F.conv2d(F.pad(x, (pad,) * 4, mode="reflect"), weight, bias)
+            return conv2d(F.pad(x, (pad,) * 4, mode="reflect"), weight, bias)
         if not self.resized:
-            return F.conv2d(x, weight, bias, padding=pad)
+            return conv2d(x, weight, bias, padding=pad)
         y = conv_box_down(x, weight) if self.resized == "down" else up_conv(x, weight, self.resized)
         return y if bias is None else y + bias[:, None, None]
 

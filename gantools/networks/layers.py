@@ -108,11 +108,6 @@ class Conv(nn.Module):
         return y if self.clamp is None else y.clamp(-self.clamp * gain, self.clamp * gain)
 
 
-def normalize_2nd_moment(x: Tensor, eps: float = 1e-8) -> Tensor:
-    """x · rsqrt(mean(x²) + eps) over the second dimension."""
-    return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + eps)
-
-
 def groups_of(n: int, group: int) -> int:
     """How many groups the minibatch stddev makes of n samples: ceil(n / group), 0: one of all."""
     return math.ceil(n / (group or n))

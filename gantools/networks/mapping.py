@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantools.networks.layers import Dense, normalize_2nd_moment
+from gantools.networks.layers import Dense
+from gantools.ops.pixel_norm import pixel_norm
 
 
 class MappingConfig(Protocol):
@@ -66,12 +67,12 @@ class Mapping(nn.Module):
 
     def _input(self, z: Tensor, label: Tensor | None) -> Tensor:
         if not self.cfg.c_dim:
-            return normalize_2nd_moment(z)
+            return pixel_norm(z)
         if label is None:
             raise ValueError("a conditional network needs a label")
         if self.cfg.label_mode == "concat":  # one joint normalisation, no runtime gain
-            return normalize_2nd_moment(torch.cat([z, F.linear(label, self.embed.weight)], dim=1))
-        return torch.cat([normalize_2nd_moment(z), normalize_2nd_moment(self.embed(label))], dim=1)
+            return pixel_norm(torch.cat([z, F.linear(label, self.embed.weight)], dim=1))
+        return torch.cat([pixel_norm(z), pixel_norm(self.embed(label))], dim=1)
 
 
 def truncate(ws: Tensor, w_avg: Tensor, psi: float, cutoff: int | None = None) -> Tensor:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gantools.networks.batch_norm import BatchNorm
-from gantools.networks.growing import Conv, Weight, dtype_at, fade, pixel_norm, steps_down
+from gantools.networks.growing import Conv, Weight, dtype_at, fade, feature_norm, steps_down
 from gantools.networks.layers import SQRT2, entries
 from gantools.networks.sizes import SQUARE, Doubling
 from gantools.ops.haar import bands_up, iwt
@@ -68,7 +68,7 @@ def _finished(x: Tensor, cfg: GeneratorConfig, norm: BatchNorm | None) -> Tensor
     """What follows a convolution: (BatchNorm), activation, (PixelNorm)."""
     x = x if norm is None else norm(x)
     x = F.relu(x) if cfg.activation == "relu" else F.leaky_relu(x, 0.2)
-    return pixel_norm(x) if cfg.norm == "pixel" else x
+    return feature_norm(x) if cfg.norm == "pixel" else x
 
 
 class Start(Weight):
@@ -182,7 +182,7 @@ class Generator(nn.Module):
         return self._batch(z, dtype, lod)
 
     def _batch(self, z: Tensor, dtype: torch.dtype | None, lod: float) -> Tensor:
-        z = pixel_norm(z) if self.cfg.latent_norm else z
+        z = feature_norm(z) if self.cfg.latent_norm else z
         down, share = steps_down(lod, len(self.cfg.widths) if self.cfg.growing else 1)
         sizes = self.cfg.resolutions[: len(self.cfg.widths) - down]
         x, before = z, z

@@ -9,10 +9,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from gantools.networks.layers import Conv, Dense, MinibatchStddev, entries, normalize_2nd_moment
+from gantools.networks.layers import Conv, Dense, MinibatchStddev, entries
 from gantools.networks.sizes import SQUARE, Doubling
 from gantools.networks.stylegan2 import Architecture
 from gantools.ops.haar import bands_down, dwt
+from gantools.ops.pixel_norm import pixel_norm
 from gantools.ops.resample import box_down, downsample, fir_kernel
 
 
@@ -116,7 +117,7 @@ class LabelMapping(nn.Module):
         self.layers = cfg.mapping_layers
 
     def forward(self, label: Tensor) -> Tensor:
-        x = normalize_2nd_moment(self.embed(label))
+        x = pixel_norm(self.embed(label))
         for i in range(self.layers):
             x = getattr(self, f"fc{i}")(x)
         return x

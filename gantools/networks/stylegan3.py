@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantools.networks.layers import SQRT2, Dense, entries, normalize_2nd_moment
+from gantools.networks.layers import SQRT2, Dense, entries
 from gantools.networks.mapping import truncate
 from gantools.ops.filtered_lrelu import design_lowpass, filtered_lrelu
+from gantools.ops.pixel_norm import pixel_norm
 
 EPS = 1e-8
 
@@ -146,11 +147,11 @@ class Mapping(nn.Module):
 
     def styles(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """w [N, w_dim], one per sample, not truncated."""
-        x = normalize_2nd_moment(z)
+        x = pixel_norm(z)
         if self.cfg.c_dim:
             if label is None:
                 raise ValueError("a conditional network needs a label")
-            x = torch.cat([x, normalize_2nd_moment(self.embed(label))], dim=1)
+            x = torch.cat([x, pixel_norm(self.embed(label))], dim=1)
         for i in range(self.cfg.mapping_layers):
             x = self.get_submodule(f"fc{i}")(x)
         return x

@@ -23,6 +23,7 @@ from gantools.networks.spectral_discriminator import (
     fourier_map,
     mlp,
 )
+from gantools.ops.convolve import inputs_only
 from gantools.ops.haar import dwt, iwt
 from gantools.ops.resample import Downsampling
 from gantools.ops.spectrum import bins
@@ -253,7 +254,8 @@ class DiscriminatorBed:
         loss, extra = self._loss_d(own, fake)
         step_by(self.d_adam, loss + penalty + extra)
         judged = self._mined(self.critic(learned), self.critic.score(learned))
-        step_by(self.t_adam, F.softplus(-judged).mean())
+        with inputs_only():  # D's weights learn nothing here
+            step_by(self.t_adam, F.softplus(-judged).mean())
         with torch.no_grad():
             self.ema.pictures.lerp_(learned, 1 - EMA)
             size = torch.cat([own, fake]).detach().abs().mean()
