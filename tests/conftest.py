@@ -114,7 +114,8 @@ def make_network(
 
     from gantools.io.network import Checkpoint, save
     from gantools.networks.network import numbers
-    from gantools.networks.stylegan2 import Generator, GeneratorConfig
+    from gantools.networks.stylegan2 import Generator
+    from gantools.networks.stylegan2_config import GeneratorConfig
     from gantools.networks.stylegan2_discriminator import Discriminator, DiscriminatorConfig
 
     torch.manual_seed(seed)

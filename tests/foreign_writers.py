@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gantools.io.pickles import Global, Record
+from gantools.io.inert import Global, Record
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from gantools.inversion import encoder_files
 from gantools.inversion.dse import DseConfig, DseEncoder
 from gantools.inversion.dse_blocks import Dense, rates
 from gantools.io import encoder as files
-from gantools.networks import biggan, pggan, stylegan2
+from gantools.networks import biggan, pggan, stylegan2, stylegan2_config
 from gantools.networks.network import Network
 from gantools.report import Usage
 
@@ -80,7 +80,7 @@ def test_s4_8_parameters(side: int, used: int) -> None:
     """As derived in the row; the channels at the picture's size are 16, 32 and 64."""
     count = side.bit_length() - 2
     with torch.device("meta"):
-        g = stylegan2.Generator(stylegan2.GeneratorConfig(side, (512,) * count))
+        g = stylegan2.Generator(stylegan2_config.GeneratorConfig(side, (512,) * count))
         network = Network("n", "a" * 64, "stylegan2", g, None)
         config = DseConfig.of(network)
         encoder = DseEncoder(config, {})
@@ -91,7 +91,7 @@ def test_s4_8_parameters(side: int, used: int) -> None:
 
 def small(resolution: int = 32) -> Network:
     """An untrained StyleGAN2 of 8 channels."""
-    cfg = stylegan2.GeneratorConfig(resolution, (8,) * (resolution.bit_length() - 2), 8, 8)
+    cfg = stylegan2_config.GeneratorConfig(resolution, (8,) * (resolution.bit_length() - 2), 8, 8)
     return Network("n", "a" * 64, "stylegan2", stylegan2.Generator(cfg).eval(), None)
 
 
@@ -206,7 +206,7 @@ def test_s4_11_rates_are_the_deviations_of_the_weights() -> None:
     [({"fnz": 1}, "starts from sampled features"), ({}, "is a sngan network")],
 )
 def test_networks_without_such_an_encoder(change: dict[str, int], why: str) -> None:
-    cfg = stylegan2.GeneratorConfig(16, (8,) * 3, 8, 8, **change)
+    cfg = stylegan2_config.GeneratorConfig(16, (8,) * 3, 8, 8, **change)
     family = "stylegan2" if change else "sngan"
     network = Network("n", "a" * 64, family, stylegan2.Generator(cfg), None)
     with pytest.raises(Usage, match=why):

@@ -16,8 +16,9 @@ from gantools.io import encoder as files
 from gantools.io import network as networks
 from gantools.io import tensorfile, weights
 from gantools.networks.network import Network, open_network
-from gantools.networks.stylegan2 import Generator, GeneratorConfig
+from gantools.networks.stylegan2 import Generator
 from gantools.networks.stylegan2_blocks import table
+from gantools.networks.stylegan2_config import GeneratorConfig
 from gantools.report import Usage
 
 

@@ -32,7 +32,7 @@ from gantools.io.space import with_noise, without_noise
 from gantools.latents.render import images
 from gantools.latents.source import NetworkSource
 from gantools.latents.spaces import convert
-from gantools.networks import stylegan2
+from gantools.networks import stylegan2, stylegan2_config
 from gantools.networks.network import Network, numbers, open_network
 from gantools.ops.pixels import to_uint8
 from gantools.ops.quantiles import Distribution
@@ -432,7 +432,7 @@ def test_starts_of_other_spaces(
 def fnz(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A 16x16 network that starts from sampled features at block 3."""
     torch.manual_seed(5)
-    cfg = stylegan2.GeneratorConfig(
+    cfg = stylegan2_config.GeneratorConfig(
         16, (8, 8, 8), z_dim=8, w_dim=8, mapping_layers=2, fnz=3, noise_blur=2.0
     )
     tensors = {f"g_ema.{n}": t for n, t in numbers(stylegan2.Generator(cfg)).items()}

@@ -18,7 +18,8 @@ from gantools.latents import pictures, sampled, spaces
 from gantools.latents.source import NetworkSource
 from gantools.networks import stylegan2_blocks as blocks
 from gantools.networks.network import Network, open_network
-from gantools.networks.stylegan2 import Generator, GeneratorConfig
+from gantools.networks.stylegan2 import Generator
+from gantools.networks.stylegan2_config import GeneratorConfig
 from gantools.report import SampleError, Usage
 
 Run = Callable[..., Result]

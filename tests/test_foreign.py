@@ -24,7 +24,7 @@ from foreign_writers import (
 from safetensors.numpy import load_file
 
 from gantools.io import foreign, network, pickles, stylegan2, tensorfile
-from gantools.io.pickles import Budget
+from gantools.io.inert import Budget
 from gantools.report import Usage
 
 # name, widths, architecture, conv_clamp, fp16 resolutions, mapping layers, torgb_all, has d
@@ -153,7 +153,7 @@ def test_rosinality_training_checkpoint(fixtures: Path, tmp_path: Path) -> None:
 
 def _mapping(found: network.Checkpoint) -> Any:
     from gantools.networks.mapping import Mapping
-    from gantools.networks.stylegan2 import GeneratorConfig
+    from gantools.networks.stylegan2_config import GeneratorConfig
 
     mapping = Mapping(GeneratorConfig.from_dict(found.config["g"]))
     tensors = found.part("g_ema")
@@ -265,7 +265,8 @@ def test_every_architecture_from_our_own_networks(
     architecture: Any, c_dim: int, tmp_path: Path
 ) -> None:
     """formats.md 2a: the stream is made by this test from our networks; all comes back."""
-    from gantools.networks.stylegan2 import Generator, GeneratorConfig
+    from gantools.networks.stylegan2 import Generator
+    from gantools.networks.stylegan2_config import GeneratorConfig
     from gantools.networks.stylegan2_discriminator import Discriminator, DiscriminatorConfig
 
     g_cfg = GeneratorConfig(

@@ -21,7 +21,7 @@ from gantools.io import network as files
 from gantools.io.describe import parameters
 from gantools.networks import growing, pggan, pggan_discriminator, stylegan
 from gantools.networks.network import Network, build, fill, generator, numbers
-from gantools.networks.stylegan2 import widths
+from gantools.networks.stylegan2_config import widths
 from gantools.ops.resample import nearest_up
 
 # atol of the fixtures' README: max(5e-5, 8 x the references' own rounding differences)

@@ -13,8 +13,8 @@ import torch
 from foreign_writers import python2
 
 from gantools.io import foreign, image, network, pickles, tensorflow_growing
+from gantools.io.inert import Budget, Malformed
 from gantools.io.latent import Latent
-from gantools.io.pickles import Budget, Malformed
 from gantools.io.tensorflow_network import Network
 from gantools.networks import pggan, pggan_discriminator, stylegan
 from gantools.networks.network import build, numbers

@@ -24,7 +24,7 @@ from foreign_writers import PERSISTENT, Called, dumped, nvidia, pretended, style
 
 from gantools.io import foreign, network, pickles, tensorfile, torchfile
 from gantools.io.arrays import Arrays, Storage
-from gantools.io.pickles import Budget, Global, Malformed, Record
+from gantools.io.inert import Budget, Global, Malformed, Record
 from gantools.report import Usage
 
 FIXTURES = Path(__file__).parent / "fixtures" / "malicious"
@@ -136,7 +136,7 @@ def test_calls_become_records(stream: bytes) -> None:
     """formats.md 7.2: nothing is looked up, whatever the name; the rest of the file is read."""
     value, end = pickles.load(memoryview(b"(" + stream + b"I7\nt."), Budget.of(1000))
     assert value[1] == 7
-    assert type(value[0]).__module__ == "gantools.io.pickles"
+    assert type(value[0]).__module__ == "gantools.io.inert"
     assert end == len(stream) + 6
 
 

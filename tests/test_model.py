@@ -43,7 +43,8 @@ def test_info_of_a_foreign_file(gt: Run, fixtures: Path) -> None:
 
 def test_info_counts_trained_numbers(gt: Run, tiny_network: Path) -> None:
     """Parameters are those that torch counts; noise maps and averages are not among them."""
-    from gantools.networks.stylegan2 import Generator, GeneratorConfig
+    from gantools.networks.stylegan2 import Generator
+    from gantools.networks.stylegan2_config import GeneratorConfig
 
     said = json.loads(gt("model", "info", tiny_network, "--json").text)
     g = Generator(GeneratorConfig.from_dict(network.load(tiny_network).config["g"]))

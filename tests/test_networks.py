@@ -17,7 +17,8 @@ from torch import Tensor
 
 from gantools.io import network as files
 from gantools.networks.network import build, generator, numbers
-from gantools.networks.stylegan2 import Generator, GeneratorConfig, widths
+from gantools.networks.stylegan2 import Generator
+from gantools.networks.stylegan2_config import GeneratorConfig, widths
 from gantools.networks.stylegan2_discriminator import Discriminator, DiscriminatorConfig
 
 # atol of the fixtures' README: max(5e-5, 8 x the references' own rounding differences)

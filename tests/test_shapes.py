@@ -20,6 +20,7 @@ from gantools.networks import (
     sngan_discriminator,
     stylegan,
     stylegan2,
+    stylegan2_config,
     stylegan2_discriminator,
 )
 from gantools.networks.growing import crossfade, shrunk
@@ -42,7 +43,7 @@ def tiny(family: str, block: tuple[int, int] = BLOCK, **more: Any) -> tuple[Any,
         return sngan.Generator(g), sngan_discriminator.Discriminator(d)
     if family == "stylegan2":
         made: Any = stylegan2.Generator(
-            stylegan2.GeneratorConfig(
+            stylegan2_config.GeneratorConfig(
                 *square, z_dim=7, w_dim=6, mapping_layers=2, first_block=block, **more
             )
         )

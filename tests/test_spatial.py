@@ -14,7 +14,8 @@ from torch import Tensor
 
 from gantools.io.space import scaled
 from gantools.networks import stylegan2_blocks as blocks
-from gantools.networks.stylegan2 import Generator, GeneratorConfig, widths
+from gantools.networks.stylegan2 import Generator
+from gantools.networks.stylegan2_config import GeneratorConfig, widths
 from gantools.ops import resample
 from gantools.ops.modulate import demodulation, modulated_conv
 

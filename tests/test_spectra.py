@@ -21,7 +21,7 @@ def picture_folder(
     path: Path, count: int, scale: float = 40, size: tuple[int, int] = (24, 24)
 ) -> Path:
     """Noise around grey, `scale` levels wide."""
-    path.mkdir()
+    path.mkdir(parents=True)
     generator = np.random.default_rng(0)
     for i in range(count):
         x = 128 + scale * generator.standard_normal((*size, 3))
@@ -107,6 +107,9 @@ def test_compare_s3_3(gt: Callable, tmp_path: Path, tiny_network: Path) -> None:
     lines = gt("spectrum", "compare", real, real).text.splitlines()
     assert lines[0].split("\t") == ["bin", "frequency", "real", "real (2)", "real (2) error"]
     assert {line.split("\t")[4] for line in lines[1:18]} == {"0.0"}
+    other = picture_folder(tmp_path / "other" / "half", 8)
+    heads = gt("spectrum", "compare", real, half, other, half).text.split("\n")[0].split("\t")
+    assert heads[3::2] == [f"{tmp_path.name}/half", "other/half", f"{tmp_path.name}/half (2)"]
     generated = tmp_path / "g"
     net = ("--net", tiny_network)
     assert gt("spectrum", "profile", *net, "--num", 5, "-o", tmp_path / "n.json").code == 0

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gantools.networks.stylegan2 import Generator, GeneratorConfig
+from gantools.networks.stylegan2 import Generator
+from gantools.networks.stylegan2_config import GeneratorConfig
 from gantools.ops import styled
 from gantools.ops.styled import styled_conv, styled_rgb
 

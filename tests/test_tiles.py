@@ -17,8 +17,9 @@ from gantools.io.space import scaled
 from gantools.latents import pictures, spatial
 from gantools.networks import stylegan2_tiles as tiles
 from gantools.networks.network import open_network
-from gantools.networks.stylegan2 import Generator, GeneratorConfig
+from gantools.networks.stylegan2 import Generator
 from gantools.networks.stylegan2_blocks import State, picture_from
+from gantools.networks.stylegan2_config import GeneratorConfig
 from gantools.ops.blurred_noise import blurred_noise
 
 Run = Callable[..., Result]

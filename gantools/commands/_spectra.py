@@ -63,11 +63,12 @@ Num = Annotated[
 
 @dataclass
 class Measured:
-    """The spectrum of one set, what it is called, and its story."""
+    """The spectrum of one set, what it is called, its story, and its operand's folder."""
 
     name: str
     spectrum: Spectrum
     story: dict[str, Any]
+    folder: str = ""
 
 
 def drawn(
@@ -127,14 +128,16 @@ def measured(operand: str | None, asked: _sources.Drawn, average: Average) -> Me
     None is the network of --net. Usage where nothing could be measured.
     """
     given, (operand, asked) = operand, network_of(operand, asked)
+    folder = "" if given in (None, "-") else Path(str(given)).resolve().parent.name
     before = None if operand in (None, "-") else earlier(Path(str(operand)))
     if before is not None:
-        return before
+        return replace(before, folder=folder)
     name, profile, story = profiled(operand, asked)
     if given is not None and operand is None and Path(given).is_dir():
         name = Path(given).resolve().name  # a run's, where all networks are called best
     found = profile.spectrum(average.value)
-    return Measured(name, found, {**story, "count": found.count, "size": size_name(found.size)})
+    story = {**story, "count": found.count, "size": size_name(found.size)}
+    return Measured(name, found, story, folder)
 
 
 def comparable_sets(
@@ -189,12 +192,16 @@ def protocol(average: str) -> dict[str, Any]:
 
 
 def unique(sets: Sequence[Measured]) -> dict[str, Spectrum]:
-    """Spectra by their sets' names, a number added to what is there twice."""
+    """Spectra by their sets' names; equal ones with their folders where that tells, or a number."""
+    folders: dict[str, set[str]] = {}
+    for one in sets:
+        folders.setdefault(one.name, set()).add(one.folder)
     found: dict[str, Spectrum] = {}
     for one in sets:
-        name, i = one.name, 2
+        own = f"{one.folder}/{one.name}".lstrip("/") if len(folders[one.name]) > 1 else one.name
+        name, i = own, 2
         while name in found:
-            name, i = f"{one.name} ({i})", i + 1
+            name, i = f"{own} ({i})", i + 1
         found[name] = one.spectrum
     return found
 

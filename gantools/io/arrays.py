@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gantools.io.pickles import Global, Malformed, Pair, Record
+from gantools.io.inert import Global, Malformed, Pair, Record
 
 _PARAMETERS: frozenset[Pair] = frozenset(
     {("torch._utils", "_rebuild_parameter"), ("torch._utils", "_rebuild_parameter_with_state")}

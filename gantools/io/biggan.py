@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gantools.io.pickles import Malformed
+from gantools.io.inert import Malformed
 from gantools.io.stylegan2 import Shapes, Tensors
 
 Config = Mapping[str, Any]

@@ -148,7 +148,7 @@ def _numpy(data: bytes) -> np.ndarray:
 def _torch(data: bytes, stem: str) -> dict[str, Direction]:
     from gantools.io import torchfile
     from gantools.io.arrays import Arrays
-    from gantools.io.pickles import Budget
+    from gantools.io.inert import Budget
 
     view, budget = memoryview(data), Budget.of(len(data))
     opened = torchfile.archive if data.startswith(b"PK") else torchfile.legacy

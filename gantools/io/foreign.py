@@ -28,8 +28,8 @@ from gantools.io import (
 )
 from gantools.io.arrays import Arrays
 from gantools.io.encoder import EncoderFile
+from gantools.io.inert import Budget, Malformed
 from gantools.io.network import FOLDERS, Checkpoint, identity
-from gantools.io.pickles import Budget, Malformed
 from gantools.report import Usage
 
 _HEAD = 64

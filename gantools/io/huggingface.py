@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from gantools.io import biggan, stylegan2
+from gantools.io.inert import Malformed
 from gantools.io.network import Checkpoint
-from gantools.io.pickles import Malformed
 from gantools.io.stylegan2 import Tensors
 
 CONFIG = "config.json"

@@ -16,8 +16,8 @@ import numpy as np
 
 from gantools.io import stylegan2, stylegan3
 from gantools.io.arrays import Arrays, is_array, number
+from gantools.io.inert import Malformed, Pair, Record, short
 from gantools.io.network import Checkpoint
-from gantools.io.pickles import Malformed, Pair, Record, short
 from gantools.io.stylegan2 import Tensors
 
 _PERSISTENT: Pair = ("torch_utils.persistence", "_reconstruct_persistent_obj")

@@ -15,8 +15,8 @@ import numpy as np
 from gantools.io import rosinality
 from gantools.io.arrays import Arrays, is_array
 from gantools.io.encoder import EncoderFile
+from gantools.io.inert import Malformed
 from gantools.io.network import Checkpoint
-from gantools.io.pickles import Malformed
 
 KIND = "GradualStyleEncoder"  # what the repository calls the encoder of the paper
 SEEN = 256  # pixels that it was made for

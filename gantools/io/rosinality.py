@@ -10,8 +10,8 @@ import numpy as np
 
 from gantools.io import stylegan2
 from gantools.io.arrays import Arrays, is_array
+from gantools.io.inert import Malformed
 from gantools.io.network import Checkpoint
-from gantools.io.pickles import Malformed
 from gantools.io.stylegan2 import Tensors
 
 _MODULATED = {

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gantools.io.pickles import Malformed
+from gantools.io.inert import Malformed
 
 Tensors = dict[str, np.ndarray]
 Shapes = Iterator[tuple[str, tuple[int, ...]]]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from gantools.io.pickles import Malformed
+from gantools.io.inert import Malformed
 from gantools.io.stylegan2 import Shapes, Tensors
 
 # Filters of a layer; those that would do nothing are absent.

@@ -10,8 +10,8 @@ from typing import Any
 
 from gantools.io import tensorflow_growing, tensorflow_stylegan2
 from gantools.io.arrays import Arrays
+from gantools.io.inert import Malformed
 from gantools.io.network import Checkpoint
-from gantools.io.pickles import Malformed
 from gantools.io.stylegan2 import Tensors
 from gantools.io.tensorflow_network import Network, is_network
 

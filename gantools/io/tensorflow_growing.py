@@ -10,7 +10,7 @@ import numpy as np
 
 from gantools.io import growing
 from gantools.io.growing import shape
-from gantools.io.pickles import Malformed, short
+from gantools.io.inert import Malformed, short
 from gantools.io.stylegan2 import Tensors, checked
 from gantools.io.tensorflow_network import Network, kernel, one, size_of
 

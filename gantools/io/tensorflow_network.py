@@ -10,7 +10,7 @@ import numpy as np
 
 from gantools.io import stylegan2
 from gantools.io.arrays import Arrays, number
-from gantools.io.pickles import Malformed, Record, short
+from gantools.io.inert import Malformed, Record, short
 from gantools.io.stylegan2 import Tensors
 
 _DEEPEST = 4

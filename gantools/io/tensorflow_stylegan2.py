@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gantools.io import stylegan2
-from gantools.io.pickles import Malformed
+from gantools.io.inert import Malformed
 from gantools.io.stylegan2 import Tensors
 from gantools.io.tensorflow_network import Network, kernel, one, size_of
 

@@ -7,7 +7,8 @@ import struct
 from typing import Any
 
 from gantools.io.arrays import Storage, raw_bytes, storage_kind
-from gantools.io.pickles import Budget, Malformed, Persistent, Record, load, short
+from gantools.io.inert import Budget, Malformed, Persistent, Record, short
+from gantools.io.pickles import load
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."

@@ -23,6 +23,7 @@ from gantools.networks import (
     sngan_discriminator,
     stylegan,
     stylegan2,
+    stylegan2_config,
     stylegan2_discriminator,
     stylegan2_latents,
     stylegan3,
@@ -218,7 +219,7 @@ def new_generator(family: str, config: Mapping[str, Any]) -> nn.Module:
     """A family's generator as it is drawn; Usage for a family that this version does not know."""
     values = dict(config)
     if family == "stylegan2":
-        return stylegan2.Generator(stylegan2.GeneratorConfig.from_dict(values))
+        return stylegan2.Generator(stylegan2_config.GeneratorConfig.from_dict(values))
     if family == "stylegan3":
         return stylegan3.Generator(stylegan3.GeneratorConfig.from_dict(values))
     if family == "stylegan":

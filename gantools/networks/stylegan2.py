@@ -9,199 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gantools.io.space import level
-from gantools.networks.layers import SQRT2, Dense, entries
 from gantools.networks.mapping import Mapping
-from gantools.networks.sizes import SQUARE, Doubling
+from gantools.networks.stylegan2_config import GeneratorConfig
+from gantools.networks.stylegan2_layers import Skip, SynthesisLayer, ToRGB
 from gantools.ops.blurred_noise import blurred_noise
-from gantools.ops.convolve import conv2d
 from gantools.ops.haar import bands_up, iwt
-from gantools.ops.modulate import modulated_conv
-from gantools.ops.resample import conv_up, fir_kernel, nearest_up, upsample
-from gantools.ops.styled import rendering, styled_conv, styled_rgb
+from gantools.ops.resample import fir_kernel, nearest_up, upsample
+from gantools.ops.styled import rendering
 from gantools.report import Usage
 
-Architecture = Literal["skip", "resnet", "orig", "wavelet"]
 Noise = Literal["const", "none"] | Sequence[Tensor | None]
-MOST_BLUR = 2  # sigma_max of sampled features, in sides of a map: beyond, every map is one number
-
-
-@dataclass(frozen=True)
-class GeneratorConfig(Doubling):
-    """Everything that rebuilds a generator; it stands in the network file."""
-
-    resolution: int
-    widths: tuple[int, ...]  # channels at 4, 8, 16, …, resolution
-    z_dim: int = 512
-    w_dim: int = 512
-    c_dim: int = 0  # classes; 0 is unconditional
-    img_channels: int = 3
-    mapping_layers: int = 8
-    mapping_lr_mult: float = 0.01
-    label_mode: Literal["embed", "concat"] = "embed"  # concat: TensorFlow StyleGAN2 (version 4)
-    architecture: Architecture = "skip"
-    conv_clamp: float | None = None
-    num_fp16_res: int = 0  # how many of the upper resolutions were trained in half precision
-    resample_filter: tuple[float, ...] = (1, 3, 3, 1)
-    torgb_all: bool = False  # orig: a ToRGB at every resolution (growing, StyleGAN2 configs A-D)
-    first_block: tuple[int, int] = SQUARE  # its height and width; doubled from block to block
-    fnz: int = 0  # i of FNZ_i: starts at this block (1-based), from sampled features; 0: a constant
-    noise_blur: float = 0.0  # of these: sigma_max in cells (S2.21); 0 is N(0, I)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
-        """The configuration of a network file; unknown entries are an error."""
-        cfg = cls(**entries(cls, values))
-        if cfg.fnz not in range(cfg.num_ws + 1) or (cfg.fnz and cfg.architecture != "skip"):
-            raise ValueError(f"fnz is {cfg.fnz} in {cfg.num_ws} blocks of {cfg.architecture}")
-        if not 0 <= cfg.noise_blur <= MOST_BLUR * max(cfg.size):
-            raise ValueError(f"noise_blur is {cfg.noise_blur}")
-        return cfg
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it is stored: JSON types only."""
-        return asdict(self)
-
-    @property
-    def wavelet(self) -> bool:
-        """Whether its ToRGB make wavelet coefficients."""
-        return self.architecture == "wavelet"
-
-    @property
-    def num_ws(self) -> int:
-        """L, the number of style vectors: 2 log2(resolution) - 2, with wavelets two fewer."""
-        return 2 * len(self.widths)
-
-    @property
-    def first(self) -> int:
-        """The first block that it has, 1-based (S2.0): 1, or i of FNZ_i."""
-        return max(self.fnz, 1)
-
-    @property
-    def features(self) -> tuple[int, int, int]:
-        """(channels, height, width) of what its first block takes."""
-        return (self.widths[level(self.first)], *self.sizes[level(self.first)])
-
-
-def widths(resolution: int, channel_base: int = 32768, channel_max: int = 512) -> tuple[int, ...]:
-    """min(channel_base / r, channel_max) for r = 4, 8, …, resolution (S2.0)."""
-    return tuple(
-        min(channel_base // 2**i, channel_max) for i in range(2, int(math.log2(resolution)) + 1)
-    )
-
-
-def over_channels(dense: Dense, w: Tensor) -> Tensor:
-    """A layer on w [N, I] -> [N, O]; on a map [N, I, h, w] the same in every cell (S2.3)."""
-    return dense(w) if w.ndim == 2 else dense(w.movedim(1, -1)).movedim(-1, 1)  # type: ignore[no-any-return]
-
-
-class SynthesisLayer(nn.Module):
-    """Modulated 3x3 convolution, noise, bias, leaky ReLU: [N, I, H, W] -> [N, O, H, W], or 2H."""
-
-    noise_const: Tensor
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        cfg: GeneratorConfig,
-        size: tuple[int, int],
-        *,
-        up: bool,
-    ) -> None:
-        super().__init__()
-        self.affine = Dense(cfg.w_dim, in_channels, bias_init=1)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
-        self.noise_strength = nn.Parameter(torch.zeros([]))
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-        self.register_buffer("noise_const", torch.randn(size))
-        self.up = up
-        self.clamp = cfg.conv_clamp
-
-    def forward(
-        self,
-        x: Tensor,
-        w: Tensor,
-        noise: Tensor | None,
-        kernel: Tensor,
-        gain: float = 1.0,
-        *,
-        taps: bool = False,
-    ) -> Tensor:
-        """w [N, w_dim], or a map [N, w_dim, h, w] of x's size, whose `taps` is as in ops.modulate.
-
-        noise [1 or N, 1, H, W] at the output's size, or None.
-        """
-        if noise is not None:
-            noise = noise * self.noise_strength
-        limit = None if self.clamp is None else self.clamp * gain
-        gain = SQRT2 * gain
-        styles = over_channels(self.affine, w)
-        if rendering(x) and styles.ndim == 2:
-            up = kernel if self.up else None
-            return styled_conv(
-                x, self.weight, styles, self.bias,
-                noise=noise, up_filter=up, gain=gain, clamp=limit,
-            )  # fmt: skip
-        # √2·gain·lrelu(a) = lrelu(√2·gain·a): the gain is folded into demodulation, noise and bias.
-        y = modulated_conv(
-            x, self.weight, styles, self._conv(kernel),
-            gain=gain, bias=self.bias * gain, taps=taps,
-        )  # fmt: skip
-        if noise is not None:
-            y.add_((noise * gain).to(y.dtype))
-        F.leaky_relu_(y, 0.2)
-        return y if limit is None else y.clamp(-limit, limit)
-
-    def _conv(self, kernel: Tensor) -> Any:
-        if self.up:
-            return lambda x, weight: conv_up(x, weight, kernel)
-        return lambda x, weight: conv2d(x, weight, padding=1)
-
-
-class ToRGB(nn.Module):
-    """Modulated 1x1 convolution without demodulation: x [N, C, H, W] -> [N, 3, H, W]."""
-
-    def __init__(self, in_channels: int, cfg: GeneratorConfig) -> None:
-        super().__init__()
-        self.affine = Dense(cfg.w_dim, in_channels, bias_init=1)
-        channels = cfg.img_channels * (4 if cfg.wavelet else 1)
-        self.weight = nn.Parameter(torch.randn(channels, in_channels, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.clamp = cfg.conv_clamp
-
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """w [N, w_dim], or a map [N, w_dim, H, W]."""
-        styles = over_channels(self.affine, w) / math.sqrt(self.weight.shape[1])
-        if rendering(x) and len(x) == 1 and styles.ndim == 2:
-            return styled_rgb(x, self.weight, styles, self.bias, clamp=self.clamp)
-        bias = self.bias.to(x.dtype)
-        y = modulated_conv(
-            x, self.weight, styles, lambda x, w: conv2d(x, w, bias), demodulate=False
-        )
-        if self.clamp is not None:
-            y = y.clamp(-self.clamp, self.clamp)
-        return y.float() if y.dtype != torch.float64 else y
-
-
-class Skip(nn.Module):
-    """The residual path of architecture resnet: 1x1 convolution with upsampling, no bias."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
-
-    def forward(self, x: Tensor, kernel: Tensor, gain: float) -> Tensor:
-        """x [N, I, H, W] -> [N, O, 2H, 2W], times gain."""
-        weight = self.weight * (gain / math.sqrt(self.weight.shape[1]))
-        return conv_up(x, weight.to(x.dtype), kernel)
 
 
 class Block(nn.Module):

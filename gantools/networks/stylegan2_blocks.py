@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from gantools.io.space import Size, level, scaled
-from gantools.networks.stylegan2 import GeneratorConfig, Synthesis
+from gantools.networks.stylegan2 import Synthesis
+from gantools.networks.stylegan2_config import GeneratorConfig
 from gantools.ops.resample import upsample
 
 

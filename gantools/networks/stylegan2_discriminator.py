@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gantools.networks.layers import Conv, Dense, MinibatchStddev, entries
 from gantools.networks.sizes import SQUARE, Doubling
-from gantools.networks.stylegan2 import Architecture
+from gantools.networks.stylegan2_config import Architecture
 from gantools.ops.haar import bands_down, dwt
 from gantools.ops.pixel_norm import pixel_norm
 from gantools.ops.resample import box_down, downsample, fir_kernel

@@ -6,8 +6,8 @@ from typing import Any
 
 from gantools.io.latent import Latent
 from gantools.io.spatial_latent import last_block
-from gantools.networks.stylegan2 import GeneratorConfig
 from gantools.networks.stylegan2_blocks import need_skip, table
+from gantools.networks.stylegan2_config import GeneratorConfig
 from gantools.report import SampleError
 
 

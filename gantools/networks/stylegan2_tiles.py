@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from gantools.io.space import Size, level
-from gantools.networks.stylegan2 import GeneratorConfig, Synthesis
+from gantools.networks.stylegan2 import Synthesis
 from gantools.networks.stylegan2_blocks import State, picture_from
+from gantools.networks.stylegan2_config import GeneratorConfig
 
 SIDE = 512
 """Pixels along a side of a tile, if nobody says otherwise; more where the network's own have."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from gantools.networks import pggan, pggan_discriminator
-from gantools.networks.stylegan2 import widths
+from gantools.networks.stylegan2_config import widths
 from gantools.training.schedule import PGGAN_TICKS, Schedule
 
 RESOLUTION = 128

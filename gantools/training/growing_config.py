@@ -11,7 +11,7 @@ from typing import Any, Literal
 from gantools.inversion.alae import AlaeConfig
 from gantools.networks import pggan, pggan_discriminator, sngan, sngan_discriminator, stylegan
 from gantools.networks.sizes import SQUARE, scaled
-from gantools.networks.stylegan2 import widths
+from gantools.networks.stylegan2_config import widths
 from gantools.training import ablations, biggan_presets, schedule
 from gantools.training.alae_networks import LR_MULT
 from gantools.training.presets import read_back

@@ -14,7 +14,7 @@ from gantools.inversion.alae import AlaeConfig
 from gantools.io import network as files
 from gantools.io import seeds
 from gantools.io.network import Checkpoint
-from gantools.networks import stylegan2
+from gantools.networks import stylegan2_config
 from gantools.networks.biggan_blocks import initial
 from gantools.networks.network import fill, new_discriminator, new_generator
 from gantools.networks.sizes import SQUARE, first_block, scaled
@@ -232,7 +232,7 @@ def _fill(module: torch.nn.Module, tensors: dict[str, np.ndarray]) -> None:
 
 def _common(config: TrainConfig, classes: int) -> dict[str, Any]:
     half = config.dtype != "fp32"
-    channels = stylegan2.widths(config.resolution, config.channel_base, config.channel_max)
+    channels = stylegan2_config.widths(config.resolution, config.channel_base, config.channel_max)
     return {
         "resolution": config.resolution,
         "widths": channels[:-1] if config.wavelet else channels,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from gantools.io.space import level
 from gantools.networks.sizes import SQUARE, first_block, scaled
-from gantools.networks.stylegan2 import MOST_BLUR
+from gantools.networks.stylegan2_config import MOST_BLUR
 from gantools.report import Usage
 from gantools.training import spectral
 

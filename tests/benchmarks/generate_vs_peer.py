@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gantools.networks.stylegan2 import Generator, GeneratorConfig, widths
+from gantools.networks.stylegan2 import Generator
+from gantools.networks.stylegan2_config import GeneratorConfig, widths
 
 RESOLUTION, BASE, CLAMP, FP16_RES = 256, 16384, 256.0, 4
 
