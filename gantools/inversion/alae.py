@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,10 +19,10 @@ from gantools.inversion.dse_blocks import moments, normalised, statistics
 from gantools.inversion.encoder import must_fit
 from gantools.io.latent import Latent
 from gantools.networks import stylegan
+from gantools.networks.config import Doubling, plausible
 from gantools.networks.growing import Conv, Dense, fade, shrunk, steps_down
-from gantools.networks.layers import entries
 from gantools.networks.network import Network
-from gantools.networks.sizes import SQUARE, Doubling
+from gantools.networks.sizes import SQUARE
 from gantools.ops.resample import box_down, fir, fir_kernel
 
 ARCH = "alae"
@@ -47,21 +47,12 @@ class AlaeConfig(Doubling):
             cfg.resolution, cfg.widths, cfg.w_dim, cfg.img_channels, cfg.lod, cfg.first_block
         )
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> AlaeConfig:
-        """The configuration of an encoder file; ValueError where it cannot be one."""
-        config = cls(**entries(cls, dict(values)))
-        counts = [*config.widths, config.w_dim, config.img_channels]
-        if any(type(n) is not int or not 1 <= n <= 1 << 16 for n in counts):
+    def check(self) -> None:
+        """ValueError where a file says what cannot be."""
+        plausible([*self.widths, self.w_dim, self.img_channels])
+        if self.resolution != 2 << len(self.widths) or not math.isfinite(self.lod):
             raise ValueError("an impossible configuration")
-        if config.resolution != 2 << len(config.widths) or not math.isfinite(config.lod):
-            raise ValueError("an impossible configuration")
-        steps_down(config.lod, len(config.widths))
-        return config
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it is stored: JSON types only."""
-        return asdict(self)
+        steps_down(self.lod, len(self.widths))
 
 
 class Block(nn.Module):

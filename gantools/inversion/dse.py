@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import torch
@@ -14,7 +14,7 @@ from torch.nn import functional
 from gantools.inversion.dse_blocks import Block, Cbn, Conv, Dense, Noise, Plan, Style
 from gantools.inversion.encoder import must_fit
 from gantools.io.latent import Latent
-from gantools.networks.layers import entries
+from gantools.networks.config import Config, plausible
 from gantools.networks.network import Network
 from gantools.report import Usage
 
@@ -25,7 +25,7 @@ FAMILIES = ("pggan", "stylegan", "stylegan2", "biggan")
 
 
 @dataclass(frozen=True)
-class DseConfig:
+class DseConfig(Config):
     """Everything that rebuilds an encoder; it stands in its file.
 
     size, img_channels: of the network's pictures; cells: of its first block. start, widest:
@@ -75,27 +75,17 @@ class DseConfig:
         own = psi if network.truncates_z else 1.0
         return cls(**known, start=start, widest=widest, psi=own, cbn=cbn, blur=blur, fused=fused)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> DseConfig:
-        """The configuration of an encoder file; ValueError where it cannot be one."""
-        config = cls(**entries(cls, dict(values)))
-        counts = [*config.size, config.img_channels, *config.cells, config.start, config.widest]
-        if any(type(n) is not int or not 1 <= n <= 1 << 16 for n in counts):
+    def check(self) -> None:
+        """ValueError where a file says what cannot be."""
+        plausible([*self.size, self.img_channels, *self.cells, self.start, self.widest])
+        rest = [self.num_ws, self.w_dim, self.z_dim, self.c, self.condition, self.fused]
+        plausible(rest, least=0)
+        if not self.psi > 0 or not (self.w_dim or self.z_dim) or self.condition > self.c:
             raise ValueError("an impossible configuration")
-        rest = [config.num_ws, config.w_dim, config.z_dim, config.c, config.condition, config.fused]
-        if any(type(n) is not int or not 0 <= n <= 1 << 16 for n in rest) or not config.psi > 0:
+        if self.w_dim and self.num_ws != 2 * self.halvings + 2:
             raise ValueError("an impossible configuration")
-        if (not config.w_dim and not config.z_dim) or config.condition > config.c:
+        if self.cbn not in get_args(Cbn) or self.size[0] != self.cells[0] << self.halvings:
             raise ValueError("an impossible configuration")
-        if config.w_dim and config.num_ws != 2 * config.halvings + 2:
-            raise ValueError("an impossible configuration")
-        if config.cbn not in get_args(Cbn) or config.size[0] != config.cells[0] << config.halvings:
-            raise ValueError("an impossible configuration")
-        return config
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it is stored: JSON types only."""
-        return asdict(self)
 
     @property
     def halvings(self) -> int:

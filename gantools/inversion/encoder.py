@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from gantools.inversion import encoder_backbones as backbones
 from gantools.io import network as networks
 from gantools.io.latent import Latent
 from gantools.io.space import told
-from gantools.networks.layers import entries
+from gantools.networks.config import Config, plausible
 from gantools.networks.network import Network
 from gantools.networks.stylegan2_blocks import Row, table
 from gantools.networks.stylegan2_latents import need_blocks
@@ -30,7 +30,7 @@ WIDTH = 32
 
 
 @dataclass(frozen=True)
-class EncoderConfig:
+class EncoderConfig(Config):
     """Everything that rebuilds an encoder; it stands in its file.
 
     first: i; size: (height, width) of the network's pictures, of img_channels; f (C, h, w) and
@@ -63,19 +63,10 @@ class EncoderConfig:
             backbone, first, cfg.size, cfg.img_channels, row.f, row.r, styles, cfg.w_dim, width
         )
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> EncoderConfig:
-        """The configuration of an encoder file; ValueError where it cannot be one."""
-        config = cls(**entries(cls, dict(values)))
-        counts = [config.first, *config.size, config.img_channels, *config.f, *(config.r or ())]
-        counts += [config.styles, config.w_dim, config.width]
-        if any(type(n) is not int or not 1 <= n <= 1 << 16 for n in counts):
-            raise ValueError("an impossible configuration")
-        return config
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it is stored: JSON types only."""
-        return asdict(self)
+    def check(self) -> None:
+        """ValueError where a file says what cannot be."""
+        plausible([self.first, *self.size, self.img_channels, *self.f, *(self.r or ())])
+        plausible([self.styles, self.w_dim, self.width])
 
     @property
     def factor(self) -> int:

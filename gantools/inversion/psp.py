@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,7 +21,8 @@ from gantools.inversion.dse import facts
 from gantools.inversion.encoder import must_fit, reduction
 from gantools.inversion.irse import UNITS, WIDTH, IrSe, widths
 from gantools.io.latent import Latent
-from gantools.networks.layers import Dense, entries
+from gantools.networks.config import Config, plausible
+from gantools.networks.layers import Dense
 from gantools.networks.network import Network
 
 ARCH = "psp"
@@ -32,7 +33,7 @@ STRIDES = (16, 8, 4)  # pixels seen for each cell of theirs
 
 
 @dataclass(frozen=True)
-class PspConfig:
+class PspConfig(Config):
     """Everything that rebuilds an encoder; it stands in its file.
 
     size, img_channels: of the network's pictures; num_ws, w_dim: its styles. width, depth: of the
@@ -55,20 +56,11 @@ class PspConfig:
         own = _facts(network)
         return cls(**own, width=width or min(WIDTH, network.g.cfg.widths[0]), depth=depth)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> PspConfig:
-        """The configuration of an encoder file; ValueError where it cannot be one."""
-        config = cls(**entries(cls, dict(values)))
-        counts = [*config.size, config.img_channels, config.num_ws, config.w_dim, config.width]
-        if any(type(n) is not int or not 1 <= n <= 1 << 16 for n in counts):
+    def check(self) -> None:
+        """ValueError where a file says what cannot be."""
+        plausible([*self.size, self.img_channels, self.num_ws, self.w_dim, self.width])
+        if self.depth not in UNITS or len(self.size) != 2 or self.num_ws > 64:
             raise ValueError("an impossible configuration")
-        if config.depth not in UNITS or len(config.size) != 2 or config.num_ws > 64:
-            raise ValueError("an impossible configuration")
-        return config
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it is stored: JSON types only."""
-        return asdict(self)
 
     @property
     def factor(self) -> int:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +18,8 @@ from torch import Tensor, nn
 from gantools.networks.attention import SelfAttention
 from gantools.networks.biggan_blocks import Block, DeepBlock, Layers, Norm
 from gantools.networks.biggan_statistics import Rows, rows_at
-from gantools.networks.layers import entries
-from gantools.networks.sizes import SQUARE, scaled
+from gantools.networks.config import Scaled
+from gantools.networks.sizes import SQUARE
 from gantools.networks.spectral_norm import Dense, multiply_out
 from gantools.ops.styled import rendering
 from gantools.report import Usage
@@ -36,7 +35,7 @@ _SHAPES = {
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class GeneratorConfig(Scaled):
     """Everything that rebuilds a generator; it stands in the network file.
 
     doubles: the blocks, from 0, that double the picture. attention: attention stands behind so many
@@ -73,20 +72,6 @@ class GeneratorConfig:
             raise ValueError("its blocks do not make pictures of its resolution and channels")
         if self.hier and not self.deep and self.z_dim % (self.blocks + 1):
             raise ValueError(f"z has {self.z_dim} numbers for {self.blocks + 1} equal chunks")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
-        """The configuration of a network file; unknown entries are an error."""
-        return cls(**entries(cls, values))
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it is stored: JSON types only."""
-        return asdict(self)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of the pictures."""
-        return scaled(self.resolution, self.first_block)
 
     @property
     def blocks(self) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +10,8 @@ from torch import Tensor, nn
 
 from gantools.networks.attention import SelfAttention
 from gantools.networks.biggan_blocks import BOTTLENECK
-from gantools.networks.layers import entries
-from gantools.networks.sizes import SQUARE, scaled
+from gantools.networks.config import Scaled
+from gantools.networks.sizes import SQUARE
 from gantools.networks.spectral_norm import Conv, Dense
 from gantools.ops.resample import box_down
 from gantools.report import Usage
@@ -35,7 +34,7 @@ _DEEP_SHAPES = {
 
 
 @dataclass(frozen=True)
-class DiscriminatorConfig:
+class DiscriminatorConfig(Scaled):
     """Everything that rebuilds a discriminator; it stands in the network file.
 
     halves: the blocks, from 0, that halve the picture. attention: attention stands behind so many
@@ -52,20 +51,6 @@ class DiscriminatorConfig:
     c_dim: int = 0
     img_channels: int = 3
     first_block: tuple[int, int] = SQUARE  # as in the generator; no layer depends on it
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> DiscriminatorConfig:
-        """The configuration of a network file; unknown entries are an error."""
-        return cls(**entries(cls, values))
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it is stored: JSON types only."""
-        return asdict(self)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of the pictures."""
-        return scaled(self.resolution, self.first_block)
 
     @property
     def inputs(self) -> tuple[int, ...]:

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gantools.networks.processes import Processes
-from gantools.networks.sizes import first_block
 from gantools.ops.convolve import conv2d
 from gantools.ops.resample import conv_down
 
 SQRT2 = math.sqrt(2)
-
-
-def entries(cls: type, values: dict[str, Any]) -> dict[str, Any]:
-    """A network file's configuration for dataclass `cls`: its lists as tuples.
-
-    ValueError where the dataclass has no such entry, or for an impossible first block.
-    """
-    known = {f.name for f in fields(cls)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ValueError(f"unknown configuration entry {unknown[0]!r}")
-    if "first_block" in values:
-        first_block(values["first_block"])
-    return {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
 
 
 class Dense(nn.Module):

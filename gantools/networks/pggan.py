@@ -7,17 +7,18 @@ resolution keeps its ToRGB where it grows.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gantools.networks.batch_norm import BatchNorm
+from gantools.networks.config import Doubling
 from gantools.networks.growing import Conv, Weight, dtype_at, fade, feature_norm, steps_down
-from gantools.networks.layers import SQRT2, entries
-from gantools.networks.sizes import SQUARE, Doubling
+from gantools.networks.layers import SQRT2
+from gantools.networks.sizes import SQUARE
 from gantools.ops.haar import bands_up, iwt
 from gantools.ops.resample import BILINEAR, Upsampling, fir_kernel, nearest_up
 from gantools.ops.styled import rendering
@@ -47,17 +48,10 @@ class GeneratorConfig(Doubling):
     padding: Literal["zeros", "reflect"] = "zeros"
     wavelet: bool = False  # every block's ToRGB adds coefficients (S3.19); does not grow
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
-        """The configuration of a network file; unknown entries are an error."""
-        cfg = cls(**entries(cls, values))
-        if cfg.wavelet and cfg.growing:
+    def check(self) -> None:
+        """ValueError where a file says what cannot be."""
+        if self.wavelet and self.growing:
             raise ValueError("a wavelet network does not grow")
-        return cfg
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it is stored: JSON types only."""
-        return asdict(self)
 
 
 def _norm(cfg: GeneratorConfig, channels: int) -> BatchNorm | None:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gantools.networks.batch_norm import BatchNorm
+from gantools.networks.config import Doubling
 from gantools.networks.growing import Conv, Dense, dtype_at, fade, shrunk, steps_down
-from gantools.networks.layers import MinibatchStddev, entries
-from gantools.networks.sizes import SQUARE, Doubling
+from gantools.networks.layers import MinibatchStddev
+from gantools.networks.sizes import SQUARE
 from gantools.ops.haar import bands_down, dwt
 from gantools.ops.resample import BILINEAR, Downsampling, box_down, fir, fir_kernel
 from gantools.ops.resample import down as down_by
@@ -51,17 +52,10 @@ class DiscriminatorConfig(Doubling):
     downsample: Downsampling = "avg"
     wavelet: bool = False  # every block reads coefficients (S3.19); does not grow
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> DiscriminatorConfig:
-        """The configuration of a network file; unknown entries are an error."""
-        cfg = cls(**entries(cls, values))
-        if cfg.wavelet and cfg.growing:
+    def check(self) -> None:
+        """ValueError where a file says what cannot be."""
+        if self.wavelet and self.growing:
             raise ValueError("a wavelet network does not grow")
-        return cfg
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it is stored: JSON types only."""
-        return asdict(self)
 
     @property
     def read_channels(self) -> int:

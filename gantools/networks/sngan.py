@@ -7,16 +7,15 @@ class-conditional batch norm with labels.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gantools.networks.batch_norm import BatchNorm
-from gantools.networks.layers import entries
-from gantools.networks.sizes import SQUARE, scaled
+from gantools.networks.config import Scaled
+from gantools.networks.sizes import SQUARE
 from gantools.ops.haar import iwt
 from gantools.ops.resample import Upsampling, up
 from gantools.ops.styled import rendering
@@ -32,7 +31,7 @@ _SHAPES = {
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class GeneratorConfig(Scaled):
     """Everything that rebuilds a generator; it stands in the network file."""
 
     resolution: int
@@ -43,20 +42,6 @@ class GeneratorConfig:
     first_block: tuple[int, int] = SQUARE  # the picture is resolution / 4 times as large
     upsample: Upsampling = "bilinear"  # not reshape
     wavelet: bool = False  # the last doubling is a wavelet's (S3.19)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
-        """The configuration of a network file; unknown entries are an error."""
-        return cls(**entries(cls, values))
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it is stored: JSON types only."""
-        return asdict(self)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of the pictures."""
-        return scaled(self.resolution, self.first_block)
 
     @property
     def bottom(self) -> tuple[int, int]:

@@ -6,15 +6,14 @@ With classes it is the projection discriminator of Miyato and Koyama 2018.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantools.networks.layers import entries
-from gantools.networks.sizes import SQUARE, scaled
+from gantools.networks.config import Scaled
+from gantools.networks.sizes import SQUARE
 from gantools.networks.spectral_norm import Conv, Dense
 from gantools.ops.haar import dwt
 from gantools.ops.resample import Downsampling
@@ -31,7 +30,7 @@ _SHAPES = {
 
 
 @dataclass(frozen=True)
-class DiscriminatorConfig:
+class DiscriminatorConfig(Scaled):
     """Everything that rebuilds a discriminator; it stands in the network file."""
 
     resolution: int
@@ -42,20 +41,6 @@ class DiscriminatorConfig:
     first_block: tuple[int, int] = SQUARE  # as in the generator; no layer depends on it
     downsample: Downsampling = "avg"
     wavelet: bool = False  # the first halving is a wavelet's (S3.19)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> DiscriminatorConfig:
-        """The configuration of a network file; unknown entries are an error."""
-        return cls(**entries(cls, values))
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it is stored: JSON types only."""
-        return asdict(self)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of the pictures."""
-        return scaled(self.resolution, self.first_block)
 
 
 def discriminator_config(

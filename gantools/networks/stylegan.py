@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gantools.networks import growing
+from gantools.networks.config import Doubling
 from gantools.networks.growing import dtype_at, fade, steps_down
-from gantools.networks.layers import SQRT2, Dense, entries
+from gantools.networks.layers import SQRT2, Dense
 from gantools.networks.mapping import Mapping
-from gantools.networks.sizes import SQUARE, Doubling
+from gantools.networks.sizes import SQUARE
 from gantools.networks.stylegan2 import Noise
 from gantools.ops.resample import fir, fir_kernel, nearest_up, nearest_up_conv
 from gantools.ops.styled import rendering
@@ -39,15 +40,6 @@ class GeneratorConfig(Doubling):
     resample_filter: tuple[float, ...] = (1, 2, 1)  # the blur behind every enlarging convolution
     lod: float = 0.0  # the level of detail it was saved at: not 0 while it was growing
     first_block: tuple[int, int] = SQUARE  # its height and width; doubled from block to block
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
-        """The configuration of a network file; unknown entries are an error."""
-        return cls(**entries(cls, values))
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it is stored: JSON types only."""
-        return asdict(self)
 
     @property
     def num_ws(self) -> int:

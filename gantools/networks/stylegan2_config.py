@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from gantools.io.space import level
-from gantools.networks.layers import entries
-from gantools.networks.sizes import SQUARE, Doubling
+from gantools.networks.config import Doubling
+from gantools.networks.sizes import SQUARE
 
 Architecture = Literal["skip", "resnet", "orig", "wavelet"]
 MOST_BLUR = 2  # sigma_max of sampled features, in sides of a map: beyond, every map is one number
@@ -36,19 +36,12 @@ class GeneratorConfig(Doubling):
     fnz: int = 0  # i of FNZ_i: starts at this block (1-based), from sampled features; 0: a constant
     noise_blur: float = 0.0  # of these: sigma_max in cells (S2.21); 0 is N(0, I)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
-        """The configuration of a network file; unknown entries are an error."""
-        cfg = cls(**entries(cls, values))
-        if cfg.fnz not in range(cfg.num_ws + 1) or (cfg.fnz and cfg.architecture != "skip"):
-            raise ValueError(f"fnz is {cfg.fnz} in {cfg.num_ws} blocks of {cfg.architecture}")
-        if not 0 <= cfg.noise_blur <= MOST_BLUR * max(cfg.size):
-            raise ValueError(f"noise_blur is {cfg.noise_blur}")
-        return cfg
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it is stored: JSON types only."""
-        return asdict(self)
+    def check(self) -> None:
+        """ValueError where a file says what cannot be."""
+        if self.fnz not in range(self.num_ws + 1) or (self.fnz and self.architecture != "skip"):
+            raise ValueError(f"fnz is {self.fnz} in {self.num_ws} blocks of {self.architecture}")
+        if not 0 <= self.noise_blur <= MOST_BLUR * max(self.size):
+            raise ValueError(f"noise_blur is {self.noise_blur}")
 
     @property
     def wavelet(self) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from gantools.networks.layers import Conv, Dense, MinibatchStddev, entries
-from gantools.networks.sizes import SQUARE, Doubling
+from gantools.networks.config import Doubling
+from gantools.networks.layers import Conv, Dense, MinibatchStddev
+from gantools.networks.sizes import SQUARE
 from gantools.networks.stylegan2_config import Architecture
 from gantools.ops.haar import bands_down, dwt
 from gantools.ops.pixel_norm import pixel_norm
@@ -52,15 +53,6 @@ class DiscriminatorConfig(Doubling):
     def read_channels(self) -> int:
         """What a FromRGB takes."""
         return self.img_channels * (4 if self.wavelet else 1)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> DiscriminatorConfig:
-        """The configuration of a network file; unknown entries are an error."""
-        return cls(**entries(cls, values))
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it is stored: JSON types only."""
-        return asdict(self)
 
 
 class Block(nn.Module):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantools.networks.layers import SQRT2, Dense, entries
+from gantools.networks.config import Config
+from gantools.networks.layers import SQRT2, Dense
 from gantools.networks.mapping import truncate
 from gantools.ops.filtered_lrelu import design_lowpass, filtered_lrelu
 from gantools.ops.pixel_norm import pixel_norm
@@ -20,7 +20,7 @@ EPS = 1e-8
 
 
 @dataclass(frozen=True, slots=True)
-class GeneratorConfig:
+class GeneratorConfig(Config):
     """What a StyleGAN3 file says about its generator; defaults are configuration T.
 
     Configuration R: conv_kernel 1, use_radial_filters, channel_base 65536, channel_max 1024.
@@ -48,15 +48,6 @@ class GeneratorConfig:
     filter_size: int = 6  # taps per sample of the lower rate
     lrelu_upsampling: int = 2
     conv_clamp: float | None = 256.0
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
-        """The configuration of a network file; unknown entries are an error."""
-        return cls(**entries(cls, values))
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it is stored: JSON types only."""
-        return asdict(self)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -5,17 +5,17 @@ Presets are in `growing_presets`, the course of a run by images shown in `schedu
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from gantools.inversion.alae import AlaeConfig
 from gantools.networks import pggan, pggan_discriminator, sngan, sngan_discriminator, stylegan
-from gantools.networks.sizes import SQUARE, scaled
+from gantools.networks.sizes import SQUARE
 from gantools.networks.stylegan2_config import widths
 from gantools.training import ablations, biggan_presets, schedule
 from gantools.training.alae_networks import LR_MULT
-from gantools.training.presets import read_back
 from gantools.training.schedule import Schedule
+from gantools.training.settings import Settings
 
 Family = Literal["pggan", "stylegan", "sngan", "biggan", "alae"]
 Loss = Literal["wgan-gp", "lsgan", "logistic", "hinge", "gan-cls"]
@@ -24,7 +24,7 @@ LABEL_MODES = ("acgan", "projection", "logits")
 
 
 @dataclass(frozen=True, slots=True)
-class GrowingConfig:
+class GrowingConfig(Settings):
     """Everything that the trajectory of a growing run depends on, besides the pictures.
 
     stable_kimg and fade_kimg None: the schedule's own; growing False: full resolution throughout,
@@ -105,20 +105,6 @@ class GrowingConfig:
     metric: str | None = None
     features: str = "inception"
     device: str = "cpu"
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of the pictures."""
-        return scaled(self.resolution, self.first_block)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As config.json and the state file hold it."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> GrowingConfig:
-        """Read back; entries that this version does not know are an error."""
-        return cls(**read_back(values, {f.name for f in fields(cls)}))
 
     def schedule(self) -> Schedule:
         """The course of the run."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gantools.io.space import level
-from gantools.networks.sizes import SQUARE, first_block, scaled
+from gantools.networks.sizes import SQUARE, scaled
 from gantools.networks.stylegan2_config import MOST_BLUR
 from gantools.report import Usage
 from gantools.training import spectral
+from gantools.training.settings import Settings
 
 # The filters that double and halve as paper 003's ways do, but for the borders (S3.9, S3.14).
 UPSAMPLE = {"bilinear": (1, 3, 3, 1), "nearest": (1, 1)}
@@ -19,7 +19,7 @@ DOWNSAMPLE = {"avg": (1, 1), "blurpool": (1, 4, 4, 1), "stride": (0, 1)}
 
 
 @dataclass(frozen=True, slots=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """Everything that the trajectory of a StyleGAN2 run depends on, besides the pictures.
 
     gamma is the R1 weight in the StyleGAN convention (gamma/2 ||grad||^2, S3.1); lr is Adam's
@@ -82,36 +82,12 @@ class TrainConfig:
     features: str = "inception"
     device: str = "cpu"
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of the pictures."""
-        return scaled(self.resolution, self.first_block)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As config.json and the state file hold it."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        """Read back; entries that this version does not know are an error."""
-        config = cls(**read_back(values, {f.name for f in fields(cls)}))
-        if config.preset not in NAMES:
-            raise Usage(f"the run was made by another version: unknown preset {config.preset}")
-        if not all(isinstance(n, int) and n > 0 for n in (config.resolution, config.batch)):
+    def check(self) -> None:
+        """Usage where a run's file says what cannot be."""
+        if self.preset not in NAMES:
+            raise Usage(f"the run was made by another version: unknown preset {self.preset}")
+        if not all(isinstance(n, int) and n > 0 for n in (self.resolution, self.batch)):
             raise Usage("damaged training state: its resolution or batch is no number above 0")
-        return config
-
-
-def read_back(values: dict[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """A run's settings of JSON as they were; Usage for one not known, or an impossible block."""
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise Usage(f"the run was made by another version: unknown setting {unknown[0]}")
-    try:
-        block = first_block(values.get("first_block", SQUARE))
-    except ValueError as e:
-        raise Usage(f"damaged training state: {e}") from None
-    return {**values, "first_block": block}
 
 
 def auto(resolution: int, gpus: int = 1) -> dict[str, Any]:
