@@ -17,7 +17,7 @@ from PIL import Image
 
 from gantools import report
 from gantools.evaluation import feature_cache, features
-from gantools.evaluation.feature_cache import FeatureCache, content
+from gantools.evaluation.feature_cache import FeatureCache
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (7, 6, 5, 3), np.uint8)
 
@@ -95,15 +95,6 @@ def test_another_kind_of_device_shares_nothing() -> None:
 
 def _never(new: list[int]) -> np.ndarray:
     raise AssertionError(new)
-
-
-def test_content_is_the_pixels_and_their_shape() -> None:
-    """One bit more, or another shape of the same bytes, is another picture."""
-    changed = PICTURES[0].copy()
-    changed[0, 0, 0] ^= 1
-    turned = PICTURES[0].reshape(5, 6, 3)
-    assert len({content(p) for p in (PICTURES[0], changed, turned, PICTURES[0][::-1])}) == 4
-    assert content(PICTURES[0]) == content(np.asfortranarray(PICTURES[0]))
 
 
 def test_what_is_not_finite_is_not_kept() -> None:

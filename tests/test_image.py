@@ -433,3 +433,12 @@ def test_broken_pictures_of_the_pack(shared: Path) -> None:
     grey = same @ np.array([0.299, 0.587, 0.114])
     assert np.abs(read("obama_gray16.png")[..., 0] - grey).mean() < 2
     assert np.abs(read("obama_palette.gif") - same).mean() < 8
+
+
+def test_content_is_the_pixels_and_their_shape() -> None:
+    """One bit more, or another shape of the same bytes, is another picture."""
+    x = picture()
+    changed = x.copy()
+    changed[0, 0, 0] ^= 1
+    assert len({image.content(p) for p in (x, changed, x.reshape(9, 6, 3), x[::-1])}) == 4
+    assert image.content(x) == image.content(np.asfortranarray(x))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -99,6 +98,7 @@ def described(
     """At most num pictures of an operand, by chance, or num of the network; Usage for none."""
     import numpy as np
 
+    from gantools.io.image import content
     from gantools.io.source import samples
 
     source = _sources.open_source(operand, asked)
@@ -109,7 +109,7 @@ def described(
     size = None
     for group, features in _featured(source, asked, recipe):
         rows.append(features)
-        digests += [_digest(pixels) for _, pixels in group]
+        digests += [content(pixels).hex() for _, pixels in group]
         size = group[0][1].shape[:2]
     name = source.story.get("source") or source.story["network"]
     if size is None:
@@ -133,10 +133,6 @@ def _featured(
             yield group, recipe.features([pixels for _, pixels in group], device)
         except SampleError as e:
             raise Usage(f"{group[0][0]}: {e}") from None
-
-
-def _digest(pixels: np.ndarray) -> str:
-    return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
 
 
 def halves(one: Described) -> tuple[Described, Described]:

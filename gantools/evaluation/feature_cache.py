@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from gantools import __version__, report
+from gantools.io.image import content
 
 LIMIT = 4 << 30  # bytes of the file; above, the oldest quarter of the rows goes
 FORMAT = 1
@@ -30,12 +31,6 @@ _AT_ONCE = 500  # rows in a query; SQLite's older limit is 999 variables
 def folder() -> Path:
     """$XDG_CACHE_HOME/gantools."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gantools"
-
-
-def content(pixels: np.ndarray) -> bytes:
-    """What tells one picture from all others: the sha256 of its shape and its uint8 pixels."""
-    shape = "x".join(map(str, pixels.shape)).encode()
-    return hashlib.sha256(shape + b"\n" + np.ascontiguousarray(pixels).tobytes()).digest()
 
 
 class FeatureCache:
